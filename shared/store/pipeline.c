@@ -1,0 +1,241 @@
+#include <hiredis/async.h>
+
+#include "check.h"
+#include "clock.h"
+#include "log.h"
+#include "loop.h"
+
+#include "shard.h"
+
+/*
+ * The calls on a connection. What is sent during a turn is gathered in hiredis' buffer and written once at the turn's end: that is the pipelining.
+ *
+ *   shard_send ─▶ hiredis' buffer, pipeline_want_write ─▶ store's dirty list ─(turn's end)─▶ shard_flush ─▶ write
+ *   call->done ◀─ heed ◀─ classify ◀─ got_answer ◀─ reader.c ◀───────────────────────────────────────── read
+ *
+ * The connection died: pipeline_settle, and the calls complete by store_fail.
+ */
+#define COMPLAIN_US 1000000
+
+static const struct reply NOT_READY = {.kind = REPLY_NOT_SENT, .why = "the shard is not ready"};
+static const struct reply TOO_MANY = {.kind = REPLY_NOT_SENT, .why = "too many calls are under way to this shard"};
+static const struct reply UNWRITTEN = {.kind = REPLY_NOT_SENT, .why = "the connection to the shard was lost before the call was sent"};
+/* Marks our own questions among the owed calls; never completed with. */
+static const struct reply OURS = {.kind = REPLY_NOT_SENT, .why = "a question of the store's own"};
+
+/* One line a second at most: an error in every answer must not become an error in every line of the log. */
+static void complain(struct shard *shard, const struct call *call, const struct reply *reply)
+{
+    const struct item *root = reply->root;
+    int64_t now = clock_us();
+
+    if (shard->complained_us && now - shard->complained_us < COMPLAIN_US) {
+        shard->complaints++;
+        return;
+    }
+    log_write(reply->kind == REPLY_UNKNOWN ? LOG_ERROR : LOG_WARN, "shard %s answered %s with \"%.*s\": %s; %u errors before it were not logged",
+              shard->address->name, call->function ? call->function->name : "a command", VIEW_ARG(root->text), reply->why, shard->complaints);
+    shard->complained_us = now;
+    shard->complaints = 0;
+}
+
+/*
+ * What an answer says about the shard itself. With another ring, or without our library, it is checked again on the same connection, behind what
+ * is owed: so every answer under way still comes, and calls are accepted again only when the check has passed.
+ */
+static void heed(struct shard *shard, const struct call *call, const struct reply *reply, bool unclassified)
+{
+    bool ring = call->function && reply->code == CODE_RING;
+
+    shard->figures.not_sent += reply->kind == REPLY_NOT_SENT;
+    shard->figures.unknown += reply->kind == REPLY_UNKNOWN;
+    if (reply->root->type == ITEM_ERROR || unclassified) {
+        complain(shard, call, reply);
+    }
+    if (ring && !shard->ring_told) {
+        log_warn("shard %s has another ring epoch than %ld: checking it again", shard->address->name, shard->store->settings.topology->epoch);
+        shard->ring_told = true;
+    }
+    if ((ring || classify_library_gone(reply->root)) && shard->state == SHARD_READY) {
+        shard_check(shard);
+    }
+}
+
+/* hiredis has an answer to the oldest command, or the context dies: then let_go settles all that is owed, and there is nothing to do here. */
+static void got_answer(redisAsyncContext *link, void *received, void *cookie)
+{
+    struct shard *shard = link->data;
+    struct call *call = cookie;
+    struct reply reply = {.kind = REPLY_OK};
+    bool unclassified;
+
+    if (!received) {
+        return;
+    }
+    CHECK(queue_take(&shard->owed) == call);
+    if (shard->unflushed == call) {
+        shard->unflushed = shard->owed.head; /* an answer before the question: a confused server, but our accounts stay right */
+    }
+    if (call->fate == &OURS) {
+        reply.root = reader_root(received);
+    } else {
+        shard->in_flight--;
+        reply = reply_from(call->function, reader_root(received), &unclassified);
+        heed(shard, call, &reply, unclassified);
+    }
+    call->done(call, &reply);
+}
+
+/* Puts the command into the store's buffer, with a NUL behind it: hiredis looks for what follows a command's name. */
+static struct view encode(struct shard *shard, const struct call *call)
+{
+    const struct store *store = shard->store;
+    struct buffer *out = &shard->store->command;
+    const struct function *function = call->function;
+
+    out->len = 0;
+    if (function) {
+        struct view name = view_of(function->name), hash = store->settings.libraries[0].hash;
+
+        bulk_head(out, '*', 3 + call->keys + call->args + (function->writes ? 2 : 0));
+        bulk_add(out, function->writes ? VIEW("FCALL") : VIEW("FCALL_RO"));
+        bulk_head(out, '$', name.len + 1 + hash.len);
+        buffer_add_view(out, name);
+        buffer_add(out, "_", 1);
+        buffer_add_view(out, hash);
+        buffer_add(out, "\r\n", 2);
+        bulk_add_int(out, call->keys);
+    } else {
+        bulk_head(out, '*', call->args);
+    }
+    buffer_add_view(out, buffer_view(&call->body));
+    if (function && function->writes) {
+        bulk_add_int(out, store->settings.topology->epoch);
+        bulk_add_int(out, shard_now_ms(shard) + STORE_LIMIT_MS);
+    }
+    buffer_add(out, "", 1);
+    return (struct view){out->at, out->len - 1};
+}
+
+/* Hands ${call} to hiredis. Returns false if it takes none any more. */
+static bool pass(struct shard *shard, struct call *call)
+{
+    struct view command = encode(shard, call);
+
+    call->sent_us = clock_us();
+    if (redisAsyncFormattedCommand(shard->link, got_answer, call, command.at, command.len) != REDIS_OK) {
+        return false;
+    }
+    queue_add(&shard->owed, call);
+    if (!shard->unflushed) {
+        shard->unflushed = call;
+    }
+    return true;
+}
+
+const struct reply *shard_send(struct shard *shard, struct call *call)
+{
+    const struct reply *fate = NULL;
+
+    call->fate = NULL;
+    if (shard->state != SHARD_READY) {
+        fate = &NOT_READY;
+    } else if (shard->in_flight >= STORE_INFLIGHT_MAX) {
+        fate = &TOO_MANY;
+    } else if (!pass(shard, call)) {
+        fate = &UNWRITTEN;
+    }
+    if (fate) {
+        shard->figures.not_sent++;
+        return fate;
+    }
+    shard->figures.calls++;
+    shard->in_flight++;
+    shard->gathered++;
+    return NULL;
+}
+
+struct call *shard_question(struct shard *shard, struct arena *arena, const char *command, void (*got)(struct call *call, const struct reply *reply))
+{
+    struct call *question = call_command(arena, command, 0);
+
+    question->done = got;
+    question->cookie = shard;
+    question->fate = &OURS;
+    return question;
+}
+
+/* If hiredis does not take it, the context is dying and the answer is not needed; else the timer notices that none comes. */
+void shard_ask(struct shard *shard, struct call *question)
+{
+    pass(shard, question);
+}
+
+/* hiredis has something to write. While we are writing this means that the kernel did not take all. */
+void pipeline_want_write(void *cookie)
+{
+    struct shard *shard = cookie;
+
+    if (shard->flushing) {
+        shard->left = true;
+    } else if (!shard->dirty) {
+        shard->dirty = true;
+        shard->next_dirty = shard->store->dirty;
+        shard->store->dirty = shard;
+    }
+}
+
+void pipeline_write(struct shard *shard)
+{
+    size_t before = sdslen(shard->link->c.obuf);
+
+    shard->figures.batches += shard->gathered > 0;
+    shard->gathered = 0;
+    shard->unflushed = NULL; /* from here on any of it may reach the shard */
+    shard->flushing = true;
+    shard->left = false;
+    redisAsyncHandleWrite(shard->link);
+    shard->flushing = false;
+    if (!shard->link) {
+        return;
+    }
+    shard->figures.bytes_out += before - sdslen(shard->link->c.obuf);
+    if (shard->left != shard->blocked) {
+        shard->blocked = shard->left;
+        loop_watch_change(shard->watch, shard->blocked ? LOOP_READ | LOOP_WRITE : LOOP_READ);
+    }
+}
+
+void shard_flush(struct shard *shard)
+{
+    if (!shard->link) {
+        return; /* it broke meanwhile */
+    }
+    if (shard->link->c.err) {
+        /* Memory was short while a command was appended: hiredis awaits an answer to what it does not have, and would mix up all that follow. */
+        shard_break(shard, shard->link->c.errstr);
+        return;
+    }
+    if (!shard->blocked) {
+        pipeline_write(shard); /* else the descriptor is watched and tells when to go on */
+    }
+}
+
+/* What was owed completes: what was not handed to the kernel as NOT_SENT, the rest as UNKNOWN. Questions of our own are simply dropped. */
+void pipeline_settle(struct shard *shard, const struct reply *fate)
+{
+    struct call *call;
+
+    while ((call = queue_take(&shard->owed))) {
+        if (call == shard->unflushed) {
+            fate = &UNWRITTEN;
+        }
+        if (call->fate != &OURS) {
+            *(fate->kind == REPLY_UNKNOWN ? &shard->figures.unknown : &shard->figures.not_sent) += 1;
+            store_fail(shard->store, call, fate);
+        }
+    }
+    shard->unflushed = NULL;
+    shard->in_flight = shard->gathered = 0;
+    shard->blocked = shard->time_asked = false;
+}

@@ -1,0 +1,115 @@
+#ifndef SHARD_H
+#define SHARD_H
+
+#include "reader.h"
+#include "store_internal.h"
+
+/*
+ * One connection to one shard, replaced when it breaks (store.h has the picture of its states).
+ *
+ * Invariants: ${link} and ${watch} exist in all states but DOWN. ${owed} holds, in the order of sending, what hiredis will call back for; the
+ * calls from ${unflushed} on have not been handed to the kernel. Only in READY are calls of others accepted. The timer is always set: in DOWN to
+ * the next attempt, in CONNECTING to the end of our patience, in CHECKING and LOADING too, in READY to the next beat.
+ */
+enum shard_state { SHARD_DOWN, SHARD_CONNECTING, SHARD_CHECKING, SHARD_LOADING, SHARD_READY };
+
+#define SHARD_REASON_MAX 256
+#define SHARD_TEXT_MAX (sizeof(((struct shard_address *)0)->host) + 16 + SHARD_REASON_MAX) /* host:port: reason */
+#define SHARD_UUID_MAX 64
+
+struct loop_timer;
+struct loop_watch;
+struct redisAsyncContext;
+struct shard {
+    struct store *store;
+    const struct shard_address *address;
+    unsigned index;
+    enum shard_state state;
+    char told[SHARD_TEXT_MAX];   /* what to tell people: why it is down, or that it is ready */
+    char logged[SHARD_TEXT_MAX]; /* what the log was told last, so that every further attempt does not repeat it */
+
+    /* The connection. */
+    struct redisAsyncContext *link;
+    struct loop_watch *watch;
+    struct loop_timer *timer;
+    struct reader reader;
+    const struct reply *fate; /* what owed calls complete with when we ourselves close; NULL: the connection broke */
+    int64_t backoff_ms;
+
+    /* What is under way. */
+    struct queue owed;
+    struct call *unflushed;  /* NULL: all were handed to the kernel */
+    unsigned in_flight;      /* of ${owed}, the calls of others */
+    unsigned gathered;       /* the calls of others since the last write */
+    struct shard *next_dirty;
+    bool dirty;              /* in the store's list of those that have something to write */
+    bool flushing, left;     /* while writing: hiredis asked for more writing */
+    bool blocked;            /* the kernel took only a part: the descriptor is watched until it takes more */
+
+    /* The check (identity.c, library.c). */
+    struct arena *check_arena;
+    unsigned awaited;        /* its answers still to come */
+    uint32_t missing;        /* bit i: library i is not there */
+    char uuid[SHARD_UUID_MAX];
+    bool ring_told;
+
+    /* The shard's clock: its time minus our monotonic one; unknown before its first answer. */
+    bool clock_known;
+    int64_t clock_ahead_ms;
+    struct call *time_call;  /* made once; used again for every beat */
+    bool time_asked;
+    int64_t time_due_us;
+
+    struct shard_figures figures;
+    int64_t complained_us;
+    unsigned complaints;     /* not logged since then */
+};
+
+/* Returns NULL if memory is short. It is DOWN; shard_connect begins its life. */
+struct shard *shard_new(struct store *store, unsigned index);
+void shard_connect(struct shard *shard);
+
+/* Appends ${call} to what is written at the turn's end. Returns NULL, or what the call completes with because it cannot be sent. */
+const struct reply *shard_send(struct shard *shard, struct call *call);
+
+/* One write of all that was gathered. */
+void shard_flush(struct shard *shard);
+
+int64_t shard_now_ms(const struct shard *shard);
+
+/* Closes the connection for good; owed calls go to store_fail. Not from a callback of hiredis. */
+void shard_close(struct shard *shard);
+/* It is closed, or was never connected. */
+void shard_free(struct shard *shard);
+
+/* For the files of this folder only, in the order of a connection's life. */
+
+/* shard.c */
+void shard_move(struct shard *shard, enum shard_state to);
+/* Connected, or in doubt: begins the check, for which there is limited time. */
+void shard_check(struct shard *shard);
+/* The check is passed. */
+void shard_passed(struct shard *shard);
+/* This is not a shard we can use: says so, closes, tries again in a second. */
+void shard_refuse(struct shard *shard, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Closes, says ${reason}, tries again. The connection goes at once, or when the callback of hiredis that we are in has returned. */
+void shard_break(struct shard *shard, const char *reason);
+
+/* identity.c: asks what must be proved; one more answer has come and was fine; asks for the time unless that question is still open. */
+void identity_check(struct shard *shard);
+void identity_step(struct shard *shard);
+void identity_ask_time(struct shard *shard);
+
+/* library.c: asks which libraries are there; loads those that were missing. */
+void library_list(struct shard *shard);
+void library_load(struct shard *shard);
+
+/* pipeline.c: a question of our own, whose ${got} is called at most once, and never if the connection breaks. */
+struct call *shard_question(struct shard *shard, struct arena *arena, const char *command, void (*got)(struct call *call, const struct reply *reply));
+void shard_ask(struct shard *shard, struct call *question);
+/* hiredis' hook; one write now; all that is owed completes, what was handed to the kernel with ${fate}. */
+void pipeline_want_write(void *cookie);
+void pipeline_write(struct shard *shard);
+void pipeline_settle(struct shard *shard, const struct reply *fate);
+
+#endif

@@ -1,0 +1,93 @@
+#ifndef STORE_H
+#define STORE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "call.h"
+#include "topology.h"
+
+/*
+ * The shards as one thread sees them: one pipelined connection each.
+ *
+ *   store_send ──▶ shard's out buffer ──(end of turn: one write per shard)──▶ Redis
+ *   call->done ◀── classify ◀── reader ◀──────────────────────────────────── Redis
+ *
+ * A connection is used for calls only when it is READY: connected, and its shard proved to be the one the ring means (souk:shard has our name,
+ * P and epoch) and to have our function library (loaded by us when absent and permitted).
+ *
+ *   DOWN ──timer──▶ CONNECTING ──▶ CHECKING ──▶ (LOADING) ──▶ READY
+ *     ▲ back-off 25 ms … 1 s, jittered  ▲          │             │
+ *     │                                 └──────────┼─────────────┤ RING, or the library is gone: the shard is checked again, behind what is owed
+ *     └────────────────────────────────────────────┴─────────────┘ any error: every owed call completes, the context is closed, never reused
+ *
+ * A call to a shard that is not READY completes as NOT_SENT in the next turn. A call that was written when its connection died, or whose answer
+ * is older than STORE_CALL_TIMEOUT_MS, completes as UNKNOWN (or NOT_SENT if none of its bytes had been handed to the kernel).
+ */
+#define STORE_CALL_TIMEOUT_MS 2000
+#define STORE_LIMIT_MS 30000      /* how long a writing call may travel */
+#define STORE_INFLIGHT_MAX 16384  /* per shard; above it calls complete as NOT_SENT */
+
+struct loop;
+struct store;
+
+/* The function library: its whole text beginning with "#!lua name=…", and the hash that is part of every function's name. */
+struct library {
+    struct view name, hash, text;
+};
+
+struct store_settings {
+    const struct topology *topology;
+    const struct library *libraries; /* the first holds the functions of calls; the others are loaded beside it */
+    unsigned library_count;
+    const char *user, *password;     /* AUTH; NULL: none */
+};
+
+/*
+ * Starts connecting to every shard at once. Returns NULL (logged) if memory is short. What ${settings} points to stays valid until store_close.
+ * Host names are resolved by getaddrinfo, which blocks this thread at every connect: write addresses as numbers, or names that /etc/hosts or a
+ * resolver nearby answers. SIGPIPE is ignored from here on, because the client library writes to sockets that the other side may have closed.
+ */
+struct store *store_open(struct loop *loop, const struct store_settings *settings);
+
+/* Sends, at the end of this turn. Completes by call->done exactly once, in a later turn, whatever happens. Cannot fail otherwise. */
+void store_send(struct store *store, struct call *call);
+
+/* Is that shard READY; are all; what to tell a person about it if not ("127.0.0.1:6379: Connection refused"; valid until that changes). */
+bool store_shard_ready(const struct store *store, unsigned shard);
+bool store_all_ready(const struct store *store);
+const char *store_shard_state(const struct store *store, unsigned shard);
+
+/* Time of the shard in milliseconds, as far as its last answer tells; 0 before the first. */
+int64_t store_shard_now_ms(const struct store *store, unsigned shard);
+
+const struct topology *store_topology(const struct store *store);
+
+struct shard_figures {
+    uint64_t calls, batches, bytes_out;  /* handed to the connection; writes that carried calls; all bytes */
+    uint64_t not_sent, unknown;          /* calls that completed so */
+    uint64_t reconnects;                 /* attempts to connect after the first */
+    unsigned in_flight;
+};
+struct shard_figures store_shard_figures(const struct store *store, unsigned shard);
+
+/*
+ * Closes all connections; owed calls complete (UNKNOWN or NOT_SENT) before this returns, and what their completions send completes as NOT_SENT,
+ * so none may repeat itself without end. Not to be called from a completion. The loop must not turn again afterwards: the store's hook stays
+ * registered with it.
+ */
+void store_close(struct store *store);
+
+/* The whole reply that ${root} means to a call of ${function}: classified, with its code. For whoever carries calls in the store's place. */
+struct reply reply_from(const struct function *function, const struct item *root, bool *unclassified);
+
+/*
+ * The total table of classification (RELIABILITY.md B9), open for its test: what an answer to a call means. ${function} NULL: plain command.
+ * Answers that no row names are UNKNOWN with *unclassified set; a test fails on that.
+ */
+enum reply_kind reply_classify(const struct function *function, const struct item *root, int *code, const char **why, bool *unclassified);
+
+/* Codes that the guard of every writing function may give (lua/lib/guard.lua); both mean: not carried out. */
+enum { CODE_RING = 1, CODE_LATE = 2 };
+
+#endif
