@@ -1,0 +1,96 @@
+#ifndef HTTP_H
+#define HTTP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "arena.h"
+#include "view.h"
+
+/*
+ * HTTP behind start, respond, stop: the only place that knows libmicrohttpd. One daemon per thread in external epoll mode, its descriptor
+ * on the thread's loop, SO_REUSEPORT.
+ *
+ *   client ──bytes──▶ gate (first handler call: refuses what must not be parsed further)
+ *                       └──▶ body collected ──▶ on_request(exchange)  ── connection suspended unless answered inside the call
+ *   client ◀──bytes── http_respond(exchange)                             (any later turn, same thread)
+ */
+struct loop;
+struct http;
+struct exchange;
+
+enum method { METHOD_GET, METHOD_HEAD, METHOD_POST, METHOD_PUT, METHOD_PATCH, METHOD_DELETE, METHOD_OPTIONS };
+#define METHOD_COUNT 7
+const char *method_name(enum method method);
+
+struct http_settings {
+    const char *address;      /* "127.0.0.1" */
+    int port;                 /* 0: any free one; see http_port */
+    bool first;               /* the first of this process on that port: checks that nobody else has it (SO_REUSEPORT would hide it) */
+    size_t headers_max;       /* bytes of the header section, at least 2048; above: 431. The connection's pool is sized from it */
+    size_t body_max;          /* above: 413 */
+    unsigned connections_max; /* the kernel queues more; shed load below it by answering 503 */
+    int request_timeout_ms;   /* from the first byte of a request to its last: above: 408 and closed */
+};
+
+/*
+ * The gate has let a whole request through. Answer with http_respond exactly once, in this call or in any later turn.
+ * Everything reached through ${exchange} stays valid until then.
+ */
+typedef void http_on_request(void *cookie, struct exchange *exchange);
+
+/*
+ * A request was refused before it was whole: by the gate, as too large, or as too slow (${status} and a sentence). The callback fills ${response}
+ * (texts must stay valid until it is called again, or are in the exchange's arena, or static), so that errors look alike everywhere. The connection
+ * closes after it. http_respond is not called, and ${exchange} is not to be touched afterwards.
+ */
+struct http_response;
+typedef void http_on_refusal(void *cookie, struct exchange *exchange, int status, const char *detail, struct http_response *response);
+
+/* Returns NULL and logs (naming address and port, and what to do) if it cannot listen. */
+struct http *http_start(struct loop *loop, const struct http_settings *settings, http_on_request *on_request, http_on_refusal *on_refusal,
+                        void *cookie);
+int http_port(const struct http *http);
+
+/* The request. */
+enum method exchange_method(const struct exchange *exchange);
+struct view exchange_path(const struct exchange *exchange);   /* raw, as sent, without the query */
+struct view exchange_query(const struct exchange *exchange);  /* raw, without '?', empty if none */
+struct view exchange_header(const struct exchange *exchange, const char *name); /* .at is NULL if absent */
+struct view exchange_body(const struct exchange *exchange);
+struct arena *exchange_arena(struct exchange *exchange);       /* the request's memory; http's hold on it ends when the answer was sent */
+/* One value for whoever answers. */
+void exchange_set_cookie(struct exchange *exchange, void *cookie);
+void *exchange_cookie(const struct exchange *exchange);
+
+struct http_header {
+    const char *name, *value;
+};
+struct http_response {
+    int status;
+    struct view body;                  /* from the exchange's arena, or static */
+    const struct http_header *headers; /* Content-Type and all others but Date, Content-Length, Connection */
+    size_t header_count;
+    bool close;                        /* close the connection after it */
+};
+
+/* Answers. For HEAD the body is measured and not sent. Must be called once; the exchange is not to be touched afterwards. */
+void http_respond(struct exchange *exchange, const struct http_response *response);
+
+/* How many requests are inside (between on_request and the end of their answer), and connections open. */
+unsigned http_inside(const struct http *http);
+unsigned http_connections(const struct http *http);
+
+/*
+ * Stops accepting new connections and answers what comes on the open ones with "Connection: close". Connections that the kernel had already
+ * accepted are taken in first, so on_request may run inside. Not callable from on_request. May be called twice.
+ */
+void http_quiesce(struct http *http);
+/*
+ * Every exchange must have been answered. Sends what is still to be sent (waits for slow readers up to half a second), closes all connections and
+ * frees ${http}. Call it after loop_run has returned and before loop_free: hooks stay with the loop.
+ */
+void http_stop(struct http *http);
+
+#endif
