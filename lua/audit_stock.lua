@@ -1,0 +1,112 @@
+-- flags: no-writes
+-- Do the counters of these products agree with their holds? Names the live holds, for whoever compares them with the orders.
+--
+-- KEYS[1]  products:{p}
+-- ARGV     p; after: the product to go on behind, empty at the start; most: how many products
+-- answers  OK next products holds [violation text…] [T product qty phase order_p age…]: next is empty at the end; how many products and holds were looked at; age: ms
+--          since the hold was taken
+-- checks   the product's record, stock and place in the index are there; counters are integers ≥ 0 and available ≥ 0; held and committed are the sums of the holds; ask is
+--          not later than what waits for it, and asks:{p} has the product by then exactly when ask > 0
+
+local takes = arguments.of('audit_stock', 'products', 'partition id? positive')
+
+local HOLDS_ENOUGH = 5000 -- a page ends behind the product that reaches this
+local SLACK_MS = 10000    -- what is due already may be asked about this much later: a sweep or a look is at it
+
+local COUNTERS = {'on_hand', 'held', 'committed', 'v'}
+
+-- What is found wrong: fixed words and ids.
+local function report(page, id, text)
+    page.violations[#page.violations + 1] = 'product ' .. id .. ': ' .. text
+end
+
+-- Reads the holds: their sums and the earliest time at which one must be looked at (nil: never). Adds the live ones to the page.
+local function sum_holds(page, p, id, now)
+    local sums, earliest = {held = 0, committed = 0}, nil
+    local all = call('HGETALL', key.holds(p, id))
+    for n = 1, #all, 2 do
+        local phase, quantity, order_p, when, since = holds.parse(all[n + 1])
+        local due
+        if not phase then
+            report(page, id, 'a hold is not readable')
+        elseif states.hold_live[phase] then
+            sums[phase] = sums[phase] + quantity
+            due = phase == 'held' and when or nil
+            local live, at = page.live, #page.live
+            live[at + 1], live[at + 2], live[at + 3], live[at + 4], live[at + 5], live[at + 6] = all[n], id, quantity, phase, order_p, now - since
+        else
+            due = when + holds.MARK_KEPT_MS
+        end
+        earliest = due and math.min(due, earliest or due) or earliest
+    end
+    page.holds = page.holds + #all / 2
+    return sums, earliest
+end
+
+-- The counters as numbers, or nil when one is not.
+local function counters_of(page, p, id)
+    local values = call('HMGET', key.stock(p, id), unpack(COUNTERS))
+    local counters = {}
+    for n = 1, #COUNTERS do
+        counters[COUNTERS[n]] = int.read(values[n] or '')
+        if not counters[COUNTERS[n]] then
+            report(page, id, COUNTERS[n] .. ' is not an integer from 0')
+            return nil
+        end
+    end
+    return counters
+end
+
+local function check_ask(page, p, id, earliest, now)
+    local ask = tonumber(call('HGET', key.stock(p, id), 'ask') or '0') or 0
+    local listed = tonumber(call('ZSCORE', key.asks(p), id) or '')
+    if earliest and (ask == 0 or ask > math.max(earliest, now + SLACK_MS)) then
+        report(page, id, 'ask is later than a hold or mark that waits')
+    end
+    if ask > 0 and not (listed and listed <= math.max(ask, now + SLACK_MS)) then
+        report(page, id, 'asks does not have it when ask says')
+    elseif ask == 0 and listed then
+        report(page, id, 'asks has it without ask')
+    end
+end
+
+local function check(page, p, id, now)
+    if call('EXISTS', key.product(p, id)) == 0 then
+        report(page, id, 'is in the index and has no record')
+    end
+    local sums, earliest = sum_holds(page, p, id, now)
+    check_ask(page, p, id, earliest, now)
+    local counters = counters_of(page, p, id)
+    if not counters then
+        return
+    end
+    if counters.on_hand < counters.held + counters.committed then
+        report(page, id, 'available is below 0')
+    end
+    for phase, sum in pairs(sums) do
+        if counters[phase] ~= sum then
+            report(page, id, phase .. ' is ' .. int.text(counters[phase]) .. ' and the holds sum to ' .. int.text(sum))
+        end
+    end
+end
+
+local function audit_stock(keys, args)
+    local wrong = arguments.wrong(takes, keys, args, 0)
+    if wrong then return wrong end
+    local p, most, now = args[1], tonumber(args[3]), clock.read()
+
+    local page = {violations = {}, live = {}, holds = 0}
+    local from = args[2] == '' and '-inf' or '(' .. args[2]
+    local found = call('ZRANGEBYSCORE', keys[1], from, '+inf', 'WITHSCORES', 'LIMIT', '0', int.text(most))
+    local products, after = 0, ''
+    while products * 2 < #found and page.holds < HOLDS_ENOUGH do
+        local id, score = found[products * 2 + 1], found[products * 2 + 2]
+        if id ~= score then
+            report(page, id, 'is at a wrong place in the index')
+        end
+        check(page, p, id, now)
+        products, after = products + 1, score
+    end
+    local ended = products * 2 == #found and products < most
+    return {code.OK, ended and '' or after, products, page.holds, page.violations, page.live}
+end

@@ -1,0 +1,115 @@
+-- What a function takes is said once, above it, and checked in whole before it starts:
+--
+--     local takes = arguments.of('settle', 'idem', 'partition fp positive')
+--
+-- the function's name, the kind of KEYS[1] and the kinds of ARGV. A kind with ? behind it may also be empty; `delta|set` is one of these words.
+-- Arguments come from Souk's own workers, so a wrong one is a fault in a worker: the answer is an error of fixed text, never the argument's own.
+
+local byte, find = ('').byte, ('').find
+
+local PARTITIONS_MAX = 16384
+local MS_MAX = 1e12 -- about 31 years; now + this stays far below 2^53
+
+local partitions = {} -- those seen and found good, since every call has one
+
+local kinds = {
+    bytes = false, -- anything
+    text = function(text) return text ~= '' end,
+    count = function(text) return int.read(text) end,
+    count_or_any = function(text) return text == '*' or int.read(text) end,
+    signed = function(text) return int.read_signed(text) end,
+    age = function(text) return text == '-1' or int.read(text) end,
+    partitions = function(text) return not find(text, '[^%d,]') end,
+    currency = function(text) return find(text, '^%u%u%u$') end,
+    fp = function(text) return #text == 16 and not find(text, '[^%da-f]') end,
+    hash = function(text) return #text == 32 and not find(text, '[^%da-f]') end,
+}
+
+function kinds.partition(text)
+    if partitions[text] then
+        return true
+    end
+    local number = int.read(text)
+    if not number or number >= PARTITIONS_MAX then
+        return false
+    end
+    partitions[text] = true
+    return true
+end
+
+function kinds.positive(text)
+    local number = int.read(text)
+    return number and number > 0
+end
+kinds.id = kinds.positive
+
+function kinds.ms(text)
+    local number = int.read(text)
+    return number and number <= MS_MAX
+end
+
+-- How long a lease lasts: Redis does not take 0.
+function kinds.lease(text)
+    return text ~= '0' and kinds.ms(text)
+end
+
+-- A transaction's name: HASH.FP.attempt.
+function kinds.txn(text)
+    return byte(text, 33) == 46 and byte(text, 50) == 46 and find(text, '^[%da-f]+%.[%da-f]+%.[1-9]%d*$')
+end
+
+local function one_of(words)
+    local allowed = {}
+    for word in words:gmatch('[^|]+') do
+        allowed[word] = true
+    end
+    return function(text) return allowed[text] end
+end
+
+local function kind_of(name)
+    local plain = name:match('^(.*)%?$')
+    if plain then
+        local check = kind_of(plain)
+        return function(text) return text == '' or check(text) end
+    end
+    if name:find('|', 1, true) then
+        return one_of(name)
+    end
+    return kinds[name]
+end
+
+function arguments.of(name, first_key, list)
+    local takes = {name = name, key = first_key, count = 0}
+    for kind in list:gmatch('%S+') do
+        takes.count = takes.count + 1
+        takes[takes.count] = kind_of(kind)
+    end
+    return takes
+end
+
+-- KEYS[1] must be the key of what the arguments name: a call that was sent to a wrong place changes nothing there.
+local function key_is_right(kind, name, args)
+    if kind == 'idem' then
+        local p, hash = name:match('^idem:{(%d+)}:(%x+)$')
+        return p == args[1] and #hash == 32
+    end
+    return name == key[kind](args[1], args[2])
+end
+
+-- Returns an error reply if the call is not what ${takes} says, else nil. ${more} arguments stand behind those of the function.
+function arguments.wrong(takes, keys, args, more)
+    local count = takes.count
+    if #args ~= count + more then
+        return redis.error_reply('ERR souk: wrong number of arguments of ' .. takes.name)
+    end
+    for n = 1, count do
+        local check = takes[n]
+        if check ~= false and not check(args[n]) then
+            return redis.error_reply('ERR souk: bad argument ' .. int.text(n) .. ' of ' .. takes.name)
+        end
+    end
+    if takes.key and not (#keys == 1 and key_is_right(takes.key, keys[1], args)) then
+        return redis.error_reply('ERR souk: bad key of ' .. takes.name)
+    end
+    return nil
+end

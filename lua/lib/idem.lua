@@ -1,0 +1,64 @@
+-- What an Idempotency-Key was decided to be. The record is written in the same call as the effect, so that there is never one without the other.
+--
+--   s         further fields      meaning
+--   (none)                        nothing is known
+--   aborted   a:FP                nothing is decided; attempts up to a:FP of the request with this fingerprint may no longer place
+--   placed    fp id n             order id was placed by attempt n; no expiry, prune removes it
+--   refused   fp status body      the request was refused with this answer
+--   done      fp …                what the function's REPLAY gives
+--   open      fp …                the effect has begun and is not yet known (a payment at its gateway)
+
+local KEPT_MS = '86400000'
+
+-- Reads the record. Returns the decision and a list: fp, s, then the fields named. The decision is nil when nothing is decided,
+-- 'reused' when what was decided belongs to another request.
+function idem.read(record, fp, ...)
+    local values = call('HMGET', record, 'fp', 's', ...)
+    local decision = values[2]
+    if not decision or decision == 'aborted' then
+        return nil, values
+    end
+    if values[1] ~= fp then
+        return 'reused', values
+    end
+    return decision, values
+end
+
+-- Writes a decision with its further fields (name, text, …), for 24 hours from now.
+function idem.write(record, fp, decision, ...)
+    call('HSET', record, 'fp', fp, 's', decision, ...)
+    call('PEXPIRE', record, KEPT_MS)
+end
+
+-- For place and refuse: the answer if this key or this attempt is decided already, else nil. Also returns whether attempts were aborted
+-- before, and so whether the record has an expiry.
+function idem.placed_already(record, p, fp, attempt, now)
+    local decision, values = idem.read(record, fp, 'id', 'n', 'status', 'body', 'a:' .. fp)
+    if decision == 'reused' then
+        return {code.KEY_REUSED}
+    elseif decision == 'placed' then
+        local order = call('HMGET', key.order(p, values[3]), 'state', 'created')
+        return {code.REPLAY, values[3], values[4], order[1], now - order[2]}
+    elseif decision == 'refused' then
+        return {code.REFUSED, values[5], values[6]}
+    end
+    local aborted = values[7]
+    if aborted and tonumber(aborted) >= tonumber(attempt) then
+        return {code.ABORTED, aborted}
+    end
+    return nil, values[2] == 'aborted'
+end
+
+-- Decides that the key's request is order ${id}, placed by this attempt. An expiry left by an aborted attempt goes: no time decides about an order.
+function idem.place(record, fp, id, attempt, has_expiry)
+    call('HSET', record, 'fp', fp, 's', 'placed', 'id', id, 'n', attempt)
+    if has_expiry then
+        call('PERSIST', record)
+    end
+end
+
+-- Records that no attempt up to this one may place any more.
+function idem.abort(record, fp, attempt)
+    call('HSET', record, 's', 'aborted', 'a:' .. fp, attempt)
+    call('PEXPIRE', record, KEPT_MS)
+end

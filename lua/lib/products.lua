@@ -1,0 +1,25 @@
+-- A product's record. Its stock is beside it and made with it.
+
+-- Are there holds or marks of a former product with this id? For products.create.
+function products.kept_holds(p, id)
+    return call('EXISTS', key.holds(p, id)) == 1
+end
+
+-- Makes product, stock, ledger entry and index entry. All but ${now} and ${kept} is text. Cannot fail: the caller has made sure that there is none.
+function products.create(p, id, doc, on_hand, kept, now)
+    call('HSET', key.product(p, id), 'v', '1', 'doc', doc)
+    call('ZADD', key.products(p), id, id)
+    local counters = {key = key.stock(p, id), p = p, id = id, on_hand = 0, held = 0, committed = 0, v = 0, ask = 0}
+    if kept then
+        stock.ask(counters, now + holds.MARK_KEPT_MS)
+    end
+    stock.change(counters, {kind = 'create', on_hand = 1, held = 0, committed = 0}, tonumber(on_hand), '', '')
+end
+
+-- The answer if the version ${v} is not the expected one, else nil. `*` expects any.
+function products.stale(v, expected)
+    if expected ~= '*' and expected ~= v then
+        return {code.STALE, v}
+    end
+    return nil
+end

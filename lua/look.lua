@@ -1,0 +1,69 @@
+-- One step through a product's holds: names those to ask about, prunes old marks, and at the end knows when the next look is due.
+--
+-- KEYS[1]  stock:{p}:ID
+-- ARGV     p, id; cursor, started, least: 0 0 0 in the first step, else what the step before gave; most: how many may be named
+-- answers  OK cursor started least [T order_p …]; cursor 0: this was the last step
+--          NOT_FOUND
+-- writes   holds:{p}:ID (marks older than 10 min go); in the last step KEYS[1] ask, asks:{p}
+--
+-- ask must stay a lower bound. Holds that were taken while the look went on may have been missed, but they are not asked about before 10 s have
+-- passed; so a look of several steps sets ask no later than 10 s after it began. Whoever is named counts with 1 s from now, so that it is
+-- named again if nobody settles it; whoever is due but finds no room counts with now.
+
+local takes = arguments.of('look', 'stock', 'partition id count count count positive')
+
+local STEP = '512'
+local NAMED_AGAIN_MS = 1000
+local HOLD_UNASKED_MS = 10000
+local PRUNED_AT_ONCE = 500 -- arguments of one call go over Lua's stack
+
+local function earlier(least, due)
+    return (least == 0 or due < least) and due or least
+end
+
+-- Sorts what one step found. Returns the named ones, the marks to prune, and the smallest next time.
+local function sift(found, now, least, most)
+    local named, pruned = {}, {}
+    for i = 1, #found, 2 do
+        local phase, _, order_p, when = holds.parse(found[i + 1])
+        if phase == 'held' and when > now then
+            least = earlier(least, when)
+        elseif phase == 'held' and #named >= most * 2 then
+            least = earlier(least, now)
+        elseif phase == 'held' then
+            named[#named + 1] = found[i]
+            named[#named + 1] = order_p
+            least = earlier(least, now + NAMED_AGAIN_MS)
+        elseif not states.hold_live[phase] and when + holds.MARK_KEPT_MS <= now then
+            pruned[#pruned + 1] = found[i]
+        elseif not states.hold_live[phase] then
+            least = earlier(least, when + holds.MARK_KEPT_MS)
+        end
+    end
+    return named, pruned, least
+end
+
+local function look(keys, args)
+    local no, now = guard.enter(takes, keys, args)
+    if no then return no end
+    local p, id, cursor, started, least = args[1], args[2], args[3], tonumber(args[4]), tonumber(args[5])
+
+    local counters = stock.read(p, id)
+    if not counters then
+        return {code.NOT_FOUND}
+    end
+    if started == 0 then
+        started = now
+    end
+    local step = call('HSCAN', key.holds(p, id), cursor, 'COUNT', STEP)
+    local named, pruned
+    named, pruned, least = sift(step[2], now, least, tonumber(args[6]))
+
+    for first = 1, #pruned, PRUNED_AT_ONCE do
+        call('HDEL', key.holds(p, id), unpack(pruned, first, math.min(first + PRUNED_AT_ONCE - 1, #pruned)))
+    end
+    if step[1] == '0' then
+        stock.set_ask(counters, cursor == '0' and least or earlier(least, started + HOLD_UNASKED_MS))
+    end
+    return {code.OK, step[1], started, least, named}
+end

@@ -1,0 +1,21 @@
+-- flags: no-writes
+-- The whole record of an order, and what time it is.
+--
+-- KEYS[1]  order:{p}:ID
+-- ARGV     p, id
+-- answers  OK now state payment_status v user total currency created expires t payments updated hold_ms doc
+--          NOT_FOUND
+
+local takes = arguments.of('order_read', 'order', 'partition id')
+
+local function order_read(keys, args)
+    local wrong = arguments.wrong(takes, keys, args, 0)
+    if wrong then return wrong end
+
+    local order = call('HMGET', keys[1], 'state', 'payment_status', 'v', 'user', 'total', 'currency', 'created', 'expires', 't', 'payments',
+        'updated', 'hold_ms', 'doc')
+    if not order[1] then
+        return {code.NOT_FOUND}
+    end
+    return {code.OK, clock.read(), unpack(order)}
+end

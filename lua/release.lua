@@ -1,0 +1,34 @@
+-- The order ended or never was: its units go back. Where T is not known a mark is left, so that a late try meets it.
+--
+-- KEYS[1]  stock:{p}:ID
+-- ARGV     p, id, T; age: as of confirm, not needed here, since a hold that is not the order's is to be released as well; order_id for the
+--          ledger, may be empty
+-- answers  OK phase: what T is now. A hold that ended stays as it is
+-- state    held → released, committed → restocked, (none) → released
+-- writes   KEYS[1], holds:{p}:ID, moves:{p}:ID, asks:{p}; for a product that is deleted holds:{p}:ID only
+
+local takes = arguments.of('release', 'stock', 'partition id txn age id?')
+
+local function leave_mark(p, id, txn, now)
+    local counters = stock.read(p, id)
+    holds.create(p, id, txn, 'released', '0', '0', now, now)
+    if counters then
+        stock.ask(counters, now + holds.MARK_KEPT_MS)
+        stock.write_ask(counters)
+    end
+end
+
+local function release(keys, args)
+    local no, now = guard.enter(takes, keys, args)
+    if no then return no end
+    local p, id, txn = args[1], args[2], args[3]
+
+    local hold = holds.read(p, id, txn)
+    if not hold then
+        leave_mark(p, id, txn, now)
+        return {code.OK, 'released'}
+    elseif states.hold_live[hold.phase] then
+        holds.move(hold, holds.undone(hold), args[5], now)
+    end
+    return {code.OK, hold.phase}
+end

@@ -1,0 +1,47 @@
+-- More or fewer units on hand: a delivery, a loss, a count.
+--
+-- KEYS[1]  idem:{p}:HASH
+-- ARGV     p, fp, id; kind: delta (n is added, may be negative) or set (n is the new on_hand); n; expected: the on_hand that the caller saw, or
+--          empty; reason: text for the ledger
+-- answers  OK on_hand held committed v
+--          REPLAY on_hand held committed v: done before by this key, as they were then
+--          NOT_FOUND, KEY_REUSED
+--          SHORT available: more than that cannot go
+--          UNEXPECTED on_hand held committed v
+-- writes   KEYS[1], stock:{p}:ID, moves:{p}:ID
+
+local takes = arguments.of('stock_adjust', 'idem', 'partition fp id delta|set signed count? bytes')
+
+local ADJUST = {kind = 'adjust', on_hand = 1, held = 0, committed = 0}
+
+local function stock_adjust(keys, args)
+    local no = guard.enter(takes, keys, args)
+    if no then return no end
+    local p, fp, id, kind, n, expected, reason = args[1], args[2], args[3], args[4], tonumber(args[5]), args[6], args[7]
+
+    local decision, record = idem.read(keys[1], fp, 'on_hand', 'held', 'committed', 'v')
+    if decision == 'reused' then
+        return {code.KEY_REUSED}
+    elseif decision then
+        return {code.REPLAY, record[3], record[4], record[5], record[6]}
+    end
+    local counters = stock.read(p, id)
+    if not counters then
+        return {code.NOT_FOUND}
+    end
+    if expected ~= '' and counters.on_hand ~= tonumber(expected) then
+        return {code.UNEXPECTED, counters.on_hand, counters.held, counters.committed, counters.v}
+    end
+    local delta = kind == 'delta' and n or n - counters.on_hand
+    local available = stock.available(counters)
+    if available + delta < 0 then
+        return {code.SHORT, available}
+    elseif counters.on_hand + delta > int.MAX then
+        return redis.error_reply('ERR souk: bad argument 5 of stock_adjust')
+    end
+
+    stock.change(counters, ADJUST, delta, '', '', 'reason', reason)
+    idem.write(keys[1], fp, 'done', 'on_hand', int.text(counters.on_hand), 'held', int.text(counters.held),
+        'committed', int.text(counters.committed), 'v', int.text(counters.v))
+    return {code.OK, counters.on_hand, counters.held, counters.committed, counters.v}
+end

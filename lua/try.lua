@@ -1,0 +1,53 @@
+-- Holds units of one product for one transaction.
+--
+-- KEYS[1]  stock:{p}:ID
+-- ARGV     p, id, T, qty; order_p: the partition where T's order will be; ask_ms: how long until somebody may ask what became of T;
+--          known_v: the version of the document that the caller has, 0: none
+-- answers  OK available v doc: held; doc is empty when v = known_v
+--          ALREADY v doc phase: T is held or committed here already
+--          GONE phase: T ended here; ask its order's partition before doing anything (DESIGN.md section 5, fence 3)
+--          SHORT available
+--          ASK available: too few, but a hold's ask-after has passed: look, settle what it names, try again
+--          NOT_FOUND
+-- state    (none) → held
+-- writes   KEYS[1], holds:{p}:ID, moves:{p}:ID; asks:{p} when nothing was to be asked sooner
+
+local takes = arguments.of('try', 'stock', 'partition id txn positive partition ms count')
+
+local HOLD = states.hold[''].held
+
+-- Version and document, the document only if the caller has another one.
+local function document(p, id, known_v)
+    local product = call('HMGET', key.product(p, id), 'v', 'doc')
+    return product[1], product[1] ~= known_v and product[2] or ''
+end
+
+local function try(keys, args)
+    local no, now = guard.enter(takes, keys, args)
+    if no then return no end
+    local p, id, txn, quantity, order_p, known_v = args[1], args[2], args[3], tonumber(args[4]), args[5], args[7]
+
+    local hold = holds.read(p, id, txn)
+    if hold and not states.hold_live[hold.phase] then
+        return {code.GONE, hold.phase}
+    elseif hold then
+        local v, doc = document(p, id, known_v)
+        return {code.ALREADY, v, doc, hold.phase}
+    end
+    local counters = stock.read(p, id)
+    if not counters then
+        return {code.NOT_FOUND}
+    end
+    local available = stock.available(counters)
+    if available < quantity then
+        local may_ask = counters.ask > 0 and counters.ask <= now
+        return {may_ask and code.ASK or code.SHORT, available}
+    end
+    local v, doc = document(p, id, known_v)
+
+    local when = now + tonumber(args[6])
+    stock.ask(counters, when)
+    stock.change(counters, HOLD, quantity, txn, '')
+    holds.create(p, id, txn, 'held', args[4], order_p, when, now)
+    return {code.OK, available - quantity, v, doc}
+end
