@@ -1,0 +1,411 @@
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "check.h"
+#include "clock.h"
+#include "log.h"
+
+#include "service_internal.h"
+
+/*
+ *   exchange ─▶ shed? ─▶ route ─▶ headers ─▶ query ─▶ body ─▶ flow ─▶ engine
+ *                 └────────┴─────────┴─────────┴───────┴─▶ problem
+ *   exchange ◀─────────────────── headers, body ◀── answer ◀── engine
+ *
+ * Each step of the understanding either fills its part of the ask or answers with a problem and returns false.
+ */
+struct request {
+    struct worker_thread *thread;
+    struct exchange *exchange;
+    const struct route *route;
+    struct ask ask;
+    struct flow *refusal; /* a flow that only carries the answer of a request that was not understood */
+    int64_t since_us;
+};
+
+#define DETAIL_MAX 512
+
+/* ---- answers ---- */
+
+static size_t response_headers(struct request *request, const struct answer *answer, struct http_header out[ANSWER_HEADERS_MAX + 3])
+{
+    size_t count = 0;
+    if (answer->content_type)
+        out[count++] = (struct http_header){"Content-Type", answer->content_type};
+    out[count++] = (struct http_header){"X-Request-Id", request->ask.request_id.at};
+    if (request->route == NULL || !(request->route->flags & ROUTE_CACHEABLE) || answer->status >= 400)
+        out[count++] = (struct http_header){"Cache-Control", "no-store"};
+    for (size_t i = 0; i < answer->header_count; i++)
+        out[count++] = answer->headers[i];
+    return count;
+}
+
+static void respond(struct request *request, const struct answer *answer)
+{
+    struct http_header headers[ANSWER_HEADERS_MAX + 3];
+    struct worker_thread *thread = request->thread;
+    struct http_response response = {
+        .status = answer->status,
+        .body = answer->body,
+        .headers = headers,
+        .header_count = response_headers(request, answer, headers),
+    };
+    size_t route = request->route ? (size_t)(request->route - thread->public.service->program->routes) : METRICS_ROUTES_MAX - 1;
+    metrics_request(&thread->metrics, route, answer->status, clock_us() - request->since_us);
+    http_respond(request->exchange, &response);
+}
+
+static void got_answer(void *cookie, struct flow *flow, struct answer *answer)
+{
+    respond(cookie, answer);
+}
+
+/* The flow that a refusal of the door is written with. It is never run. */
+static const struct flow_type REFUSAL = {.name = "refusal", .size = sizeof(struct flow)};
+
+#define refuse(request, outcome, ...) (answer_refuse((request)->refusal, (outcome), __VA_ARGS__), false)
+
+/* ---- headers ---- */
+
+/* Is every byte visible ASCII, so that the text can be echoed in a header? */
+static bool is_visible(struct view text)
+{
+    for (size_t i = 0; i < text.len; i++)
+        if (text.at[i] < 0x21 || text.at[i] > 0x7e)
+            return false;
+    return text.len > 0;
+}
+
+/* A client's own id is echoed when it is a sensible one; otherwise one is made from the time and the request's address, unique within the worker. */
+static void read_request_id(struct request *request)
+{
+    struct view given = exchange_header(request->exchange, "X-Request-Id");
+    struct arena *arena = exchange_arena(request->exchange);
+    if (given.len <= 64 && is_visible(given))
+        request->ask.request_id = arena_copy(arena, given);
+    else
+        request->ask.request_id = arena_printf(arena, "%llx%04x", (long long)request->since_us, (unsigned)((uintptr_t)request->exchange >> 6) & 0xffff);
+}
+
+/* A header that the flow may read after the exchange was answered, so it is copied; .at is NULL if absent. */
+static struct view copied_header(struct request *request, const char *name)
+{
+    struct view value = exchange_header(request->exchange, name);
+    return value.at ? arena_copy(exchange_arena(request->exchange), value) : value;
+}
+
+/* Does one of the media ranges in an Accept value allow ${type} ("application/json")? Parameters are ignored, but for q=0. */
+static bool accepts(struct view accept, const char *type)
+{
+    const char *at = accept.at, *end = accept.at + accept.len;
+    size_t type_len = strlen(type), group_len = (size_t)(strchr(type, '/') - type) + 1;
+    while (at < end) {
+        const char *comma = memchr(at, ',', (size_t)(end - at));
+        const char *stop = comma ? comma : end;
+        while (at < stop && (*at == ' ' || *at == '\t'))
+            at++;
+        size_t len = 0;
+        while (at + len < stop && at[len] != ';' && at[len] != ' ')
+            len++;
+        struct view rest = {at + len, (size_t)(stop - at) - len};
+        bool refused = rest.len && (memmem(rest.at, rest.len, "q=0", 3) && !memmem(rest.at, rest.len, "q=0.", 4));
+        bool named = (len == type_len && !strncasecmp(at, type, len)) || (len == 3 && !memcmp(at, "*/*", 3)) ||
+                     (len == group_len + 1 && !strncasecmp(at, type, group_len) && at[group_len] == '*');
+        if (named && !refused)
+            return true;
+        at = stop + 1;
+    }
+    return false;
+}
+
+static bool read_accept(struct request *request)
+{
+    struct view accept = exchange_header(request->exchange, "Accept");
+    if (accept.at == NULL || accept.len == 0 || accepts(accept, "application/json"))
+        request->ask.format = FORMAT_JSON;
+    else if (accepts(accept, "application/msgpack"))
+        request->ask.format = FORMAT_MSGPACK;
+    else if (!accepts(accept, "application/problem+json"))
+        return refuse(request, &OUTCOME_NOT_ACCEPTABLE, "Accept is \"%.100s\"; answers are made as application/json or application/msgpack", accept.at);
+    return true;
+}
+
+/* Idempotency-Key: a quoted string (as in the draft standard) or a bare one, 1 to 255 visible ASCII characters. */
+static bool read_key(struct request *request)
+{
+    struct view key = copied_header(request, "Idempotency-Key");
+    if (key.at == NULL) {
+        if (request->route->flags & ROUTE_KEY)
+            return refuse(request, &OUTCOME_KEY_MISSING, "this request changes something: send an Idempotency-Key header with a new value (a UUID, say), and the same one with every retry");
+        return true;
+    }
+    if (key.len >= 2 && key.at[0] == '"' && key.at[key.len - 1] == '"')
+        key = (struct view){key.at + 1, key.len - 2};
+    if (key.len > 255 || !is_visible(key))
+        return refuse(request, &OUTCOME_BAD_REQUEST, "the Idempotency-Key must be 1 to 255 visible ASCII characters, quoted or not");
+    request->ask.key = key;
+    return true;
+}
+
+static bool read_conditions(struct request *request)
+{
+    struct ask *ask = &request->ask;
+    ask->if_match = copied_header(request, "If-Match");
+    ask->if_none_match = copied_header(request, "If-None-Match");
+    ask->cache_control = copied_header(request, "Cache-Control");
+    ask->prefer = copied_header(request, "Prefer");
+    ask->traceparent = copied_header(request, "traceparent");
+    ask->create_only = view_equal(ask->if_none_match, VIEW("*"));
+    if ((request->route->flags & ROUTE_IF_MATCH) && ask->if_match.at == NULL && !(ask->create_only && ask->method == METHOD_PUT))
+        return refuse(request, &OUTCOME_PRECONDITION_MISSING, "send If-Match with the ETag of the version you have seen, or * for any version");
+    return true;
+}
+
+/* ---- query ---- */
+
+static int hex_digit(char c)
+{
+    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+/* Percent-decodes ('+' is a space). Returns false on a broken escape or a control character. */
+static bool percent_decode(struct arena *arena, struct view in, struct view *out)
+{
+    char *text = arena_alloc(arena, in.len + 1);
+    size_t len = 0;
+    for (size_t i = 0; i < in.len; i++) {
+        char c = in.at[i] == '+' ? ' ' : in.at[i];
+        if (c == '%') {
+            int high = i + 2 < in.len ? hex_digit(in.at[i + 1]) : -1, low = high >= 0 ? hex_digit(in.at[i + 2]) : -1;
+            if (low < 0)
+                return false;
+            c = (char)(high << 4 | low);
+            i += 2;
+        }
+        if ((unsigned char)c < 0x20 || c == 0x7f)
+            return false;
+        text[len++] = c;
+    }
+    *out = (struct view){text, len};
+    return true;
+}
+
+/* Is ${name} one of "limit|cursor"? */
+static bool is_known(const char *known, struct view name)
+{
+    for (const char *at = known; at && *at;) {
+        size_t len = strcspn(at, "|");
+        if (view_equal((struct view){at, len}, name))
+            return true;
+        at += len + (at[len] == '|');
+    }
+    return false;
+}
+
+static bool read_param(struct request *request, struct view piece, struct param *param)
+{
+    struct arena *arena = exchange_arena(request->exchange);
+    const char *equals = memchr(piece.at, '=', piece.len);
+    size_t name_len = equals ? (size_t)(equals - piece.at) : piece.len;
+    struct view value = equals ? (struct view){equals + 1, piece.len - name_len - 1} : VIEW("");
+    if (!percent_decode(arena, (struct view){piece.at, name_len}, &param->name) || !percent_decode(arena, value, &param->value))
+        return refuse(request, &OUTCOME_BAD_REQUEST, "the query has a broken %%-escape or a control character in it; encode it as RFC 3986 says");
+    if (is_known(request->route->params, param->name))
+        return true;
+    if (request->route->params == NULL)
+        return refuse(request, &OUTCOME_BAD_REQUEST, "this path takes no query parameters");
+    return refuse(request, &OUTCOME_BAD_REQUEST, "\"%.*s\" is no query parameter of this path; there are: %s",
+                  (int)(param->name.len < 64 ? param->name.len : 64), param->name.at, request->route->params);
+}
+
+#define PARAMS_MAX 16
+
+static bool read_query(struct request *request)
+{
+    struct view query = exchange_query(request->exchange);
+    if (query.len == 0)
+        return true;
+    struct param *params = ARENA_ARRAY(exchange_arena(request->exchange), struct param, PARAMS_MAX);
+    const char *at = query.at, *end = query.at + query.len;
+    while (at < end) {
+        const char *stop = memchr(at, '&', (size_t)(end - at));
+        struct view piece = {at, (size_t)((stop ? stop : end) - at)};
+        at += piece.len + 1;
+        if (piece.len == 0)
+            continue;
+        if (request->ask.param_count == PARAMS_MAX)
+            return refuse(request, &OUTCOME_BAD_REQUEST, "there are more than %d query parameters", PARAMS_MAX);
+        if (!read_param(request, piece, &params[request->ask.param_count]))
+            return false;
+        request->ask.params = params;
+        if (ask_param(&request->ask, arena_copy(exchange_arena(request->exchange), params[request->ask.param_count].name).at).at)
+            return refuse(request, &OUTCOME_BAD_REQUEST, "the query parameter \"%.64s\" is there twice", params[request->ask.param_count].name.at);
+        request->ask.param_count++;
+    }
+    return true;
+}
+
+/* ---- body ---- */
+
+static bool read_format(struct request *request, enum format *format)
+{
+    struct view type = exchange_header(request->exchange, "Content-Type");
+    size_t len = 0;
+    while (len < type.len && type.at[len] != ';' && type.at[len] != ' ')
+        len++;
+    if (type.at == NULL || (len == 16 && !strncasecmp(type.at, "application/json", len)) || (len == 28 && !strncasecmp(type.at, "application/merge-patch+json", len)))
+        *format = FORMAT_JSON;
+    else if (len == 19 && !strncasecmp(type.at, "application/msgpack", len))
+        *format = FORMAT_MSGPACK;
+    else
+        return refuse(request, &OUTCOME_MEDIA_TYPE, "Content-Type is \"%.*s\"; send application/json or application/msgpack", (int)(len < 100 ? len : 100), type.at);
+    return true;
+}
+
+static bool answer_faults(struct request *request, const struct faults *faults)
+{
+    struct writer *w = answer_problem(request->refusal, &OUTCOME_UNPROCESSABLE, 1, "%zu member%s of the body cannot be accepted; \"errors\" names them", faults->count,
+                                      faults->count == 1 ? "" : "s");
+    answer_faults_write(w, faults);
+    writer_end(w);
+    answer_send(request->refusal);
+    return false;
+}
+
+static bool read_body(struct request *request)
+{
+    struct arena *arena = exchange_arena(request->exchange);
+    const struct route *route = request->route;
+    struct view body = exchange_body(request->exchange);
+    enum format format;
+    if (route->body == NULL && !(route->flags & ROUTE_RAW))
+        return body.len == 0 || refuse(request, &OUTCOME_BAD_REQUEST, "this request takes no body");
+    if (body.len == 0)
+        return (route->flags & ROUTE_BODY_OPTIONAL) || refuse(request, &OUTCOME_BAD_REQUEST, "this request needs a body: a JSON object");
+    if (!read_format(request, &format))
+        return false;
+    struct value *value = ARENA_NEW(arena, struct value);
+    const char *wrong = value_read(format, arena, body, value);
+    if (wrong)
+        return refuse(request, &OUTCOME_BAD_REQUEST, "the body is not valid %s: %s", format == FORMAT_JSON ? "JSON" : "MessagePack", wrong);
+    if (value->kind != VALUE_MAP)
+        return refuse(request, &OUTCOME_UNPROCESSABLE, "the body must be an object");
+    request->ask.document = value;
+    request->ask.raw_body = body;
+    if (route->flags & ROUTE_RAW)
+        return true;
+    void *bound = arena_alloc(arena, route->body->size);
+    struct faults faults;
+    faults_init(&faults, arena);
+    if (!shape_read(route->body, value, bound, arena, &faults))
+        return answer_faults(request, &faults);
+    request->ask.body = bound;
+    return true;
+}
+
+/* ---- the door ---- */
+
+static bool refuse_method(struct request *request, unsigned allowed)
+{
+    char list[128] = "OPTIONS";
+    for (enum method m = 0; m < METHOD_COUNT; m++)
+        if (allowed & 1u << m)
+            snprintf(list + strlen(list), sizeof(list) - strlen(list), ", %s%s", method_name(m), m == METHOD_GET ? ", HEAD" : "");
+    struct flow *flow = request->refusal;
+    if (exchange_method(request->exchange) == METHOD_OPTIONS) {
+        flow->answer = ARENA_NEW(flow->arena, struct answer);
+        answer_header(flow, "Allow", "%s", list);
+        answer_empty(flow, 204);
+        return false;
+    }
+    struct writer *w = answer_problem(flow, &OUTCOME_METHOD, 0, "%s is not for this path; allowed are: %s", method_name(exchange_method(request->exchange)), list);
+    writer_end(w);
+    answer_header(flow, "Allow", "%s", list);
+    answer_send(flow);
+    return false;
+}
+
+static bool find_route(struct request *request)
+{
+    struct service *service = request->thread->public.service;
+    unsigned allowed;
+    request->route = router_find(&service->router, request->ask.method, exchange_path(request->exchange), request->ask.ids, &allowed);
+    if (request->route) {
+        request->ask.route = request->route->path;
+        return true;
+    }
+    if (allowed)
+        return refuse_method(request, allowed);
+    return refuse(request, &OUTCOME_NOT_FOUND, "there is nothing at this path; /openapi.json lists what there is");
+}
+
+static bool has_room(struct request *request)
+{
+    struct worker_thread *thread = request->thread;
+    if (http_inside(thread->http) > (unsigned)thread->public.service->settings.inside_max || arena_low())
+        return refuse(request, &OUTCOME_OVERLOADED, "this worker has as many requests under way as it may (SOUK_INSIDE_MAX); try again shortly");
+    return true;
+}
+
+static bool understand(struct request *request)
+{
+    return has_room(request) && read_accept(request) && find_route(request) && read_key(request) && read_conditions(request) && read_query(request) &&
+           read_body(request);
+}
+
+static struct request *request_new(struct worker_thread *thread, struct exchange *exchange)
+{
+    struct arena *arena = exchange_arena(exchange);
+    struct request *request = ARENA_NEW(arena, struct request);
+    request->thread = thread;
+    request->exchange = exchange;
+    request->since_us = clock_us();
+    request->ask.method = exchange_method(exchange);
+    read_request_id(request);
+    request->refusal = flow_new(arena, &REFUSAL, &thread->public.service->world, &request->ask);
+    return request;
+}
+
+void door_on_request(void *cookie, struct exchange *exchange)
+{
+    struct worker_thread *thread = cookie;
+    struct http_response admin;
+    if (admin_answer(thread, exchange, &admin)) {
+        http_respond(exchange, &admin);
+        return;
+    }
+    struct request *request = request_new(thread, exchange);
+    if (!understand(request)) {
+        respond(request, request->refusal->answer);
+        return;
+    }
+    struct flow *flow = flow_new(exchange_arena(exchange), request->route->flow, thread->public.world, &request->ask);
+    int deadline_ms = request->route->deadline_ms ? request->route->deadline_ms : thread->public.service->settings.deadline_ms;
+    engine_start(thread->public.engine, flow, deadline_ms, got_answer, NULL, request);
+}
+
+static const struct outcome *refusal_outcome(int status)
+{
+    static const struct outcome *const known[] = {&OUTCOME_BAD_REQUEST, &OUTCOME_TIMEOUT, &OUTCOME_TOO_LARGE, &OUTCOME_URI_TOO_LONG, &OUTCOME_HEADERS_TOO_LARGE, &OUTCOME_NOT_IMPLEMENTED};
+    for (size_t i = 0; i < sizeof(known) / sizeof(*known); i++)
+        if (known[i]->status == status)
+            return known[i];
+    return &OUTCOME_BAD_REQUEST;
+}
+
+void door_on_refusal(void *cookie, struct exchange *exchange, int status, const char *detail, struct http_response *response)
+{
+    struct worker_thread *thread = cookie;
+    struct request *request = request_new(thread, exchange);
+    metrics_add(&thread->metrics.refused_by_gate, 1);
+    answer_refuse(request->refusal, refusal_outcome(status), "%s", detail);
+    struct http_header *headers = ARENA_ARRAY(exchange_arena(exchange), struct http_header, ANSWER_HEADERS_MAX + 3);
+    *response = (struct http_response){
+        .status = status,
+        .body = request->refusal->answer->body,
+        .header_count = response_headers(request, request->refusal->answer, headers),
+        .headers = headers,
+        .close = true,
+    };
+}

@@ -1,0 +1,304 @@
+#include <arpa/inet.h>
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "check.h"
+#include "clock.h"
+#include "log.h"
+#include "loop.h"
+
+#include "service_internal.h"
+
+/*
+ *   main thread     settings ─▶ topology ─▶ threads made one after another ─▶ runs thread 0's loop ─▶ joins ─▶ frees
+ *   each thread     loop ◀─ store, engine, http, the program's own; a tick every TICK_MS looks at readiness and at the drain
+ *   SIGTERM         draining ─▶ each thread: not ready, http quiesced, no new sweeps, what is inside finishes ─▶ its loop stops ─▶ closes
+ */
+#define TICK_MS 20
+#define ARENA_RESERVE (512 * 1024)
+#define OPTIONS_MAX 48
+
+#define AT(field) offsetof(struct service_settings, field)
+static const struct option_row COMMON_OPTIONS[] = {
+    {"http-address", OPTION_TEXT, AT(address), "127.0.0.1", 0, 0, NULL, "address to listen on; while auth is off only a loopback address"},
+    {"http-port", OPTION_INT, AT(port), NULL, 0, 65535, NULL, "port to listen on; 0 takes any free one"},
+    {"shards", OPTION_TEXT, AT(shards), "shard-1=127.0.0.1:7001,shard-2=127.0.0.1:7002,shard-3=127.0.0.1:7003", 0, 0, NULL, "the ring: name=host:port[*weight],…"},
+    {"partitions", OPTION_INT, AT(partitions), "256", 1, PARTITIONS_MAX, NULL, "partitions of the store, a power of two, fixed when it was made"},
+    {"ring-epoch", OPTION_INT, AT(epoch), "1", 1, 1000000000, NULL, "rises by one with every change of the ring"},
+    {"threads", OPTION_INT, AT(threads), "1", 1, 64, NULL, "event loops, each with its own connection to every shard"},
+    {"inside-max", OPTION_INT, AT(inside_max), "4096", 1, 65536, NULL, "requests under way per thread; above it they are answered 503"},
+    {"http-connections", OPTION_INT, AT(connections_max), "16384", 16, 1000000, NULL, "open connections per thread"},
+    {"deadline-ms", OPTION_INT, AT(deadline_ms), "5000", 50, 600000, NULL, "time a request may take before it is answered 503 or 504"},
+    {"drain-ms", OPTION_INT, AT(drain_ms), "9000", 0, 600000, NULL, "time that requests under way have after SIGTERM"},
+    {"redis-user", OPTION_TEXT, AT(redis_user), "", 0, 0, NULL, "user for AUTH; empty: the default user"},
+    {"redis-password-file", OPTION_TEXT, AT(redis_password_file), "", 0, 0, NULL, "file that holds the password for AUTH; empty: none"},
+    {"auth", OPTION_CHOICE, AT(auth), "off", 0, 0, "off", "how callers are known"},
+    {"log-level", OPTION_CHOICE, AT(log_level), "info", 0, 0, "error|warn|info|debug", "least urgent level that is logged"},
+};
+#define COMMON_COUNT (sizeof(COMMON_OPTIONS) / sizeof(*COMMON_OPTIONS))
+
+/* ---- settings ---- */
+
+static bool is_loopback(const char *address)
+{
+    struct in_addr v4;
+    return strcmp(address, "localhost") == 0 || strcmp(address, "::1") == 0 || (inet_pton(AF_INET, address, &v4) == 1 && ntohl(v4.s_addr) >> 24 == 127);
+}
+
+static bool read_password(struct service *service)
+{
+    const char *path = service->settings.redis_password_file;
+    if (*path == '\0')
+        return true;
+    FILE *file = fopen(path, "r");
+    if (file == NULL || fgets(service->password, sizeof(service->password), file) == NULL) {
+        log_error("cannot read the password for the shards from %s (SOUK_REDIS_PASSWORD_FILE): %s; put it there in one line", path, strerror(errno));
+        if (file)
+            fclose(file);
+        return false;
+    }
+    fclose(file);
+    service->password[strcspn(service->password, "\r\n")] = '\0';
+    return true;
+}
+
+static bool settings_check(struct service *service)
+{
+    struct service_settings *settings = &service->settings;
+    const char *error = NULL;
+    log_start(service->program->name, (enum log_level)log_level_of(settings->log_level));
+    if (!is_loopback(settings->address)) {
+        log_error("SOUK_AUTH is off and SOUK_HTTP_ADDRESS is %s: anybody who reaches it could order and refund; listen on 127.0.0.1", settings->address);
+        return false;
+    }
+    service->topology = topology_new(settings->shards, settings->partitions, settings->epoch, &error);
+    if (service->topology == NULL) {
+        log_error("the ring cannot be made from SOUK_SHARDS, SOUK_PARTITIONS and SOUK_RING_EPOCH: %s", error);
+        return false;
+    }
+    return read_password(service);
+}
+
+/* The common rows and the program's own as one table over one block of memory: the common struct first, the program's behind it. */
+static enum options_result settings_read(struct service *service, int argc, char **argv)
+{
+    const struct service_program *program = service->program;
+    struct option_row rows[OPTIONS_MAX];
+    CHECK(COMMON_COUNT + program->option_count <= OPTIONS_MAX);
+    char port[8];
+    snprintf(port, sizeof(port), "%d", program->preset_port);
+    size_t count = 0;
+    for (size_t i = 0; i < COMMON_COUNT; i++) {
+        rows[count] = COMMON_OPTIONS[i];
+        if (rows[count].preset == NULL)
+            rows[count].preset = port;
+        count++;
+    }
+    for (size_t i = 0; i < program->option_count; i++) {
+        rows[count] = program->options[i];
+        rows[count++].offset += sizeof(struct service_settings);
+    }
+    char *block = calloc(1, sizeof(struct service_settings) + program->settings_size);
+    if (block == NULL)
+        return OPTIONS_EXIT_BAD;
+    enum options_result result = options_read(rows, count, block, program->name, argc, argv);
+    memcpy(&service->settings, block, sizeof(struct service_settings));
+    if (program->settings_size && (service->program_settings = malloc(program->settings_size)))
+        memcpy(service->program_settings, block + sizeof(struct service_settings), program->settings_size);
+    free(block);
+    return result;
+}
+
+/* ---- one thread ---- */
+
+static const char *thread_missing(struct worker_thread *thread)
+{
+    const struct service_program *program = thread->public.service->program;
+    if (!store_all_ready(thread->public.store))
+        return "a shard is not reachable";
+    return program->ready ? program->ready(&thread->public) : NULL;
+}
+
+/* Ends what this thread owns, also when it was only begun. Its loop does not run any more. */
+static void thread_close(struct worker_thread *thread)
+{
+    const struct service_program *program = thread->public.service->program;
+    if (thread->http)
+        http_stop(thread->http);
+    if (program->thread_stop)
+        program->thread_stop(&thread->public);
+    if (thread->public.store)
+        store_close(thread->public.store);
+    engine_free(thread->public.engine);
+    loop_timer_free(thread->tick);
+    loop_free(thread->public.loop);
+}
+
+static void thread_drain(struct worker_thread *thread)
+{
+    struct service *service = thread->public.service;
+    if (!thread->stopping) {
+        thread->stopping = true;
+        thread->drain_until_us = clock_us() + (int64_t)service->settings.drain_ms * 1000;
+        http_quiesce(thread->http);
+    }
+    if (http_inside(thread->http) == 0 && engine_running(thread->public.engine) == 0) {
+        loop_stop(thread->public.loop);
+        return;
+    }
+    if (clock_us() >= thread->drain_until_us) {
+        log_warn("%u requests and %u flows were still under way after SOUK_DRAIN_MS=%d; leaving them to the other workers", http_inside(thread->http),
+                 engine_running(thread->public.engine), service->settings.drain_ms);
+        _exit(0);
+    }
+    loop_timer_set(thread->tick, TICK_MS);
+}
+
+static void thread_got_tick(void *cookie)
+{
+    struct worker_thread *thread = cookie;
+    struct service *service = thread->public.service;
+    const char *missing = thread_missing(thread);
+    const char *before = atomic_exchange(&thread->missing, missing);
+    if (before && !missing && service_missing(service) == NULL)
+        log_info("ready on %s:%d after %lld ms", service->settings.address, atomic_load(&service->port), (long long)(clock_us() - service->started_us) / 1000);
+    if (missing && !before)
+        log_warn("not ready: %s; see /readyz", missing);
+    if (atomic_load(&service->draining))
+        thread_drain(thread);
+    else
+        loop_timer_set(thread->tick, missing ? 2 : TICK_MS);
+}
+
+static void thread_got_wake(void *cookie)
+{
+    thread_got_tick(cookie);
+}
+
+static bool thread_serve(struct worker_thread *thread, int index)
+{
+    struct service *service = thread->public.service;
+    const struct service_settings *settings = &service->settings;
+    const struct http_settings http = {
+        .address = settings->address,
+        .port = index == 0 ? settings->port : atomic_load(&service->port),
+        .headers_max = service->program->catalogue ? 4096 : 8192,
+        .body_max = 64 * 1024,
+        .connections_max = (unsigned)settings->connections_max,
+        .request_timeout_ms = 10000,
+        .first = index == 0,
+    };
+    thread->http = http_start(thread->public.loop, &http, door_on_request, door_on_refusal, thread);
+    if (thread->http == NULL)
+        return false;
+    atomic_store(&service->port, http_port(thread->http));
+    return true;
+}
+
+static bool thread_init(struct service *service, int index)
+{
+    struct worker_thread *thread = &service->threads[index];
+    const struct service_program *program = service->program;
+    const struct store_settings store = {
+        .topology = service->topology,
+        .libraries = program->libraries,
+        .library_count = program->library_count,
+        .user = *service->settings.redis_user ? service->settings.redis_user : NULL,
+        .password = *service->password ? service->password : NULL,
+    };
+    thread->public.service = service;
+    thread->public.world = &service->world;
+    thread->public.index = index;
+    atomic_store(&thread->missing, "the worker is starting");
+    if ((thread->public.loop = loop_new()) == NULL || (thread->public.store = store_open(thread->public.loop, &store)) == NULL)
+        return false;
+    if ((thread->public.engine = engine_new(thread->public.loop, thread->public.store, &thread->outside)) == NULL)
+        return false;
+    if (program->thread_start && !program->thread_start(&thread->public, &thread->outside))
+        return false;
+    thread->tick = loop_timer_new(thread->public.loop, thread_got_tick, thread);
+    if (thread->tick == NULL || !thread_serve(thread, index))
+        return false;
+    loop_timer_set(thread->tick, 0);
+    loop_on_wake(thread->public.loop, thread_got_wake, thread);
+    return true;
+}
+
+static void *thread_run(void *cookie)
+{
+    struct worker_thread *thread = cookie;
+    CHECK(arena_reserve(ARENA_RESERVE));
+    loop_run(thread->public.loop);
+    thread_close(thread);
+    arena_thread_end();
+    return NULL;
+}
+
+/* ---- the process ---- */
+
+static void got_stop_signal(void *cookie, int signum)
+{
+    struct service *service = cookie;
+    if (atomic_exchange(&service->draining, true))
+        return;
+    log_info("stopping on signal %d: finishing what is under way", signum);
+    for (int i = 0; i < service->settings.threads; i++)
+        loop_wake(service->threads[i].public.loop);
+}
+
+static bool service_run(struct service *service)
+{
+    int count = service->settings.threads;
+    pthread_t threads[64];
+    for (int i = 0; i < count; i++)
+        if (!thread_init(service, i)) {
+            for (; i >= 0; i--)
+                thread_close(&service->threads[i]);
+            arena_thread_end();
+            return false;
+        }
+    loop_on_signal(service->threads[0].public.loop, SIGTERM, got_stop_signal, service);
+    loop_on_signal(service->threads[0].public.loop, SIGINT, got_stop_signal, service);
+    for (int i = 1; i < count; i++)
+        if ((errno = pthread_create(&threads[i], NULL, thread_run, &service->threads[i]))) {
+            log_error("cannot start thread %d of %d: %s; lower SOUK_THREADS", i + 1, count, strerror(errno));
+            return false;
+        }
+    thread_run(&service->threads[0]);
+    for (int i = 1; i < count; i++)
+        pthread_join(threads[i], NULL);
+    return true;
+}
+
+int service_main(const struct service_program *program, int argc, char **argv)
+{
+    struct service service = {.program = program, .started_us = clock_us()};
+    signal(SIGPIPE, SIG_IGN);
+    log_start(program->name, LOG_INFO);
+    enum options_result options = settings_read(&service, argc, argv);
+    if (options != OPTIONS_RUN) {
+        free(service.program_settings);
+        return options == OPTIONS_EXIT_OK ? 0 : 2;
+    }
+    int status = 1;
+    service.threads = calloc((size_t)service.settings.threads, sizeof(struct worker_thread));
+    if (service.threads && settings_check(&service)) {
+        service.world = (struct world){.topology = service.topology, .settings = service.program_settings};
+        router_init(&service.router, program->routes, program->route_count);
+        status = service_run(&service) ? 0 : 1;
+    }
+    topology_free(service.topology);
+    free(service.threads);
+    free(service.program_settings);
+    return status;
+}
+
+bool service_draining(const struct service_thread *thread)
+{
+    return atomic_load(&thread->service->draining);
+}

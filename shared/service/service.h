@@ -1,0 +1,68 @@
+#ifndef SERVICE_H
+#define SERVICE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "engine.h"
+#include "flow.h"
+#include "options.h"
+#include "shape.h"
+#include "store.h"
+
+/*
+ * A worker program: routes, what they need, and the life around them. main() of each worker is a call of service_main with one of these.
+ */
+enum route_flags {
+    ROUTE_KEY = 1,          /* Idempotency-Key is needed */
+    ROUTE_IF_MATCH = 2,     /* If-Match is needed (or If-None-Match: * where the flow allows creation) */
+    ROUTE_BODY_OPTIONAL = 4,
+    ROUTE_CACHEABLE = 8,    /* not marked Cache-Control: no-store */
+    ROUTE_RAW = 16,         /* the body is a document that the flow reads itself (merge patch) */
+};
+struct route {
+    enum method method;
+    const char *path;              /* "/orders/{id}/cancel" */
+    const struct flow_type *flow;
+    const struct shape *body;      /* NULL: no body is read */
+    unsigned flags;
+    int deadline_ms;               /* 0: the service's default */
+    const char *params;            /* "limit|cursor|user": query parameters that are known; others are refused with 400. NULL: none */
+};
+
+struct service;
+struct service_thread {
+    struct service *service;
+    struct loop *loop;
+    struct store *store;
+    struct engine *engine;
+    struct world *world;
+    int index;
+    void *own; /* the program's, set by thread_start */
+};
+
+struct service_program {
+    const char *name;                       /* "souk-order" */
+    int preset_port;
+    const struct route *routes;
+    size_t route_count;
+    const struct option_row *options;       /* beside the common ones */
+    size_t option_count;
+    size_t settings_size;                   /* of the program's own settings struct */
+    const struct library *libraries;
+    unsigned library_count;
+    bool catalogue;                         /* 4 KiB of headers rather than 8 */
+    /* Called on each thread before it serves: the outside port, sweeps. Returns false (logged) to stop the start. May be NULL. */
+    bool (*thread_start)(struct service_thread *thread, struct outside *outside);
+    void (*thread_stop)(struct service_thread *thread);
+    /* What must be true beside reachable shards to be ready: returns NULL, or what is missing (static). May be NULL. */
+    const char *(*ready)(struct service_thread *thread);
+};
+
+/* Runs until SIGTERM or SIGINT and a drain of at most 10 s. Returns the exit status. */
+int service_main(const struct service_program *program, int argc, char **argv);
+
+/* Is this thread's service stopping? Sweeps then take no new work. */
+bool service_draining(const struct service_thread *thread);
+
+#endif
