@@ -1,0 +1,73 @@
+#include "check.h"
+
+#include "functions.h"
+
+#include "hold.h"
+
+enum verdict verdict_of(struct view text)
+{
+    static const char *const names[] = {"reserved", "paid", "fulfilled", "cancelled", "expired", "aborted"};
+    for (int v = VERDICT_RESERVED; v < VERDICT_BROKEN; v++)
+        if (view_equal(text, view_of(names[v])))
+            return (enum verdict)v;
+    return VERDICT_BROKEN;
+}
+
+struct call *settle_call(struct arena *arena, unsigned partition, const struct txn *txn)
+{
+    struct call *call = call_function(arena, &FN_SETTLE, partition);
+    call_keyf(call, "idem:{%u}:%.*s", partition, VIEW_ARG(txn->hash));
+    call_arg_int(call, partition);
+    call_arg(call, txn->fingerprint);
+    call_arg_int(call, txn->attempt);
+    return call;
+}
+
+struct settled settled_from(const struct reply *reply)
+{
+    return (struct settled){
+        .verdict = verdict_of(reply_text(reply, 0)),
+        .ms = reply_int(reply, 1),
+        .decided = reply_text(reply, 2).len > 0,
+        .order_id = reply_int(reply, 3),
+    };
+}
+
+static struct call *stock_call(struct flow *flow, const struct function *function, int64_t product_id, struct view txn)
+{
+    unsigned partition = topology_partition_of_id(flow->world->topology, product_id);
+    struct call *call = call_function(flow->arena, function, partition);
+    call_keyf(call, "stock:{%u}:%lld", partition, (long long)product_id);
+    call_arg_int(call, partition);
+    call_arg_int(call, product_id);
+    call_arg(call, txn);
+    return call;
+}
+
+struct call *try_call(struct flow *flow, int64_t product_id, struct view txn, int64_t quantity, unsigned order_partition)
+{
+    struct call *call = stock_call(flow, &FN_TRY, product_id, txn);
+    call_arg_int(call, quantity);
+    call_arg_int(call, order_partition);
+    call_arg_int(call, HOLD_ASK_MS);
+    call_arg_int(call, 0);
+    return call;
+}
+
+struct call *resolve_call(struct flow *flow, int64_t product_id, struct view txn, enum verdict verdict, int64_t ms, int64_t order_id)
+{
+    static const struct function *const functions[] = {
+        [VERDICT_RESERVED] = &FN_KEEP,     [VERDICT_PAID] = &FN_CONFIRM,    [VERDICT_FULFILLED] = &FN_CONSUME,
+        [VERDICT_CANCELLED] = &FN_RELEASE, [VERDICT_EXPIRED] = &FN_RELEASE, [VERDICT_ABORTED] = &FN_RELEASE,
+    };
+    CHECK(verdict < VERDICT_BROKEN);
+    struct call *call = stock_call(flow, functions[verdict], product_id, txn);
+    call_arg_int(call, verdict == VERDICT_ABORTED ? -1 : ms);
+    if (verdict == VERDICT_RESERVED)
+        return call;
+    if (order_id)
+        call_arg_int(call, order_id);
+    else
+        call_arg(call, VIEW(""));
+    return call;
+}

@@ -1,0 +1,38 @@
+#ifndef HOLD_H
+#define HOLD_H
+
+#include <stdint.h>
+
+#include "flow.h"
+#include "txn.h"
+
+/*
+ * What every flow does to a hold: take it, and bring it to where its order says. One product's hold of one transaction is named by (product, T).
+ */
+
+/* How long a new hold stands before anybody may ask what became of its order. */
+#define HOLD_ASK_MS 10000
+
+/* What the order's partition says of a transaction (function `settle`), and an order's state read as the same thing. */
+enum verdict { VERDICT_RESERVED, VERDICT_PAID, VERDICT_FULFILLED, VERDICT_CANCELLED, VERDICT_EXPIRED, VERDICT_ABORTED, VERDICT_BROKEN };
+enum verdict verdict_of(struct view text);
+
+struct settled {
+    enum verdict verdict;
+    int64_t ms;        /* RESERVED: until it expires; ABORTED: highest aborted attempt; else age of the order */
+    bool decided;      /* the key is placed (by whichever attempt) or refused */
+    int64_t order_id;  /* 0: none */
+};
+/* The question and its answer: the question itself aborts an attempt that was not placed (fence 2). */
+struct call *settle_call(struct arena *arena, unsigned partition, const struct txn *txn);
+struct settled settled_from(const struct reply *reply);
+
+struct call *try_call(struct flow *flow, int64_t product_id, struct view txn, int64_t quantity, unsigned order_partition);
+
+/*
+ * The call that carries out a verdict on one hold: confirm, consume, release, or keep (RESERVED, until the order expires). ${age_ms} is the order's
+ * age, -1 if not known; ${order_id} 0 if none.
+ */
+struct call *resolve_call(struct flow *flow, int64_t product_id, struct view txn, enum verdict verdict, int64_t ms, int64_t order_id);
+
+#endif

@@ -1,0 +1,186 @@
+#include "functions.h"
+
+#include "settle.h"
+
+#define SETTLE_AT_ONCE 32
+
+/* An order that moves between two questions is asked again, this often at most; then a later look finds it. */
+#define ASKS_MAX 3
+
+/* One hold that LOOK named. */
+struct due_hold {
+    struct view txn;
+    struct txn parts;
+    unsigned order_partition, asks;
+    struct settled settled;
+};
+
+struct settle {
+    struct flow flow;
+    int64_t product_id;
+    unsigned partition;
+    int64_t cursor, started, least;
+    struct due_hold holds[SETTLE_AT_ONCE];
+    size_t count;
+    unsigned waiting; /* holds of this step that are not resolved yet */
+    bool incomplete;
+};
+
+enum { TAG_LOOK, TAG_SETTLE, TAG_EXPIRE, TAG_RESOLVE };
+
+static void look(struct settle *settle)
+{
+    struct call *call = call_function(settle->flow.arena, &FN_LOOK, settle->partition);
+    call_keyf(call, "stock:{%u}:%lld", settle->partition, (long long)settle->product_id);
+    call_arg_int(call, settle->partition);
+    call_arg_int(call, settle->product_id);
+    call_arg_int(call, settle->cursor);
+    call_arg_int(call, settle->started);
+    call_arg_int(call, settle->least);
+    call_arg_int(call, SETTLE_AT_ONCE);
+    flow_call(&settle->flow, call, TAG_LOOK, 0);
+}
+
+static void settle_start(struct flow *flow)
+{
+    look((struct settle *)flow);
+}
+
+static void look_on(struct settle *settle)
+{
+    if (settle->waiting > 0)
+        return;
+    if (settle->cursor == 0)
+        flow_end(&settle->flow);
+    else
+        look(settle);
+}
+
+static void hold_done(struct settle *settle, bool resolved)
+{
+    settle->waiting--;
+    settle->incomplete |= !resolved;
+    look_on(settle);
+}
+
+static void ask_order(struct settle *settle, int index)
+{
+    struct due_hold *hold = &settle->holds[index];
+    hold->asks++;
+    flow_call(&settle->flow, settle_call(settle->flow.arena, hold->order_partition, &hold->parts), TAG_SETTLE, index);
+}
+
+static void add_hold(struct settle *settle, struct view txn, int64_t order_partition)
+{
+    struct due_hold *hold = &settle->holds[settle->count];
+    hold->txn = arena_copy(settle->flow.arena, txn);
+    hold->order_partition = (unsigned)order_partition;
+    hold->asks = 0;
+    if (!txn_parse(hold->txn, &hold->parts) || order_partition < 0 || order_partition >= settle->flow.world->topology->partitions) {
+        settle->incomplete = true;
+        return;
+    }
+    settle->waiting++;
+    ask_order(settle, (int)settle->count++);
+}
+
+static void got_look(struct settle *settle, const struct reply *reply)
+{
+    if (reply->kind != REPLY_OK) {
+        settle->incomplete |= reply->kind != REPLY_REFUSED;
+        flow_end(&settle->flow);
+        return;
+    }
+    settle->cursor = reply_int(reply, 0);
+    settle->started = reply_int(reply, 1);
+    settle->least = reply_int(reply, 2);
+    settle->count = 0;
+    const struct item *named = reply_item(reply, 3);
+    for (size_t i = 0; i + 1 < named->count && settle->count < SETTLE_AT_ONCE; i += 2)
+        add_hold(settle, item_text(item_at(named, i)), item_int(item_at(named, i + 1)));
+    look_on(settle);
+}
+
+static void resolve(struct settle *settle, int index)
+{
+    struct due_hold *hold = &settle->holds[index];
+    flow_call(&settle->flow, resolve_call(&settle->flow, settle->product_id, hold->txn, hold->settled.verdict, hold->settled.ms, hold->settled.order_id), TAG_RESOLVE, index);
+}
+
+static void expire_order(struct settle *settle, int index)
+{
+    struct due_hold *hold = &settle->holds[index];
+    struct call *call = call_function(settle->flow.arena, &FN_EXPIRE, hold->order_partition);
+    call_keyf(call, "order:{%u}:%lld", hold->order_partition, (long long)hold->settled.order_id);
+    call_arg_int(call, hold->order_partition);
+    call_arg_int(call, hold->settled.order_id);
+    flow_call(&settle->flow, call, TAG_EXPIRE, index);
+}
+
+static void got_settle(struct settle *settle, int index, const struct reply *reply)
+{
+    struct due_hold *hold = &settle->holds[index];
+    if (reply->kind != REPLY_OK) {
+        hold_done(settle, false);
+        return;
+    }
+    hold->settled = settled_from(reply);
+    if (hold->settled.verdict == VERDICT_BROKEN)
+        hold_done(settle, false);
+    else if (hold->settled.verdict == VERDICT_RESERVED && hold->settled.ms <= 0)
+        expire_order(settle, index);
+    else
+        resolve(settle, index);
+}
+
+/* The order was expired by this call, or by somebody else's, or it moved on meanwhile: then it is asked once more. */
+static void got_expire(struct settle *settle, int index, const struct reply *reply)
+{
+    struct due_hold *hold = &settle->holds[index];
+    if (reply->kind == REPLY_OK) {
+        hold->settled.verdict = VERDICT_EXPIRED;
+        hold->settled.ms = reply_int(reply, 3);
+        resolve(settle, index);
+    } else if (reply->kind == REPLY_REFUSED && reply->code == CODE_EXPIRED) {
+        hold->settled.ms = reply_int(reply, 0);
+        resolve(settle, index);
+    } else if (reply->kind == REPLY_REFUSED && reply->code != CODE_NOT_FOUND && hold->asks < ASKS_MAX) {
+        ask_order(settle, index);
+    } else {
+        hold_done(settle, false);
+    }
+}
+
+static void settle_got_reply(struct flow *flow, struct call *call, const struct reply *reply)
+{
+    struct settle *settle = (struct settle *)flow;
+    switch (call->tag) {
+    case TAG_LOOK:
+        got_look(settle, reply);
+        break;
+    case TAG_SETTLE:
+        got_settle(settle, call->index, reply);
+        break;
+    case TAG_EXPIRE:
+        got_expire(settle, call->index, reply);
+        break;
+    default:
+        hold_done(settle, reply->kind == REPLY_OK || reply->kind == REPLY_REFUSED);
+    }
+}
+
+static const struct flow_type SETTLE = {.name = "settle", .size = sizeof(struct settle), .start = settle_start, .got_reply = settle_got_reply};
+
+struct flow *settle_new(struct flow *parent, int64_t product_id)
+{
+    struct flow *flow = flow_new(parent->arena, &SETTLE, parent->world, parent->ask);
+    struct settle *settle = (struct settle *)flow;
+    settle->product_id = product_id;
+    settle->partition = topology_partition_of_id(parent->world->topology, product_id);
+    return flow;
+}
+
+bool settle_complete(const struct flow *flow)
+{
+    return !((const struct settle *)flow)->incomplete;
+}

@@ -1,0 +1,176 @@
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "log.h"
+#include "loop.h"
+
+#include "duty.h"
+#include "functions.h"
+#include "settle.h"
+
+#include "sweep.h"
+
+struct sweep {
+    struct flow flow;
+    const struct sweep_kind *kind;
+    unsigned shard;
+    unsigned prune_partition; /* one partition each time; only if it is this shard's */
+    struct view worker;
+};
+
+enum { TAG_SWEEP, TAG_PRUNE };
+
+/* The partitions of a shard, comma-separated. */
+static struct view partitions_of(struct arena *arena, const struct topology *topology, unsigned shard)
+{
+    struct buffer list = {.arena = arena};
+    for (unsigned p = 0; p < topology->partitions; p++) {
+        if (topology->owner[p] != shard)
+            continue;
+        if (list.len)
+            buffer_add(&list, ",", 1);
+        buffer_add_int(&list, p);
+    }
+    return buffer_view(&list);
+}
+
+static void start(struct flow *flow)
+{
+    struct sweep *sweep = (struct sweep *)flow;
+    struct call *call = call_function(flow->arena, &FN_SWEEP, 0);
+    call->shard = (int)sweep->shard;
+    call_keyf(call, "souk:lease:%s", sweep->kind->name);
+    call_arg(call, view_of(sweep->kind->name));
+    call_arg(call, sweep->worker);
+    call_arg_int(call, SWEEP_LEASE_MS);
+    call_arg_int(call, SWEEP_AT_ONCE);
+    call_arg(call, partitions_of(flow->arena, flow->world->topology, sweep->shard));
+    flow_call(flow, call, TAG_SWEEP, 0);
+}
+
+/* Spawns a child for each id of [id p id p …]. */
+static void spawn_all(struct sweep *sweep, const struct item *named, struct flow *(*child)(struct flow *parent, int64_t id))
+{
+    for (size_t i = 0; child && i + 1 < named->count; i += 2)
+        flow_spawn(&sweep->flow, child(&sweep->flow, item_int(item_at(named, i))), 0, 0);
+}
+
+static void prune(struct sweep *sweep)
+{
+    unsigned partition = sweep->prune_partition;
+    if (!sweep->kind->prunes || sweep->flow.world->topology->owner[partition] != sweep->shard)
+        return;
+    struct call *call = call_function(sweep->flow.arena, &FN_PRUNE, partition);
+    call_keyf(call, "orders:{%u}", partition);
+    call_arg_int(call, partition);
+    call_arg_int(call, SWEEP_AT_ONCE);
+    flow_call(&sweep->flow, call, TAG_PRUNE, 0);
+}
+
+static void end_when_quiet(struct sweep *sweep)
+{
+    if (sweep->flow.owed == 0)
+        flow_end(&sweep->flow);
+}
+
+static void got_reply(struct flow *flow, struct call *call, const struct reply *reply)
+{
+    struct sweep *sweep = (struct sweep *)flow;
+    if (call->tag == TAG_SWEEP && reply->kind == REPLY_OK && reply_int(reply, 0)) {
+        spawn_all(sweep, reply_item(reply, 2), sweep->kind->child);
+        spawn_all(sweep, reply_item(reply, 3), sweep->kind->product_child);
+        prune(sweep);
+    }
+    end_when_quiet(sweep);
+}
+
+static void got_child(struct flow *flow, struct flow *child)
+{
+    end_when_quiet((struct sweep *)flow);
+}
+
+static const struct flow_type SWEEP = {.name = "sweep", .size = sizeof(struct sweep), .start = start, .got_reply = got_reply, .got_child = got_child};
+
+struct flow *sweep_new(struct arena *arena, const struct world *world, const struct sweep_kind *kind, unsigned shard, struct view worker, unsigned prune_partition)
+{
+    struct flow *flow = flow_new(arena, &SWEEP, world, NULL);
+    struct sweep *sweep = (struct sweep *)flow;
+    sweep->kind = kind;
+    sweep->shard = shard;
+    sweep->worker = worker;
+    sweep->prune_partition = prune_partition;
+    return flow;
+}
+
+const struct sweep_kind SWEEP_ORDERS = {.name = "order", .child = duty_new, .product_child = settle_new, .prunes = true};
+
+/* ---- the timer behind it ---- */
+
+struct sweeper {
+    struct service_thread *thread;
+    const struct sweep_kind *kind;
+    struct loop_timer *timer;
+    char worker[64];          /* who holds the lease: host, process, time of start */
+    unsigned prune_partition;
+    bool busy[SHARDS_MAX];    /* the last sweep of that shard has not ended */
+    struct sweep_seat {
+        struct sweeper *sweeper;
+        unsigned shard;
+    } seats[SHARDS_MAX];
+};
+
+static void got_end(void *cookie, struct flow *flow)
+{
+    struct sweep_seat *seat = cookie;
+    seat->sweeper->busy[seat->shard] = false;
+}
+
+static void sweep_shard(struct sweeper *sweeper, unsigned shard)
+{
+    if (sweeper->busy[shard] || !store_shard_ready(sweeper->thread->store, shard))
+        return;
+    struct arena *arena = arena_new();
+    struct flow *flow = sweep_new(arena, sweeper->thread->world, sweeper->kind, shard, view_of(sweeper->worker), sweeper->prune_partition);
+    sweeper->busy[shard] = true;
+    sweeper->seats[shard] = (struct sweep_seat){sweeper, shard};
+    engine_start(sweeper->thread->engine, flow, 0, NULL, got_end, &sweeper->seats[shard]);
+    arena_free(arena);
+}
+
+static void got_timer(void *cookie)
+{
+    struct sweeper *sweeper = cookie;
+    const struct topology *topology = sweeper->thread->world->topology;
+    if (service_draining(sweeper->thread))
+        return;
+    sweeper->prune_partition = (sweeper->prune_partition + 1) % topology->partitions;
+    for (unsigned shard = 0; shard < topology->shard_count; shard++)
+        sweep_shard(sweeper, shard);
+    loop_timer_set(sweeper->timer, SWEEP_MS);
+}
+
+struct sweeper *sweep_start(struct service_thread *thread, const struct sweep_kind *kind)
+{
+    struct sweeper *sweeper = calloc(1, sizeof(*sweeper));
+    if (sweeper == NULL || (sweeper->timer = loop_timer_new(thread->loop, got_timer, sweeper)) == NULL) {
+        log_error("cannot start sweeping: out of memory");
+        free(sweeper);
+        return NULL;
+    }
+    char host[32] = "";
+    gethostname(host, sizeof(host) - 1);
+    snprintf(sweeper->worker, sizeof(sweeper->worker), "%s.%d", host, (int)getpid());
+    sweeper->thread = thread;
+    sweeper->kind = kind;
+    loop_timer_set(sweeper->timer, SWEEP_MS);
+    return sweeper;
+}
+
+void sweep_stop(struct sweeper *sweeper)
+{
+    if (sweeper == NULL)
+        return;
+    loop_timer_free(sweeper->timer);
+    free(sweeper);
+}

@@ -1,0 +1,36 @@
+#ifndef SWEEP_H
+#define SWEEP_H
+
+#include "flow.h"
+#include "service.h"
+
+/*
+ * Finishing what others left. Every SWEEP_MS a flow per shard asks for the shard's lease (one sweeper per shard and kind, whichever worker is faster) and gets what is
+ * due there; each due thing becomes a child flow.
+ *
+ *   timer ─▶ per shard: SWEEP ─┬─ not granted ─▶ end
+ *                              └─ granted: orders ─▶ duty · products ─▶ settle · (payments ─▶ the payment worker's own) ─▶ PRUNE one partition ─▶ end
+ */
+#define SWEEP_MS 500
+#define SWEEP_LEASE_MS 2000
+#define SWEEP_AT_ONCE 64
+
+struct sweep_kind {
+    const char *name; /* "order", "payment": the lease's */
+    struct flow *(*child)(struct flow *parent, int64_t id);
+    struct flow *(*product_child)(struct flow *parent, int64_t product_id); /* NULL: none are named */
+    bool prunes;
+};
+
+/* What every worker does: orders' duties and holds past their ask-after. */
+extern const struct sweep_kind SWEEP_ORDERS;
+
+/* Starts sweeping on this thread until the service drains. Freed by sweep_stop. Returns NULL (logged) if memory is short. */
+struct sweeper;
+struct sweeper *sweep_start(struct service_thread *thread, const struct sweep_kind *kind);
+void sweep_stop(struct sweeper *sweeper);
+
+/* One sweep of one shard as a flow, for tests and simulators. */
+struct flow *sweep_new(struct arena *arena, const struct world *world, const struct sweep_kind *kind, unsigned shard, struct view worker, unsigned prune_partition);
+
+#endif
