@@ -1,0 +1,302 @@
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "clock.h"
+#include "log.h"
+#include "loop.h"
+#include "options.h"
+
+#include "setup.h"
+#include "store.h"
+
+#include "engine.h"
+
+#include "library.h"
+
+#include "audit.h"
+
+#include "show.h"
+
+/*
+ * The operator's command. What needs the shards as a worker sees them runs the same flows on the same engine; what comes before workers can run
+ * (init, load) uses plain connections.
+ */
+struct settings {
+    const char *shards, *redis_user, *redis_password_file;
+    int partitions, epoch;
+};
+
+struct control {
+    struct settings settings;
+    struct topology *topology;
+    struct store_settings store;
+    char password[256];
+    struct world world;
+    struct loop *loop;
+    struct store *shards;
+    struct engine *engine;
+    struct loop_timer *tick;
+    int64_t give_up_us;
+    struct flow *flow; /* started when the shards are ready */
+    int status;
+};
+
+#define AT(field) offsetof(struct settings, field)
+static const struct option_row OPTIONS[] = {
+    {"shards", OPTION_TEXT, AT(shards), "shard-1=127.0.0.1:7001,shard-2=127.0.0.1:7002,shard-3=127.0.0.1:7003", 0, 0, NULL, "the ring: name=host:port[*weight],…"},
+    {"partitions", OPTION_INT, AT(partitions), "256", 1, PARTITIONS_MAX, NULL, "partitions of the store, a power of two"},
+    {"ring-epoch", OPTION_INT, AT(epoch), "1", 1, 1000000000, NULL, "rises by one with every change of the ring"},
+    {"redis-user", OPTION_TEXT, AT(redis_user), "", 0, 0, NULL, "user for AUTH; empty: the default user"},
+    {"redis-password-file", OPTION_TEXT, AT(redis_password_file), "", 0, 0, NULL, "file that holds the password for AUTH; empty: none"},
+};
+
+#define READY_WAIT_MS 3000
+
+/* ---- commands without an engine ---- */
+
+static int command_init(struct control *control, int argc, char **argv)
+{
+    for (unsigned i = 0; i < control->topology->shard_count; i++) {
+        bool created;
+        const char *error = setup_init(&control->store, i, &created);
+        if (error) {
+            fprintf(stderr, "soukctl: %s\n", error);
+            return 1;
+        }
+        printf("%s: %s\n", control->topology->shards[i].name, created ? "souk:shard written" : "was initialised before");
+    }
+    return 0;
+}
+
+static int command_load(struct control *control, int argc, char **argv)
+{
+    for (unsigned i = 0; i < control->topology->shard_count; i++) {
+        const char *error = setup_load(&control->store, i);
+        if (error) {
+            fprintf(stderr, "soukctl: %s\n", error);
+            return 1;
+        }
+        printf("%s: library %.*s loaded\n", control->topology->shards[i].name, VIEW_ARG(SOUK_LIBRARIES[0].name));
+    }
+    return 0;
+}
+
+/* A key with a hash tag says its partition, a number is an id, any other text is a buyer. */
+static unsigned partition_of(const struct topology *topology, const char *key)
+{
+    long long number;
+    const char *open = strchr(key, '{'), *shut = open ? strchr(open, '}') : NULL;
+    if (shut && view_to_int((struct view){open + 1, (size_t)(shut - open - 1)}, &number) && number < topology->partitions)
+        return (unsigned)number;
+    if (view_to_int(view_of(key), &number))
+        return topology_partition_of_id(topology, number);
+    return topology_partition_of_text(topology, view_of(key));
+}
+
+static int command_ring(struct control *control, int argc, char **argv)
+{
+    const struct topology *topology = control->topology;
+    unsigned partition = partition_of(topology, argv[0]);
+    const struct shard_address *shard = &topology->shards[topology->owner[partition]];
+    printf("partition %u, %s at %s:%d\n", partition, shard->name, shard->host, shard->port);
+    return 0;
+}
+
+/* ---- commands on the engine ---- */
+
+static bool control_open(struct control *control)
+{
+    control->loop = loop_new();
+    control->shards = control->loop ? store_open(control->loop, &control->store) : NULL;
+    control->engine = control->shards ? engine_new(control->loop, control->shards, NULL) : NULL;
+    return control->engine != NULL;
+}
+
+static void control_close(struct control *control)
+{
+    loop_timer_free(control->tick);
+    if (control->shards)
+        store_close(control->shards);
+    engine_free(control->engine);
+    if (control->loop)
+        loop_free(control->loop);
+}
+
+static void got_end(void *cookie, struct flow *flow)
+{
+    struct control *control = cookie;
+    loop_stop(control->loop);
+}
+
+static void got_answer(void *cookie, struct flow *flow, struct answer *answer)
+{
+    struct control *control = cookie;
+    printf("%.*s\n", (int)answer->body.len, answer->body.at);
+    control->status = answer->status == 200 && memmem(answer->body.at, answer->body.len, "\"ok\":true", 9) ? 0 : 1;
+}
+
+/* Starts the flow once every shard is ready, or after some seconds all the same: what is reachable is shown. */
+static void got_tick(void *cookie)
+{
+    struct control *control = cookie;
+    if (!store_all_ready(control->shards) && clock_us() < control->give_up_us)
+        loop_timer_set(control->tick, 2);
+    else if (control->flow)
+        engine_start(control->engine, control->flow, 0, got_answer, got_end, control);
+    else
+        loop_stop(control->loop);
+}
+
+static bool control_run(struct control *control, struct flow *flow)
+{
+    control->flow = flow;
+    control->give_up_us = clock_us() + READY_WAIT_MS * 1000;
+    control->tick = loop_timer_new(control->loop, got_tick, control);
+    loop_timer_set(control->tick, 0);
+    loop_run(control->loop);
+    return true;
+}
+
+static int command_shards(struct control *control, int argc, char **argv)
+{
+    const struct topology *topology = control->topology;
+    unsigned counts[SHARDS_MAX] = {0};
+    for (unsigned p = 0; p < topology->partitions; p++)
+        counts[topology->owner[p]]++;
+    if (!control_open(control))
+        return 1;
+    control_run(control, NULL);
+    int status = 0;
+    printf("%-20s %-28s %10s  %s\n", "shard", "address", "partitions", "state");
+    for (unsigned i = 0; i < topology->shard_count; i++) {
+        char address[300];
+        snprintf(address, sizeof(address), "%s:%d", topology->shards[i].host, topology->shards[i].port);
+        printf("%-20s %-28s %10u  %s\n", topology->shards[i].name, address, counts[i], store_shard_state(control->shards, i));
+        status |= !store_shard_ready(control->shards, i);
+    }
+    control_close(control);
+    return status;
+}
+
+static int command_get(struct control *control, int argc, char **argv)
+{
+    long long id;
+    if (!show_knows(argv[0]) || !view_to_int(view_of(argv[1]), &id) || id < 1) {
+        fprintf(stderr, "soukctl: get what? say: soukctl get order|payment|product|stock ID\n");
+        return 2;
+    }
+    if (!control_open(control))
+        return 1;
+    struct arena *arena = arena_new();
+    struct show *show = show_new(arena, &control->world, argv[0], id);
+    control_run(control, &show->flow);
+    fprintf(show->failed ? stderr : stdout, "%s%.*s%s", show->failed ? "soukctl: " : "", (int)show->text.len, show->text.at, show->failed ? "\n" : "");
+    int status = show->failed || !show->found;
+    arena_free(arena);
+    control_close(control);
+    return status;
+}
+
+static int command_audit(struct control *control, int argc, char **argv)
+{
+    if (!control_open(control))
+        return 1;
+    struct arena *arena = arena_new();
+    struct ask ask = {.format = FORMAT_JSON, .request_id = VIEW("soukctl")};
+    control->status = 1;
+    control_run(control, flow_new(arena, &AUDIT_FLOW, &control->world, &ask));
+    arena_free(arena);
+    control_close(control);
+    return control->status;
+}
+
+/* ---- main ---- */
+
+static const struct command {
+    const char *name;
+    int arguments;
+    int (*run)(struct control *control, int argc, char **argv);
+    const char *text;
+} COMMANDS[] = {
+    {"init", 0, command_init, "init                          writes souk:shard to the empty shards of the ring, checks the others"},
+    {"load", 0, command_load, "load                          loads this version's function libraries into every shard"},
+    {"shards", 0, command_shards, "shards                        the shards, how many partitions each has, and whether they are ready"},
+    {"ring", 1, command_ring, "ring KEY                      where a key, an id or a buyer lives"},
+    {"get", 2, command_get, "get order|payment|product|stock ID   a record as its shard has it; an order with its holds and history"},
+    {"audit", 0, command_audit, "audit                         checks units, money and states of the whole store; exit status 1 on a violation"},
+};
+#define COMMAND_COUNT (sizeof(COMMANDS) / sizeof(*COMMANDS))
+
+static int usage(FILE *out, int status)
+{
+    fprintf(out, "usage: soukctl [--shards=…] [--partitions=…] [--ring-epoch=…] COMMAND\n\n");
+    for (size_t i = 0; i < COMMAND_COUNT; i++)
+        fprintf(out, "  %s\n", COMMANDS[i].text);
+    fprintf(out, "\nThe ring comes from SOUK_SHARDS, SOUK_PARTITIONS and SOUK_RING_EPOCH, as for the workers.\n");
+    return status;
+}
+
+static bool read_password(struct control *control)
+{
+    const char *path = control->settings.redis_password_file;
+    if (*path == '\0')
+        return true;
+    FILE *file = fopen(path, "r");
+    bool read = file && fgets(control->password, sizeof(control->password), file);
+    if (file)
+        fclose(file);
+    control->password[strcspn(control->password, "\r\n")] = '\0';
+    control->store.password = control->password;
+    control->store.user = *control->settings.redis_user ? control->settings.redis_user : NULL;
+    if (!read)
+        fprintf(stderr, "soukctl: cannot read a password from %s (SOUK_REDIS_PASSWORD_FILE); put it there in one line\n", path);
+    return read;
+}
+
+static int control_main(struct control *control, int argc, char **argv)
+{
+    const char *error = NULL;
+    control->topology = topology_new(control->settings.shards, control->settings.partitions, control->settings.epoch, &error);
+    if (control->topology == NULL) {
+        fprintf(stderr, "soukctl: %s\n", error);
+        return 2;
+    }
+    control->store = (struct store_settings){.topology = control->topology, .libraries = SOUK_LIBRARIES, .library_count = SOUK_LIBRARY_COUNT};
+    control->world.topology = control->topology;
+    int status = 2;
+    for (size_t i = 0; i < COMMAND_COUNT && read_password(control); i++)
+        if (strcmp(argv[0], COMMANDS[i].name) == 0 && argc - 1 == COMMANDS[i].arguments) {
+            status = COMMANDS[i].run(control, argc - 1, argv + 1);
+            topology_free(control->topology);
+            arena_thread_end();
+            return status;
+        }
+    topology_free(control->topology);
+    return usage(stderr, status);
+}
+
+/* Options come before the command; what is behind them is the command's. */
+static int options_end(int argc, char **argv)
+{
+    int at = 1;
+    while (at < argc && strncmp(argv[at], "--", 2) == 0)
+        at++;
+    return at;
+}
+
+int main(int argc, char **argv)
+{
+    struct control control = {0};
+    int command = options_end(argc, argv);
+    log_start("soukctl", LOG_ERROR);
+    switch (options_read(OPTIONS, sizeof(OPTIONS) / sizeof(*OPTIONS), &control.settings, "soukctl", command, argv)) {
+    case OPTIONS_EXIT_OK:
+        return usage(stdout, 0);
+    case OPTIONS_EXIT_BAD:
+        return 2;
+    case OPTIONS_RUN:
+        break;
+    }
+    return command < argc ? control_main(&control, argc - command, argv + command) : usage(stderr, 2);
+}
