@@ -14,8 +14,8 @@
 #define VIOLATIONS_MAX 100
 #define SUSPECTS_AT_ONCE 32
 
-/* A hold that no order answers for may be this old: ask-after, and some rounds of the sweep. */
-#define ORPHAN_MS 60000
+/* A hold that no order answers for may be this old: ask-after, the sweep's patience, and some rounds of it. */
+#define ORPHAN_MS 120000
 
 /* One side of a pair (line of an order, hold of a product) whose other side has not been seen yet. */
 enum side_kind { SIDE_FREE, SIDE_LINE, SIDE_HOLD, SIDE_MATCHED };

@@ -20,7 +20,8 @@ enum { SEED_FILTER = 0x66696c74, SEED_CHECK = 0x63686563 };
 static uint32_t filter_hash(struct flow *flow, bool newest_first, struct view filter)
 {
     const struct ask *ask = flow->ask;
-    struct view all = arena_printf(flow->arena, "%s %lld %lld %d %.*s", ask->route, (long long)ask->ids[0], (long long)ask->ids[1], newest_first, VIEW_ARG(filter));
+    struct view all = arena_printf(flow->arena, "%s %lld %lld %d %.*s", ask->route, (long long)ask->ids[0], (long long)ask->ids[1], newest_first,
+                                   VIEW_ARG(filter));
     return hash32(all, SEED_FILTER);
 }
 
@@ -77,22 +78,23 @@ bool page_read(struct flow *flow, struct page *page, bool newest_first, struct v
     page->limit = (int)number;
     const char *wrong = cursor.at ? cursor_read(page, cursor) : NULL;
     if (wrong)
-        answer_refuse(flow, &OUTCOME_BAD_REQUEST, "the cursor cannot be used: %s; take it from the Link header of the page before, with the same filters", wrong);
+        answer_refuse(flow, &OUTCOME_BAD_REQUEST,
+                      "the cursor cannot be used: %s; take it from the Link header of the page before, with the same filters", wrong);
     return wrong == NULL;
 }
 
 /* ---- the question ---- */
 
 /* The call to one shard with its index keys, or NULL if it has none. */
-static struct call *shard_call(struct flow *flow, unsigned shard, int partition, page_key_of *key_of, void *cookie)
+static struct call *shard_call(struct flow *flow, const struct page *page, unsigned shard)
 {
     const struct topology *topology = flow->world->topology;
     struct call *call = NULL;
     for (unsigned p = 0; p < topology->partitions; p++) {
-        if (topology->owner[p] != shard || (partition >= 0 && p != (unsigned)partition))
+        if (topology->owner[p] != shard || (page->partition >= 0 && p != (unsigned)page->partition))
             continue;
         struct view key;
-        for (unsigned n = 0; (key = key_of(cookie, flow->arena, p, n)).len; n++) {
+        for (unsigned n = 0; (key = page->key_of(page->cookie, flow->arena, p, n)).len; n++) {
             if (call == NULL)
                 call = call_function(flow->arena, &FN_LIST, p);
             call_key(call, key);
@@ -101,38 +103,60 @@ static struct call *shard_call(struct flow *flow, unsigned shard, int partition,
     return call;
 }
 
-static void add_arguments(struct call *call, const struct page *page, const char *kind, struct view state, struct view payment_status,
-                          const char *const *fields)
+static void shard_ask(struct flow *flow, struct page *page, struct call *call, unsigned shard, size_t limit, const struct page_place *after)
 {
-    call_arg(call, view_of(kind));
+    call_arg(call, view_of(page->kind));
     call_arg(call, page->newest_first ? VIEW("desc") : VIEW("asc"));
-    call_arg_int(call, page->limit);
-    if (page->after.member.len)
-        call_arg_int(call, page->after.score);
+    call_arg_int(call, (int64_t)limit);
+    if (after->member.len)
+        call_arg_int(call, after->score);
     else
         call_arg(call, VIEW(""));
-    call_arg(call, page->after.member);
-    call_arg(call, state);
-    call_arg(call, payment_status);
+    call_arg(call, after->member);
+    call_arg(call, page->state);
+    call_arg(call, page->payment_status);
     for (size_t i = 0; i < page->field_count; i++)
-        call_arg(call, view_of(fields[i]));
+        call_arg(call, view_of(page->fields[i]));
+    call->shard = (int)shard;
+    flow_call(flow, call, page->tag, (int)shard);
+    page->waiting++;
+}
+
+/*
+ * What one of ${shards} is asked for at first: its share, and twice the square root of that, which is two standard deviations of a share at random;
+ * most pages are then whole after one question. All of the page from each of 64 shards would be 64 pages for one.
+ */
+static size_t first_limit(size_t limit, unsigned shards)
+{
+    size_t share = (limit + shards - 1) / shards, root = 1, ask;
+    while (root * root < share)
+        root++;
+    ask = share + 2 * root + 2;
+    return shards == 1 || ask > limit ? limit : ask;
 }
 
 void page_ask(struct flow *flow, struct page *page, int tag, const char *kind, int partition, page_key_of *key_of, void *cookie, struct view state,
               struct view payment_status, const char *const *fields, size_t field_count)
 {
+    unsigned shard_count = flow->world->topology->shard_count, asked = 0;
+    struct call **calls = ARENA_ARRAY(flow->arena, struct call *, shard_count);
     CHECK(field_count <= PAGE_FIELDS_MAX);
+    page->tag = tag;
+    page->kind = kind;
+    page->partition = partition;
+    page->key_of = key_of;
+    page->cookie = cookie;
+    page->state = state;
+    page->payment_status = payment_status;
+    page->fields = fields;
     page->field_count = field_count;
-    for (unsigned shard = 0; shard < flow->world->topology->shard_count; shard++) {
-        struct call *call = shard_call(flow, shard, partition, key_of, cookie);
-        if (call == NULL)
-            continue;
-        call->shard = (int)shard;
-        add_arguments(call, page, kind, state, payment_status, fields);
-        flow_call(flow, call, tag, (int)shard);
-        page->waiting++;
-    }
-    CHECK(page->waiting > 0);
+    page->shards = ARENA_ARRAY(flow->arena, struct page_shard, shard_count);
+    for (unsigned shard = 0; shard < shard_count; shard++)
+        asked += (calls[shard] = shard_call(flow, page, shard)) != NULL;
+    CHECK(asked > 0);
+    for (unsigned shard = 0; shard < shard_count; shard++)
+        if (calls[shard])
+            shard_ask(flow, page, calls[shard], shard, first_limit((size_t)page->limit, asked), &page->after);
 }
 
 /* ---- the answers ---- */
@@ -184,36 +208,81 @@ static void merge(struct flow *flow, struct page *page, const struct reply *repl
     page->row_count = count;
 }
 
-/* This shard looked no further than the place it names. */
-static void bound(struct flow *flow, struct page *page, const struct reply *reply)
+/* Where the record of a row lives, -1 if its member is no id. */
+static int shard_of(const struct flow *flow, struct view member)
 {
-    struct page_place place = {reply_int(reply, LIST_SCORE), reply_text(reply, LIST_MEMBER)};
-    if (page->bounded && compare(page, &page->bound, &place) <= 0)
+    const struct topology *topology = flow->world->topology;
+    long long id;
+    return view_to_int(member, &id) ? topology->owner[topology_partition_of_id(topology, id)] : -1;
+}
+
+/* If this shard has more: an entry that it looked at is its own, so the last one's id says which shard it is. */
+static void note_more(struct flow *flow, struct page *page, const struct reply *reply)
+{
+    if (reply_int(reply, LIST_MORE) == 0)
         return;
-    page->bounded = true;
-    page->bound = (struct page_place){place.score, arena_copy(flow->arena, place.member)};
+    struct page_place looked = {reply_int(reply, LIST_SCORE), arena_copy(flow->arena, reply_text(reply, LIST_MEMBER))};
+    page->shards[shard_of(flow, looked.member)] = (struct page_shard){true, looked};
+}
+
+/* The nearest of the places behind which a shard has more; NULL if none has. */
+static const struct page_place *nearest_bound(const struct flow *flow, const struct page *page)
+{
+    const struct page_place *nearest = NULL;
+    for (unsigned i = 0; i < flow->world->topology->shard_count; i++) {
+        const struct page_shard *shard = &page->shards[i];
+        if (shard->more && (nearest == NULL || compare(page, &shard->looked, nearest) < 0))
+            nearest = &shard->looked;
+    }
+    return nearest;
+}
+
+/* How many rows may be shown. */
+static size_t shown(const struct page *page, const struct page_place *bound)
+{
+    size_t count = page->row_count;
+    while (bound && count && compare(page, &page->rows[count - 1].place, bound) > 0)
+        count--;
+    return count;
 }
 
 /*
- * All have answered. Rows that were cut off stand behind the last of a full page; so when the bound takes rows away, the cut ones are behind the bound as
- * well, and the next page begins at the bound.
+ * The page is short because of its bound: asks those shards for the rest that looked no further than a full page must. One that then gives all that
+ * was asked of it fills the page by itself, so a second question is enough.
  */
-static void finish(struct page *page)
+static void ask_again(struct flow *flow, struct page *page, size_t missing)
 {
-    size_t before = page->row_count;
-    while (page->bounded && page->row_count && compare(page, &page->rows[page->row_count - 1].place, &page->bound) > 0)
-        page->row_count--;
-    page->more = page->bounded || page->cut;
-    if (page->cut && page->row_count == before)
-        page->next = page->rows[before - 1].place;
-    else if (page->bounded)
-        page->next = page->bound;
+    bool full = page->row_count == (size_t)page->limit;
+    page->again = true;
+    for (unsigned i = 0; i < flow->world->topology->shard_count; i++) {
+        struct page_shard *shard = &page->shards[i];
+        if (!shard->more || (full && compare(page, &shard->looked, &page->rows[page->row_count - 1].place) >= 0))
+            continue;
+        shard->more = false;
+        shard_ask(flow, page, shard_call(flow, page, i), i, missing, &shard->looked);
+    }
+}
+
+/*
+ * Rows that were cut off stand behind the last of a full page; so when the bound leaves the page short, the cut ones are behind the bound as well,
+ * and the next page begins at the bound.
+ */
+static void finish(struct page *page, size_t count, const struct page_place *bound)
+{
+    page->row_count = count;
+    page->more = bound || page->cut;
+    if (count == (size_t)page->limit)
+        page->next = page->rows[count - 1].place;
+    else if (bound)
+        page->next = *bound;
 }
 
 /* Is it "more score member row …", so that the rest need not look again? A place behind which there is more must be a place. */
-static bool is_list(const struct reply *reply)
+static bool is_list(const struct flow *flow, const struct reply *reply)
 {
-    if (reply->kind != REPLY_OK || reply->root->count - reply->first < LIST_ROWS || (reply_int(reply, LIST_MORE) && reply_text(reply, LIST_MEMBER).len == 0))
+    if (reply->kind != REPLY_OK || reply->root->count - reply->first < LIST_ROWS)
+        return false;
+    if (reply_int(reply, LIST_MORE) && shard_of(flow, reply_text(reply, LIST_MEMBER)) < 0)
         return false;
     for (size_t i = LIST_ROWS; i < reply->root->count - reply->first; i++)
         if (item_text(item_at(reply_item(reply, i), 1)).len == 0)
@@ -237,14 +306,19 @@ enum page_step page_got(struct flow *flow, struct page *page, const struct reply
 {
     CHECK(page->waiting > 0);
     page->waiting--;
-    if (!is_list(reply))
+    if (!is_list(flow, reply))
         return fail(flow, reply);
     merge(flow, page, reply);
-    if (reply_int(reply, LIST_MORE))
-        bound(flow, page, reply);
+    note_more(flow, page, reply);
     if (page->waiting)
         return PAGE_WAITING;
-    finish(page);
+    const struct page_place *nearest = nearest_bound(flow, page);
+    size_t count = shown(page, nearest), limit = (size_t)page->limit;
+    if (nearest && count < limit && !page->again) {
+        ask_again(flow, page, limit - count);
+        return PAGE_WAITING;
+    }
+    finish(page, count, nearest);
     return PAGE_WHOLE;
 }
 

@@ -2,7 +2,8 @@
 
 #include "settle.h"
 
-#define SETTLE_AT_ONCE 32
+/* LOOK names at most this many of a step, which covers about 128 holds. */
+#define SETTLE_AT_ONCE 160
 
 /* An order that moves between two questions is asked again, this often at most; then a later look finds it. */
 #define ASKS_MAX 3
