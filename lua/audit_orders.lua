@@ -1,14 +1,16 @@
 -- flags: no-writes
--- Do these orders, their payments, indexes and duties agree? Names the orders that should have live holds or a duty, for whoever compares them with the stock.
+-- Do these orders, their payments, indexes and duties agree? Names the orders that should have live holds or a duty, for whoever compares them with
+-- the stock.
 --
 -- KEYS[1]  orders:{p}
 -- ARGV     p; after_score and after_id: the order to go on behind, both empty at the start; most: how many orders
--- answers  OK next_score next_id orders payments [violation text…] [id t state age duty doc…]: next is empty at the end; how many orders and payments were looked
---          at; duty: 1 if txn:{p} has the order
--- checks   of an order: the pair of state and payment_status exists; e1 … eV are there, each step is allowed, the last is the record; payment_status follows from
---          the latest payment; it is in its indexes; while it is reserved, expire is due. Of a payment: it is its order's; 0 ≤ refunded ≤ captured ≤ amount = total,
---          as its status says; e1 … eV; its refunds sum up; it is in its indexes; only the latest is open; refund_due has it exactly when it is owed; it has a duty
---          when something is left to do. At the start also: no order and no payment is in two indexes of one kind (by counting)
+-- answers  OK next_score next_id orders payments [violation text…] [id t state age duty doc…]: next is empty at the end; how many orders and payments
+--          were looked at; duty: 1 if txn:{p} has the order
+-- checks   of an order: the pair of state and payment_status exists; e1 … eV are there, each step is allowed, the last is the record; payment_status
+--          follows from the latest payment; it is in its indexes; while it is reserved, expire is due. Of a payment: it is its order's; 0 ≤ refunded
+--          ≤ captured ≤ amount = total, as its status says; e1 … eV; its refunds sum up; it is in its indexes; only the latest is open; refund_due
+--          has it exactly when it is owed; it has a duty when something is left to do. At the start also: no order and no payment is in two indexes
+--          of one kind (by counting)
 
 local takes = arguments.of('audit_orders', 'orders', 'partition count? id? positive')
 

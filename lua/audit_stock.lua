@@ -3,10 +3,10 @@
 --
 -- KEYS[1]  products:{p}
 -- ARGV     p; after: the product to go on behind, empty at the start; most: how many products
--- answers  OK next products holds [violation text…] [T product qty phase order_p age…]: next is empty at the end; how many products and holds were looked at; age: ms
---          since the hold was taken
--- checks   the product's record, stock and place in the index are there; counters are integers ≥ 0 and available ≥ 0; held and committed are the sums of the holds; ask is
---          not later than what waits for it, and asks:{p} has the product by then exactly when ask > 0
+-- answers  OK next products holds [violation text…] [T product qty phase order_p age…]: next is empty at the end; how many products and holds were
+--          looked at; age: ms since the hold was taken
+-- checks   the product's record, stock and place in the index are there; counters are integers ≥ 0 and available ≥ 0; held and committed are the sums
+--          of the holds; ask is not later than what waits for it, and asks:{p} has the product by then exactly when ask > 0
 
 local takes = arguments.of('audit_stock', 'products', 'partition id? positive')
 

@@ -29,7 +29,7 @@ local function cancel(keys, args)
         return {code.PAYMENT_OPEN, payment.id}
     end
 
-    local owed = states.order_captured[order.payment_status]
+    local owed = states.order_captured[order.payment_status] and order.total ~= '0' -- what costs nothing leaves nothing to give back
     orders.move(order, {state = 'cancelled', payment_status = owed and 'refund_due' or nil, cause = 'cancel', request = args[6]}, now,
         'reason', args[5])
     index.order_duty(p, id, now)

@@ -3,8 +3,9 @@
 --
 -- KEYS[1]  souk:shard
 -- ARGV     after_ms, limit, the partitions with commas between them
--- answers  OK upto [p stream-id order payment v from to payment_status cause request]…: every event with after_ms < ms ≤ upto, by stream id. About ${limit}: the
---          events of one millisecond are never cut, so that a cursor is a time. upto is always past: nothing can still be added at or before it
+-- answers  OK upto [p stream-id order payment v from to payment_status cause request]…: every event with after_ms < ms ≤ upto, by stream id. About
+--          ${limit}: the events of one millisecond are never cut, so that a cursor is a time. upto is always past: nothing can still be added at or
+--          before it
 
 local takes = arguments.of('events', nil, 'count positive text')
 

@@ -12,7 +12,7 @@
 
 local takes = arguments.of('look', 'stock', 'partition id count count count positive')
 
-local STEP = '512'
+local STEP = '128'
 local NAMED_AGAIN_MS = 1000
 local HOLD_UNASKED_MS = 10000
 local PRUNED_AT_ONCE = 500 -- arguments of one call go over Lua's stack

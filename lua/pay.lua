@@ -1,8 +1,8 @@
 -- The intent to pay for an order: the payment and its key at the gateway exist before the gateway is called.
 --
 -- KEYS[1]  order:{p}:ID
--- ARGV     p, order id; hash (names idem:{p}:HASH), fp; amount: the order's total, or empty; op: charge or authorize; capture: automatic or manual; doc of the
---          payment; request; due_ms: how long until the gateway may be asked what became of it
+-- ARGV     p, order id; hash (names idem:{p}:HASH), fp; amount: the order's total, or empty; op: charge or authorize; capture: automatic or manual;
+--          doc of the payment; request; due_ms: how long until the gateway may be asked what became of it
 -- answers  OK payment_id amount currency created v op
 --          REPLAY payment_id v: this key's payment has its outcome, version v
 --          IN_FLIGHT payment_id: it has none yet

@@ -1,8 +1,8 @@
 -- The intent to capture or to void what is authorized.
 --
 -- KEYS[1]  payment:{p}:ID
--- ARGV     p, id; hash (names idem:{p}:HASH) and fp, both empty: the void of an order that ended, begun by its duty; op: capture or void; amount: the whole, or
---          empty; request; due_ms: how long until the gateway may be asked what became of it
+-- ARGV     p, id; hash (names idem:{p}:HASH) and fp, both empty: the void of an order that ended, begun by its duty; op: capture or void; amount: the
+--          whole, or empty; request; due_ms: how long until the gateway may be asked what became of it
 -- answers  OK amount currency v op doc
 --          REPLAY v: this key's operation has its outcome, version v
 --          IN_FLIGHT v: it was begun as version v and has none yet

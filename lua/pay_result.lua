@@ -1,9 +1,9 @@
 -- What the gateway said of a payment's operation. Payment, order, idempotency record, duties and events follow in this one call.
 --
 -- KEYS[1]  payment:{p}:ID
--- ARGV     p, id; op: as it was begun, charge:1; result: succeeded, failed, authorized, voided or unknown; gateway_ref: empty: as before; failure: the gateway's
---          code, empty if none; extend_ms: how long an authorized order stays reserved from now, at least; due_ms: when unknown, how long until the gateway
---          is asked again; request
+-- ARGV     p, id; op: as it was begun, charge:1; result: succeeded, failed, authorized, voided or unknown; gateway_ref: empty: as before; failure:
+--          the gateway's code, empty if none; extend_ms: how long an authorized order stays reserved from now, at least; due_ms: when unknown, how
+--          long until the gateway is asked again; request
 -- answers  OK v status order_id order_state payment_status age
 --          ALREADY v status: this operation is decided, or another one was begun
 --          ILLEGAL status: no such result of this operation (payments.results)

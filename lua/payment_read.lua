@@ -3,9 +3,9 @@
 --
 -- KEYS[1]  payment:{p}:ID
 -- ARGV     p, id
--- answers  OK now duty duty_n status v order_id amount currency captured refunded refunding op capture created updated gateway_ref failure ikey refunds doc
---          order_state order_payment_status age: duty is none, reconcile, void, refund or reconcile_refund; duty_n: which refund, 0 if none is meant; age of
---          the order
+-- answers  OK now duty duty_n status v order_id amount currency captured refunded refunding op capture created updated gateway_ref failure ikey
+--          refunds doc order_state order_payment_status age: duty is none, reconcile, void, refund or reconcile_refund; duty_n: which refund, 0 if
+--          none is meant; age of the order
 --          NOT_FOUND
 
 local takes = arguments.of('payment_read', 'payment', 'partition id')

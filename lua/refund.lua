@@ -1,8 +1,8 @@
 -- The intent to give money back.
 --
 -- KEYS[1]  payment:{p}:ID
--- ARGV     p, id; hash (names idem:{p}:HASH) and fp, both empty: the refund of an order that ended, begun by its duty; amount, empty: all that is left; reason: text
---          of the client; request; due_ms: how long until the gateway may be asked what became of it
+-- ARGV     p, id; hash (names idem:{p}:HASH) and fp, both empty: the refund of an order that ended, begun by its duty; amount, empty: all that is
+--          left; reason: text of the client; request; due_ms: how long until the gateway may be asked what became of it
 -- answers  OK n amount currency op created: the payment's n-th refund
 --          REPLAY n status v: this key's refund has its outcome, the payment's version v
 --          IN_FLIGHT n: it has none yet; without a key: another refund is under way

@@ -1,8 +1,8 @@
 -- What the gateway said of a refund.
 --
 -- KEYS[1]  payment:{p}:ID
--- ARGV     p, id, n; result: succeeded, failed or unknown; failure: the gateway's code, empty if none; request; due_ms: how long until the gateway is asked about
---          what is still not known
+-- ARGV     p, id, n; result: succeeded, failed or unknown; failure: the gateway's code, empty if none; request; due_ms: how long until the gateway is
+--          asked about what is still not known
 -- answers  OK v status payment_status refund_status: of the payment, of its order, of the refund
 --          ALREADY refund_status: this refund is decided
 --          NOT_FOUND

@@ -7,7 +7,7 @@ function guard.enter(takes, keys, args)
     if wrong then
         return wrong
     end
-    local limit = int.read(args[takes.count + 2])
+    local limit = tonumber(args[takes.count + 2])
     if not limit then
         return redis.error_reply('ERR souk: bad limit of ' .. takes.name)
     end

@@ -43,7 +43,8 @@ function holds.undone(hold)
     return hold.phase == 'held' and 'released' or 'restocked'
 end
 
--- Moves a live hold to ${to} with its units, and makes sure that a look will find it when there is something to do. ${to} must be allowed by states.hold.
+-- Moves a live hold to ${to} with its units, and makes sure that a look will find it when there is something to do. ${to} must be allowed by
+-- states.hold.
 function holds.move(hold, to, order_id, now)
     local by = states.hold[hold.phase][to]
     local counters = stock.read(hold.p, hold.id)

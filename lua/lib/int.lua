@@ -22,11 +22,14 @@ function int.read_signed(text)
     return number and number > 0 and -number or nil
 end
 
+-- %d is twice as fast as %.0f, but only as wide as C's long.
+local FORMAT = format('%d', int.MAX) == '9007199254740991' and '%d' or '%.0f'
+
 -- The text of an integer. Small ones, most quantities and versions, are made once.
 local small = {}
 for number = 0, 255 do
-    small[number] = format('%.0f', number)
+    small[number] = format(FORMAT, number)
 end
 function int.text(number)
-    return small[number] or format('%.0f', number)
+    return small[number] or format(FORMAT, number)
 end

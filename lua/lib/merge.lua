@@ -65,8 +65,8 @@ function merge.advance(heap)
     end
 end
 
--- A source that reads a sorted set from behind (score, member), or from its start when ${score} is empty. ${ascending}: by (score, member as text), else
--- the other way. Its entry has `score` and `member` as text. Step it with merge.step_index.
+-- A source that reads a sorted set from behind (score, member), or from its start when ${score} is empty. ${ascending}: by (score, member as text),
+-- else the other way. Its entry has `score` and `member` as text. Step it with merge.step_index.
 function merge.index_source(name, ascending, score, member, chunk)
     local source = {key = name, items = {}, at = 0, offset = 0, chunk = chunk}
     source.sign = ascending and 1 or -1
@@ -80,8 +80,8 @@ function merge.index_source(name, ascending, score, member, chunk)
     return source
 end
 
--- Fetches the next chunk; answers false at the end. The set cannot change while a function runs, so an offset is exact, and unlike a score it also gets past
--- any number of equal ones.
+-- Fetches the next chunk; answers false at the end. The set cannot change while a function runs, so an offset is exact, and unlike a score it also
+-- gets past any number of equal ones.
 local function refill(source)
     if source.ended then
         return false

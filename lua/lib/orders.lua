@@ -3,7 +3,8 @@
 --
 -- ${payments} of the record are the ids of the order's payments with commas between them, the latest last. Only the latest can be open.
 
--- Reads what a move needs. Returns nil when there is no such order; else v, created and expires are numbers, created_us is text (the place in indexes).
+-- Reads what a move needs. Returns nil when there is no such order; else v, created and expires are numbers, created_us is text (the place in
+-- indexes).
 function orders.read(p, id)
     local record = key.order(p, id)
     local values = call('HMGET', record, 'state', 'payment_status', 'v', 'user', 'total', 'currency', 'created', 'expires', 't', 'payments')

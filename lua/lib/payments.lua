@@ -1,8 +1,8 @@
--- A payment's record. It is made by payments.create and moved by payments.move, and nowhere else: record, version, eV and indexes change together. What follows
--- for the order and for the payment's duty, payments.follow brings about in the same call.
+-- A payment's record. It is made by payments.create and moved by payments.move, and nowhere else: record, version, eV and indexes change together.
+-- What follows for the order and for the payment's duty, payments.follow brings about in the same call.
 --
--- An operation at the gateway, op = action:version, is begun by pay or pay_act and decided by pay_result. Refunds are decided one by one, each in a field of its
--- own: refund1, refund2, … .
+-- An operation at the gateway, op = action:version, is begun by pay or pay_act and decided by pay_result. Refunds are decided one by one, each in a
+-- field of its own: refund1, refund2, … .
 
 local match, gsub, sub = ('').match, ('').gsub, ('').sub
 
@@ -44,7 +44,8 @@ local function record_of(p, id, values)
     return payment
 end
 
--- Returns nil when there is no such payment. v, amount, captured, refunded, refunding and refunds are numbers; created_us is text (the place in indexes).
+-- Returns nil when there is no such payment. v, amount, captured, refunded, refunding and refunds are numbers; created_us is text (the place in
+-- indexes).
 function payments.read(p, id)
     local values = call('HMGET', key.payment(p, id), unpack(FIELDS))
     if not values[1] then
@@ -83,8 +84,8 @@ function payments.next(payment, result, order_state)
     return (from == to or (to and states.payment[from][to])) and to or nil
 end
 
--- Raises the payment's version by one and writes the record as ${payment} has it. ${change}: cause, request, and as needed status and failure (the gateway's
--- code; anything but word characters in it would break eV). Further fields of the record follow as name, text, … . Cannot fail.
+-- Raises the payment's version by one and writes the record as ${payment} has it. ${change}: cause, request, and as needed status and failure (the
+-- gateway's code; anything but word characters in it would break eV). Further fields of the record follow as name, text, … . Cannot fail.
 function payments.move(payment, change, now, ...)
     local from = payment.status
     payment.status = change.status or from
@@ -162,8 +163,8 @@ local function open_refund(payment)
     return nil
 end
 
--- What is left to do for a payment whose order is in this state: none, reconcile (ask the gateway what became of op), void, refund (what was captured), or
--- reconcile_refund with the refund's number as text. The one rule; workers learn it by payment_read.
+-- What is left to do for a payment whose order is in this state: none, reconcile (ask the gateway what became of op), void, refund (what was
+-- captured), or reconcile_refund with the refund's number as text. The one rule; workers learn it by payment_read.
 function payments.duty(payment, order_state)
     local status, let_go = payment.status, payments.order_let_go(order_state)
     if status == 'processing' or status == 'unknown' then
@@ -186,8 +187,8 @@ function payments.pause(payment)
     return math.min(PAUSE_MAX_MS, PAUSE_MIN_MS * 2 ^ math.min(payment.v, 10))
 end
 
--- Sets the time of the payment's duty. Questions to the gateway wait ${ask_ms}, since the worker that began the operation is probably waiting for its answer;
--- a void or a refund waits ${act_ms}.
+-- Sets the time of the payment's duty. Questions to the gateway wait ${ask_ms}, since the worker that began the operation is probably waiting for its
+-- answer; a void or a refund waits ${act_ms}.
 function payments.set_duty(payment, order_state, now, ask_ms, act_ms)
     local duty = payments.duty(payment, order_state)
     if duty == 'none' then
@@ -199,8 +200,8 @@ function payments.set_duty(payment, order_state, now, ask_ms, act_ms)
     end
 end
 
--- Brings the order, the list of refunds that are due and the payment's duty in line with a payment that has moved. ${change}: cause and request, and as needed the
--- order's new state and expires. It is one version of the order, or none when neither its state nor its payment_status changes.
+-- Brings the order, the list of refunds that are due and the payment's duty in line with a payment that has moved. ${change}: cause and request, and
+-- as needed the order's new state and expires. It is one version of the order, or none when neither its state nor its payment_status changes.
 function payments.follow(payment, order, change, now, ask_ms, act_ms)
     local state, was = change.state or order.state, order.payment_status
     change.payment_status, change.payment = payments.order_status(payment, state), payment.id
@@ -227,8 +228,8 @@ function payments.known(decision, in_flight, replay)
     return {code.KEY_REUSED}
 end
 
--- The request that began an operation has its outcome: its record, open until now, keeps what its replay gives (name, text, …). Later outcomes do not change
--- that. Call it before the moves: it reads.
+-- The request that began an operation has its outcome: its record, open until now, keeps what its replay gives (name, text, …). Later outcomes do not
+-- change that. Call it before the moves: it reads.
 function payments.decide(payment, hash, ...)
     if hash == '' then
         return

@@ -11,7 +11,7 @@ function products.create(p, id, doc, on_hand, kept, now)
     call('ZADD', key.products(p), id, id)
     local counters = {key = key.stock(p, id), p = p, id = id, on_hand = 0, held = 0, committed = 0, v = 0, ask = 0}
     if kept then
-        stock.ask(counters, now + holds.MARK_KEPT_MS)
+        stock.ask(counters, now) -- when the kept ones are due is not known here; the first look finds out
     end
     stock.change(counters, {kind = 'create', on_hand = 1, held = 0, committed = 0}, tonumber(on_hand), '', '')
 end
