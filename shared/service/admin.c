@@ -177,21 +177,29 @@ static void metrics(struct worker_thread *thread, struct exchange *exchange, str
     page(response, 200, PLAIN_HEADERS, buffer_view(&out));
 }
 
+static const struct admin_page {
+    const char *path;
+    void (*answer)(struct worker_thread *thread, struct exchange *exchange, struct http_response *response);
+} PAGES[] = {{"/livez", livez}, {"/readyz", readyz}, {"/metrics", metrics}, {"/version", version}, {"/openapi.json", openapi}};
+
+static const struct admin_page *find_page(struct view path)
+{
+    for (size_t i = 0; i < sizeof(PAGES) / sizeof(*PAGES); i++)
+        if (view_equal(path, view_of(PAGES[i].path)))
+            return &PAGES[i];
+    return NULL;
+}
+
+bool admin_has(struct view path)
+{
+    return find_page(path) != NULL;
+}
+
 bool admin_answer(struct worker_thread *thread, struct exchange *exchange, struct http_response *response)
 {
-    static const struct {
-        const char *path;
-        void (*answer)(struct worker_thread *thread, struct exchange *exchange, struct http_response *response);
-    } pages[] = {{"/livez", livez}, {"/readyz", readyz}, {"/metrics", metrics}, {"/version", version}, {"/openapi.json", openapi}};
-    struct view path = exchange_path(exchange);
     enum method method = exchange_method(exchange);
-    if (method != METHOD_GET && method != METHOD_HEAD)
-        return false;
-    for (size_t i = 0; i < sizeof(pages) / sizeof(*pages); i++) {
-        if (!view_equal(path, view_of(pages[i].path)))
-            continue;
-        pages[i].answer(thread, exchange, response);
-        return true;
-    }
-    return false;
+    const struct admin_page *found = method == METHOD_GET || method == METHOD_HEAD ? find_page(exchange_path(exchange)) : NULL;
+    if (found)
+        found->answer(thread, exchange, response);
+    return found != NULL;
 }

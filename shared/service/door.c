@@ -77,7 +77,17 @@ static bool is_visible(struct view text)
     return text.len > 0;
 }
 
-/* A client's own id is echoed when it is a sensible one; otherwise one is made from the time and the request's address, unique within the worker. */
+/* 16 hex digits: a number that the thread drew at its start, and the count of its requests, mixed so that ids do not look like a sequence. */
+static struct view make_request_id(struct worker_thread *thread, struct arena *arena)
+{
+    uint64_t number = (thread->request_seed + ++thread->request_count) * UINT64_C(0x9e3779b97f4a7c15); /* odd: one to one */
+    char *text = arena_alloc(arena, 17);
+    for (int i = 15; i >= 0; i--, number >>= 4)
+        text[i] = "0123456789abcdef"[number & 15];
+    return (struct view){text, 16};
+}
+
+/* A client's own id is echoed when it is a sensible one. */
 static void read_request_id(struct request *request)
 {
     struct view given = exchange_header(request->exchange, "X-Request-Id");
@@ -85,7 +95,7 @@ static void read_request_id(struct request *request)
     if (given.len <= 64 && is_visible(given))
         request->ask.request_id = arena_copy(arena, given);
     else
-        request->ask.request_id = arena_printf(arena, "%llx%04x", (long long)request->since_us, (unsigned)((uintptr_t)request->exchange >> 6) & 0xffff);
+        request->ask.request_id = make_request_id(request->thread, arena);
 }
 
 /* A header that the flow may read after the exchange was answered, so it is copied; .at is NULL if absent. */
@@ -335,6 +345,8 @@ static bool find_route(struct request *request)
         request->ask.route = request->route->path;
         return true;
     }
+    if (admin_has(exchange_path(request->exchange)))
+        allowed = 1u << METHOD_GET;
     if (allowed)
         return refuse_method(request, allowed);
     return refuse(request, &OUTCOME_NOT_FOUND, "there is nothing at this path; /openapi.json lists what there is");

@@ -167,6 +167,7 @@ void answer_stored(struct flow *flow, int status, struct view json)
         answer->content_type = "application/msgpack";
         writer_value(&answer->writer, &value);
     }
+    answer_header(flow, "Idempotent-Replayed", "true");
     answer_send(flow);
 }
 
@@ -191,6 +192,7 @@ static struct writer *problem_write(struct flow *flow, const struct outcome *out
     return w;
 }
 
+static struct view detail_print(struct arena *arena, const char *format, va_list args) __attribute__((format(printf, 2, 0)));
 static struct view detail_print(struct arena *arena, const char *format, va_list args)
 {
     char text[1024];

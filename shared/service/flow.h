@@ -143,7 +143,7 @@ void answer_header(struct flow *flow, const char *name, const char *format, ...)
 void answer_send(struct flow *flow);
 /* An answer without a body (204, 304), complete. */
 void answer_empty(struct flow *flow, int status);
-/* An answer whose JSON text was stored: sent as it is, or written again as MessagePack when that was asked for. */
+/* An answer whose JSON text was stored with its idempotency key: sent as it is (or written again as MessagePack), with Idempotent-Replayed. */
 void answer_stored(struct flow *flow, int status, struct view json);
 /*
  * A problem (RFC 9457): type, title, status, detail, code, retryable, request_id, and ${more} members that the caller writes before answer_send.

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 #include "check.h"
@@ -214,6 +215,8 @@ static bool thread_init(struct service *service, int index)
     thread->public.service = service;
     thread->public.world = &service->world;
     thread->public.index = index;
+    if (getrandom(&thread->request_seed, sizeof(thread->request_seed), 0) != sizeof(thread->request_seed))
+        thread->request_seed = (uint64_t)clock_us() << 20 ^ (uint64_t)getpid();
     atomic_store(&thread->missing, "the worker is starting");
     if ((thread->public.loop = loop_new()) == NULL || (thread->public.store = store_open(thread->public.loop, &store)) == NULL)
         return false;

@@ -24,6 +24,7 @@ struct worker_thread {
     _Atomic(const char *) missing; /* what keeps this thread from being ready; NULL: nothing */
     struct loop_timer *tick;
     int64_t drain_until_us;
+    uint64_t request_seed, request_count; /* of the ids that are given to requests without one */
     bool stopping, quiesced;
 };
 
@@ -45,7 +46,8 @@ struct service {
 void door_on_request(void *cookie, struct exchange *exchange);
 void door_on_refusal(void *cookie, struct exchange *exchange, int status, const char *detail, struct http_response *response);
 
-/* admin.c: /livez, /readyz, /metrics, /version, /openapi.json. Returns false if the path is none of them. */
+/* admin.c: /livez, /readyz, /metrics, /version, /openapi.json. Returns false if it is no GET of one of them. */
+bool admin_has(struct view path);
 bool admin_answer(struct worker_thread *thread, struct exchange *exchange, struct http_response *response);
 
 /* What keeps the whole service from being ready, or NULL. */
