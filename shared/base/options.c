@@ -138,7 +138,10 @@ static bool parse_int(const struct option_row *row, const char *value, int *out)
 
     errno = 0;
     number = strtol(value, &end, 10);
-    if (isspace((unsigned char)*value) || end == value || *end || errno || number < row->min || number > row->max || number < INT_MIN || number > INT_MAX) {
+    if (isspace((unsigned char)*value) || end == value || *end || errno) {
+        return false;
+    }
+    if (number < row->min || number > row->max || number < INT_MIN || number > INT_MAX) {
         return false;
     }
     *out = (int)number;

@@ -206,7 +206,8 @@ static void read_money(const struct reading *reading, const struct place *place,
     }
 }
 
-static void read_text(const struct reading *reading, const struct place *place, const struct field *field, const struct value *value, struct view *into)
+static void read_text(const struct reading *reading, const struct place *place, const struct field *field, const struct value *value,
+                      struct view *into)
 {
     if (field->choices && (value->kind != VALUE_TEXT || !is_choice(field->choices, value->text))) {
         complain_choices(reading, place, field->choices);
@@ -221,7 +222,8 @@ static void read_text(const struct reading *reading, const struct place *place, 
 
 static void read_map(const struct reading *reading, const struct place *place, const struct shape *shape, const struct value *value, void *into);
 
-static void read_list(const struct reading *reading, const struct place *place, const struct field *field, const struct value *value, struct items *into)
+static void read_list(const struct reading *reading, const struct place *place, const struct field *field, const struct value *value,
+                      struct items *into)
 {
     if (value->kind != VALUE_LIST || !is_within(field, (int64_t)value->list.count)) {
         complain_size(reading, place, field, "a list", "items");

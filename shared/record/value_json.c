@@ -251,13 +251,14 @@ static void convert(struct arena *arena, struct scan *decimals, const json_t *js
 static const char *say_error(struct arena *arena, const json_error_t *error)
 {
     const char *what = error->text, *near = strstr(what, " near '0.5'");
+    int len = (int)(near ? (size_t)(near - what) : strlen(what));
 
     if (json_error_code(error) == json_error_null_character || json_error_code(error) == json_error_null_byte_in_key) {
         what = "a text holds the character U+0000, which is not accepted here,";
-        near = NULL;
+        len = (int)strlen(what);
     }
     /* What stands in for a decimal is no help to who wrote the decimal; the place is. */
-    return arena_printf(arena, "%.*s at line %d, column %d", (int)(near ? near - what : (ptrdiff_t)strlen(what)), what, error->line, error->column).at;
+    return arena_printf(arena, "%.*s at line %d, column %d", len, what, error->line, error->column).at;
 }
 
 const char *value_read_json(struct arena *arena, struct view bytes, struct value *out)
