@@ -7,13 +7,12 @@
 -- writes   holds:{p}:ID (marks older than 10 min go); in the last step KEYS[1] ask, asks:{p}
 --
 -- ask must stay a lower bound. Holds that were taken while the look went on may have been missed, but they are not asked about before 10 s have
--- passed; so a look of several steps sets ask no later than 10 s after it began. Whoever is named counts with 1 s from now, so that it is
--- named again if nobody settles it; whoever is due but finds no room counts with now.
+-- passed; so a look of several steps sets ask no later than 10 s after it began. Whoever is due counts with now,
+-- named or not: until it is settled nobody may say that the product is short.
 
 local takes = arguments.of('look', 'stock', 'partition id count count count positive')
 
 local STEP = '128'
-local NAMED_AGAIN_MS = 1000
 local HOLD_UNASKED_MS = 10000
 local PRUNED_AT_ONCE = 500 -- arguments of one call go over Lua's stack
 
@@ -28,12 +27,12 @@ local function sift(found, now, least, most)
         local phase, _, order_p, when = holds.parse(found[i + 1])
         if phase == 'held' and when > now then
             least = earlier(least, when)
-        elseif phase == 'held' and #named >= most * 2 then
-            least = earlier(least, now)
         elseif phase == 'held' then
-            named[#named + 1] = found[i]
-            named[#named + 1] = order_p
-            least = earlier(least, now + NAMED_AGAIN_MS)
+            if #named < most * 2 then
+                named[#named + 1] = found[i]
+                named[#named + 1] = order_p
+            end
+            least = earlier(least, now)
         elseif not states.hold_live[phase] and when + holds.MARK_KEPT_MS <= now then
             pruned[#pruned + 1] = found[i]
         elseif not states.hold_live[phase] then

@@ -58,8 +58,8 @@ local function pay(keys, args)
 
     local sequence = call('HINCRBY', key.sequences(p), 'payment', 1)
     local id = int.text(sequence * partitions + p)
-    local op = payments.create({p = p, id = id, order_id = order.id, amount = order.total, currency = order.currency, action = action, capture = args[7],
-        ikey = hash, doc = args[8]}, now, now_us, request)
+    local op = payments.create({p = p, id = id, order_id = order.id, amount = order.total, currency = order.currency, action = action,
+        capture = args[7], ikey = hash, doc = args[8]}, now, now_us, request)
     idem.write(record, fp, 'open', 'id', id)
     index.payment_duty(p, id, now + args[10])
     orders.move(order, {payment_status = 'pending', payment = id, cause = 'pay', request = request}, now,

@@ -21,7 +21,7 @@ local function payment_read(keys, args)
         return {code.NOT_FOUND}
     end
     local duty, n = payments.duty(payment, order.state)
-    return {code.OK, now, duty, n or 0, payment.status, payment.v, payment.order_id, payment.amount, payment.currency, payment.captured, payment.refunded,
-        payment.refunding, payment.op, payment.capture, payment.created, payment.updated, payment.gateway_ref, payment.failure, payment.ikey, payment.refunds,
-        payment.doc, order.state, order.payment_status, orders.age(order, now)}
+    return {code.OK, now, duty, n or 0, payment.status, payment.v, payment.order_id, payment.amount, payment.currency, payment.captured,
+        payment.refunded, payment.refunding, payment.op, payment.capture, payment.created, payment.updated, payment.gateway_ref, payment.failure,
+        payment.ikey, payment.refunds, payment.doc, order.state, order.payment_status, orders.age(order, now)}
 end

@@ -48,7 +48,8 @@ local function refund_result(keys, args)
         payments.decide(payment, refund.ikey, 'status', result, 'v', int.text(payment.v + 1))
         local status = take_in(payment, refund, result)
         refund.status, refund.updated = result, int.text(now)
-        payments.move(payment, {status = status, cause = cause, failure = args[5], request = request}, now, 'refund' .. n, payments.refund_text(refund))
+        payments.move(payment, {status = status, cause = cause, failure = args[5], request = request}, now,
+            'refund' .. n, payments.refund_text(refund))
         payments.follow(payment, order, {cause = cause, request = request}, now, due_ms, result == 'failed' and payments.pause(payment) or 0)
     end
     return {code.OK, payment.v, payment.status, order.payment_status, refund.status}

@@ -77,10 +77,13 @@ local function parts(text, names, first_name, first)
     return object(out)
 end
 
-local ORDER_FIELDS = {'state', 'payment_status', 'v', 'user', 'total', 'currency', 'created', 'updated', 'expires', 'hold_ms', 't', 'payments', 'reason'}
+local ORDER_FIELDS = {
+    'state', 'payment_status', 'v', 'user', 'total', 'currency', 'created', 'updated', 'expires', 'hold_ms', 't',
+    'payments', 'reason',
+}
 local PAYMENT_FIELDS = {
-    'status', 'v', 'order_id', 'amount', 'currency', 'captured', 'refunded', 'refunding', 'op', 'capture', 'created', 'updated', 'gateway_ref', 'failure',
-    'ikey',
+    'status', 'v', 'order_id', 'amount', 'currency', 'captured', 'refunded', 'refunding', 'op', 'capture', 'created', 'updated', 'gateway_ref',
+    'failure', 'ikey',
 }
 local TEXT = {user = true, t = true, payments = true, reason = true, gateway_ref = true, failure = true, ikey = true, currency = true, fp = true}
 

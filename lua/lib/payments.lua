@@ -7,8 +7,8 @@
 local match, gsub, sub = ('').match, ('').gsub, ('').sub
 
 local FIELDS = {
-    'status', 'v', 'order_id', 'amount', 'currency', 'captured', 'refunded', 'refunding', 'op', 'capture', 'created', 'updated', 'gateway_ref', 'failure', 'ikey',
-    'refunds', 'doc',
+    'status', 'v', 'order_id', 'amount', 'currency', 'captured', 'refunded', 'refunding', 'op', 'capture', 'created', 'updated', 'gateway_ref',
+    'failure', 'ikey', 'refunds', 'doc',
 }
 local NUMBERS = {v = true, amount = true, captured = true, refunded = true, refunding = true, refunds = true}
 
@@ -58,7 +58,8 @@ end
 
 -- What eV says of a version.
 local function history(payment, at, cause, failure, request)
-    return payment.status .. '|' .. int.text(payment.captured) .. '|' .. int.text(payment.refunded) .. '|' .. at .. '|' .. cause .. '|' .. failure .. '|' .. request
+    return payment.status .. '|' .. int.text(payment.captured) .. '|' .. int.text(payment.refunded) .. '|' .. at .. '|' .. cause .. '|' ..
+        failure .. '|' .. request
 end
 
 -- Makes the record of a new payment. ${new}: p id order_id amount currency action capture ikey doc, all text. Returns its op.
@@ -66,9 +67,9 @@ function payments.create(new, now, now_us, request)
     local p, id, status = new.p, new.id, 'processing'
     local at, at_us, op = int.text(now), int.text(now_us), new.action .. ':1'
     local first = history({status = status, captured = 0, refunded = 0}, at, new.action, '', request)
-    call('HSET', key.payment(p, id), 'status', status, 'v', '1', 'order_id', new.order_id, 'amount', new.amount, 'currency', new.currency, 'captured', '0',
-        'refunded', '0', 'refunding', '0', 'op', op, 'capture', new.capture, 'created', at, 'updated', at, 'gateway_ref', '', 'failure', '', 'ikey', new.ikey,
-        'refunds', '0', 'doc', new.doc, 'e1', first)
+    call('HSET', key.payment(p, id), 'status', status, 'v', '1', 'order_id', new.order_id, 'amount', new.amount, 'currency', new.currency,
+        'captured', '0', 'refunded', '0', 'refunding', '0', 'op', op, 'capture', new.capture, 'created', at, 'updated', at, 'gateway_ref', '',
+        'failure', '', 'ikey', new.ikey, 'refunds', '0', 'doc', new.doc, 'e1', first)
     call('ZADD', key.payments(p), at_us, id)
     call('ZADD', key.payments_in(p, status), at_us, id)
     return op
@@ -95,7 +96,8 @@ function payments.move(payment, change, now, ...)
     local v, at = int.text(payment.v), int.text(now)
     call('HSET', payment.key, 'status', payment.status, 'v', v, 'captured', int.text(payment.captured), 'refunded', int.text(payment.refunded),
         'refunding', int.text(payment.refunding), 'op', payment.op, 'updated', at, 'gateway_ref', payment.gateway_ref, 'failure', payment.failure,
-        'ikey', payment.ikey, 'refunds', int.text(payment.refunds), 'e' .. v, history(payment, at, change.cause, payment.failure, change.request), ...)
+        'ikey', payment.ikey, 'refunds', int.text(payment.refunds),
+        'e' .. v, history(payment, at, change.cause, payment.failure, change.request), ...)
     if payment.status ~= from then
         index.shift(key.payments_in(payment.p, from), key.payments_in(payment.p, payment.status), payment.id, payment.created_us)
     end
@@ -141,8 +143,8 @@ function payments.refund(payment, n)
 end
 
 function payments.refund_text(refund)
-    return refund.status .. '|' .. int.text(refund.amount) .. '|' .. refund.created .. '|' .. refund.op .. '|' .. refund.ikey .. '|' .. refund.updated .. '|' ..
-        refund.reason
+    return refund.status .. '|' .. int.text(refund.amount) .. '|' .. refund.created .. '|' .. refund.op .. '|' .. refund.ikey .. '|' ..
+        refund.updated .. '|' .. refund.reason
 end
 
 function payments.refund_open(refund)
@@ -209,7 +211,7 @@ function payments.follow(payment, order, change, now, ask_ms, act_ms)
         orders.move(order, change, now)
     end
     if order.payment_status == 'refund_due' then
-        call('ZADD', key.refund_due(payment.p), payment.created_us, payment.id)
+        index.refund_due(payment.p, payment.id, payment.created_us)
     elseif was == 'refund_due' then
         call('ZREM', key.refund_due(payment.p), payment.id)
     end
