@@ -32,8 +32,7 @@ end
 
 -- What events.add wrote.
 local function row_of(source)
-    local fields = source.entry[2]
-    return {source.p, source.entry[1], fields[2], fields[4], fields[6], fields[8], fields[10], fields[12], fields[14], fields[16]}
+    return {source.p, source.entry[1], unpack(events.parse(source.entry[2][2]))}
 end
 
 local function sources_of(partitions, limit, from, to)

@@ -12,7 +12,7 @@
 
 local takes = arguments.of('stock_adjust', 'idem', 'partition fp id delta|set signed count? bytes')
 
-local ADJUST = {kind = 'adjust', on_hand = 1, held = 0, committed = 0}
+local ADJUST = {kind = 'adjust', units = {on_hand = 1}}
 
 local function stock_adjust(keys, args)
     local no = guard.enter(takes, keys, args)
@@ -40,7 +40,7 @@ local function stock_adjust(keys, args)
         return redis.error_reply('ERR souk: bad argument 5 of stock_adjust')
     end
 
-    stock.change(counters, ADJUST, delta, '', '', 'reason', reason)
+    stock.change(counters, ADJUST, delta, '', '', reason)
     idem.write(keys[1], fp, 'done', 'on_hand', int.text(counters.on_hand), 'held', int.text(counters.held),
         'committed', int.text(counters.committed), 'v', int.text(counters.v))
     return {code.OK, counters.on_hand, counters.held, counters.committed, counters.v}

@@ -11,9 +11,20 @@ local PARTITIONS_MAX = 16384
 
 -- Checks run in every call, so they look at the text alone: no number is made, and no pattern runs where a length says it.
 
--- Like int.read, without the number: digits without a leading zero, below 2^53. Texts of 16 digits compare as their numbers do.
+-- Like int.read, without the number: digits without a leading zero, below 2^53. Texts of 16 digits compare as their numbers do. Partitions, quantities
+-- and times come again and again, so the first ones that were good are remembered.
+local REMEMBERED_MAX = 4096
+local remembered, remembered_count = {}, 0
 local function is_positive(text)
-    return find(text, '^[1-9]%d*$') and (#text < 16 or (#text == 16 and text <= '9007199254740991'))
+    if remembered[text] then
+        return true
+    end
+    local good = find(text, '^[1-9]%d*$') and (#text < 16 or (#text == 16 and text <= '9007199254740991'))
+    if good and #text < 8 and remembered_count < REMEMBERED_MAX then
+        remembered[text] = true
+        remembered_count = remembered_count + 1
+    end
+    return good
 end
 
 local function is_count(text)

@@ -1,4 +1,5 @@
--- Integers below 2^53, which a Lua number holds exactly, and their text. Lua's own tostring and .. round above 14 digits, so neither is used.
+-- Integers below 2^53, which a Lua number holds exactly, and their text. Lua's own tostring and .. round above 14 digits, so neither is used. %d goes through a long, exactly, and
+-- costs a fifth of %.0f.
 
 local byte, find, format = ('').byte, ('').find, ('').format
 

@@ -13,7 +13,7 @@ function products.create(p, id, doc, on_hand, kept, now)
     if kept then
         stock.ask(counters, now) -- when the kept ones are due is not known here; the first look finds out
     end
-    stock.change(counters, {kind = 'create', on_hand = 1, held = 0, committed = 0}, tonumber(on_hand), '', '')
+    stock.change(counters, {kind = 'create', units = {on_hand = 1, held = 0, committed = 0}}, tonumber(on_hand), '', '')
 end
 
 -- The answer if the version ${v} is not the expected one, else nil. `*` expects any.

@@ -32,15 +32,15 @@ states.payment_at_gateway = {processing = true, unknown = true} -- nobody but th
 -- One transaction's units of one product: from → to → the entry in moves, and what each unit does to the counters. No other way leads on:
 -- a hold is resolved once.
 states.hold = {
-    [''] = {held = {kind = 'hold', on_hand = 0, held = 1, committed = 0}},
+    [''] = {held = {kind = 'hold', units = {held = 1}}},
     held = {
-        committed = {kind = 'commit', on_hand = 0, held = -1, committed = 1},
-        released = {kind = 'release', on_hand = 0, held = -1, committed = 0},
-        consumed = {kind = 'consume', on_hand = -1, held = -1, committed = 0},
+        committed = {kind = 'commit', units = {held = -1, committed = 1}},
+        released = {kind = 'release', units = {held = -1}},
+        consumed = {kind = 'consume', units = {on_hand = -1, held = -1}},
     },
     committed = {
-        restocked = {kind = 'restock', on_hand = 0, held = 0, committed = -1},
-        consumed = {kind = 'consume', on_hand = -1, held = 0, committed = -1},
+        restocked = {kind = 'restock', units = {committed = -1}},
+        consumed = {kind = 'consume', units = {on_hand = -1, committed = -1}},
     },
 }
 states.hold_live = {held = true, committed = true}

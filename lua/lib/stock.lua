@@ -1,5 +1,7 @@
 -- The counters of one product. They change in stock.change only, which writes the entry in the ledger with them.
 
+local COUNTERS = {'on_hand', 'held', 'committed'}
+
 -- Reads them as numbers, or nil when there is no such product.
 function stock.read(p, id)
     local record = key.stock(p, id)
@@ -44,22 +46,26 @@ function stock.write_ask(counters)
 end
 
 -- Adds to the counters and writes one entry in the ledger. ${by}: how each unit moves them and the entry's kind (states.hold). The caller has made
--- sure that nothing falls below 0. ${...}: further fields of the entry.
-function stock.change(counters, by, quantity, txn, order_id, ...)
-    counters.on_hand = counters.on_hand + by.on_hand * quantity
-    counters.held = counters.held + by.held * quantity
-    counters.committed = counters.committed + by.committed * quantity
-    counters.v = counters.v + 1
-
-    local on_hand, held, committed = int.text(counters.on_hand), int.text(counters.held), int.text(counters.committed)
-    local v = int.text(counters.v)
-    if counters.ask_moved then
-        local ask = int.text(counters.ask)
-        call('HSET', counters.key, 'on_hand', on_hand, 'held', held, 'committed', committed, 'v', v, 'ask', ask)
-        call('ZADD', key.asks(counters.p), ask, counters.id)
-    else
-        call('HSET', counters.key, 'on_hand', on_hand, 'held', held, 'committed', committed, 'v', v)
+-- sure that nothing falls below 0. ${reason}: text for the ledger, or nil.
+-- Only what changes is written: every argument of a write is copied, parsed and logged by Redis, which is most of what a call costs.
+function stock.change(counters, by, quantity, txn, order_id, reason)
+    local changed, n = {}, 0
+    for i = 1, #COUNTERS do
+        local name = COUNTERS[i]
+        if by.units[name] then
+            counters[name] = counters[name] + by.units[name] * quantity
+            changed[n + 1], changed[n + 2] = name, int.text(counters[name])
+            n = n + 2
+        end
     end
-    call('XADD', key.moves(counters.p, counters.id), '*', 'kind', by.kind, 'qty', int.text(quantity), 'txn', txn, 'order', order_id,
-        'on_hand', on_hand, 'held', held, 'committed', committed, 'v', v, ...)
+    counters.v = counters.v + 1
+    local v = int.text(counters.v)
+    changed[n + 1], changed[n + 2] = 'v', v
+    if counters.ask_moved then
+        changed[n + 3], changed[n + 4] = 'ask', int.text(counters.ask)
+        call('ZADD', key.asks(counters.p), changed[n + 4], counters.id)
+    end
+    call('HSET', counters.key, unpack(changed))
+    call('XADD', key.moves(counters.p, counters.id), '*', 'm', by.kind .. '|' .. int.text(quantity) .. '|' .. txn .. '|' .. order_id .. '|' ..
+        int.text(counters.on_hand) .. '|' .. int.text(counters.held) .. '|' .. int.text(counters.committed) .. '|' .. v .. '|' .. (reason or ''))
 end

@@ -157,25 +157,24 @@ static struct feed_event *event_room(struct feed *feed, size_t more)
     return &feed->events[feed->count];
 }
 
-/* One event of the flat list: p id order payment v from to payment_status cause request. */
-#define EVENT_ITEMS 10
-static void add_event(struct feed *feed, const struct item *rows, size_t first)
+/* [p id order payment v from to payment_status cause request] */
+static void add_event(struct feed *feed, const struct item *row)
 {
     struct arena *arena = feed->flow.arena;
     struct feed_event *event = event_room(feed, 1);
     long long ms = 0, sequence = 0;
-    event->stream_id = arena_copy(arena, item_text(item_at(rows, first + 1)));
+    event->stream_id = arena_copy(arena, item_text(item_at(row, 1)));
     const char *dash = memchr(event->stream_id.at, '-', event->stream_id.len);
     if (dash) {
         view_to_int((struct view){event->stream_id.at, (size_t)(dash - event->stream_id.at)}, &ms);
         view_to_int((struct view){dash + 1, event->stream_id.len - (size_t)(dash - event->stream_id.at) - 1}, &sequence);
     }
-    event->id = arena_printf(arena, "%lld.%.*s", (long long)item_int(item_at(rows, first)), VIEW_ARG(event->stream_id));
+    event->id = arena_printf(arena, "%lld.%.*s", (long long)item_int(item_at(row, 0)), VIEW_ARG(event->stream_id));
     event->ms = ms;
     event->sequence = sequence;
     struct view *const texts[] = {&event->order, &event->payment, &event->version, &event->from, &event->to, &event->payment_status, &event->cause, &event->request};
     for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++)
-        *texts[i] = arena_copy(arena, item_text(item_at(rows, first + 2 + i)));
+        *texts[i] = arena_copy(arena, item_text(item_at(row, 2 + i)));
     feed->count++;
 }
 
@@ -236,11 +235,10 @@ static void feed_got_reply(struct flow *flow, struct call *call, const struct re
 {
     struct feed *feed = (struct feed *)flow;
     if (reply->kind == REPLY_OK) {
-        const struct item *rows = reply_item(reply, 1);
         feed->answered++;
         feed->upto[call->index] = reply_int(reply, 0);
-        for (size_t i = 0; i + EVENT_ITEMS <= rows->count; i += EVENT_ITEMS)
-            add_event(feed, rows, i);
+        for (size_t i = 1; reply_item(reply, i)->type == ITEM_LIST; i++)
+            add_event(feed, reply_item(reply, i));
     } else {
         feed->last_failure = (struct reply){.kind = reply->kind == REPLY_REFUSED ? REPLY_NOT_SENT : reply->kind, .why = reply->why ? reply->why : "the shard refused"};
     }

@@ -205,16 +205,6 @@ static void moves_start(struct flow *flow)
     flow_call(flow, call, 0, 0);
 }
 
-/* The value of a stream entry's field: its fields stand as name, value, name, value. */
-static const struct item *field_of(const struct item *entry, const char *name)
-{
-    const struct item *fields = item_at(entry, 1);
-    for (size_t i = 0; i + 1 < fields->count; i += 2)
-        if (view_equal(item_text(item_at(fields, i)), view_of(name)))
-            return item_at(fields, i + 1);
-    return item_at(fields, fields->count);
-}
-
 /* A stream id is "ms-sequence"; ms is the time of the entry. Returns false if it is not. */
 static bool entry_place(const struct item *entry, struct page_place *place)
 {
@@ -227,24 +217,37 @@ static bool entry_place(const struct item *entry, struct page_place *place)
     return true;
 }
 
+/* An integer that may be negative; 0 if it is none. */
+static int64_t number_of(struct view text)
+{
+    long long number = 0;
+    bool negative = text.len > 0 && text.at[0] == '-';
+    view_to_int(negative ? (struct view){text.at + 1, text.len - 1} : text, &number);
+    return negative ? -number : number;
+}
+
+/* What stock.change wrote, in its order: the field m of an entry. */
+enum { MOVE_KIND, MOVE_QUANTITY, MOVE_TXN, MOVE_ORDER, MOVE_ON_HAND, MOVE_HELD, MOVE_COMMITTED, MOVE_V, MOVE_REASON, MOVE_PARTS };
+
 static void move_write(struct writer *w, const struct item *entry, int64_t at_ms)
 {
-    struct view order = item_text(field_of(entry, "order")), reason = item_text(field_of(entry, "reason"));
-    writer_map(w, 8 + (reason.len > 0));
-    WRITER_TEXT(w, "kind", item_text(field_of(entry, "kind")));
-    WRITER_INT(w, "quantity", item_int(field_of(entry, "qty")));
+    struct view part[MOVE_PARTS] = {{NULL, 0}};
+    split_bars(item_text(item_at(item_at(entry, 1), 1)), part, MOVE_PARTS);
+    writer_map(w, 8 + (part[MOVE_REASON].len > 0));
+    WRITER_TEXT(w, "kind", part[MOVE_KIND]);
+    WRITER_INT(w, "quantity", number_of(part[MOVE_QUANTITY]));
     writer_name(w, VIEW("order_id"));
-    if (order.len)
-        writer_int(w, item_int(field_of(entry, "order")));
+    if (part[MOVE_ORDER].len)
+        writer_int(w, number_of(part[MOVE_ORDER]));
     else
         writer_null(w);
     WRITER_TIME(w, "at", at_ms);
-    WRITER_INT(w, "version", item_int(field_of(entry, "v")));
-    WRITER_INT(w, "on_hand", item_int(field_of(entry, "on_hand")));
-    WRITER_INT(w, "held", item_int(field_of(entry, "held")));
-    WRITER_INT(w, "committed", item_int(field_of(entry, "committed")));
-    if (reason.len)
-        WRITER_TEXT(w, "reason", reason);
+    WRITER_INT(w, "version", number_of(part[MOVE_V]));
+    WRITER_INT(w, "on_hand", number_of(part[MOVE_ON_HAND]));
+    WRITER_INT(w, "held", number_of(part[MOVE_HELD]));
+    WRITER_INT(w, "committed", number_of(part[MOVE_COMMITTED]));
+    if (part[MOVE_REASON].len)
+        WRITER_TEXT(w, "reason", part[MOVE_REASON]);
     writer_end(w);
 }
 
