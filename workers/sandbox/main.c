@@ -1,0 +1,94 @@
+#include <signal.h>
+#include <stddef.h>
+
+#include "log.h"
+#include "loop.h"
+#include "options.h"
+
+#include "desk.h"
+
+/* souk-sandbox: a payment gateway for tests and demonstrations, as stubborn as a real one. */
+
+struct settings {
+    const char *address, *journal, *log_level;
+    int port;
+};
+#define AT(field) offsetof(struct settings, field)
+static const struct option_row OPTIONS[] = {
+    {"http-address", OPTION_TEXT, AT(address), "127.0.0.1", 0, 0, NULL, "address to listen on"},
+    {"http-port", OPTION_INT, AT(port), "8083", 0, 65535, NULL, "port to listen on; 0 takes any free one"},
+    {"journal", OPTION_TEXT, AT(journal), "souk-sandbox.journal", 0, 0, NULL,
+     "file of what was charged, one JSON line each; read again at the start"},
+    {"log-level", OPTION_CHOICE, AT(log_level), "info", 0, 0, "error|warn|info|debug", "least urgent level that is logged"},
+};
+
+/* Everything the program owns, in the order in which it is made. */
+struct sandbox {
+    struct settings settings;
+    struct loop *loop;
+    struct book *book;
+    struct journal *journal;
+    struct desk *desk;
+    struct http *http;
+};
+
+static void got_stop_signal(void *cookie, int signum)
+{
+    struct sandbox *sandbox = cookie;
+    http_quiesce(sandbox->http);
+    desk_stop(sandbox->desk);
+    loop_stop(sandbox->loop);
+}
+
+static bool start(struct sandbox *sandbox)
+{
+    const struct http_settings http = {
+        .address = sandbox->settings.address,
+        .port = sandbox->settings.port,
+        .first = true,
+        .headers_max = 8192,
+        .body_max = 16384,
+        .connections_max = 4096,
+        .request_timeout_ms = 10000,
+    };
+    if ((sandbox->loop = loop_new()) == NULL)
+        return false;
+    /* Before it listens: whoever can connect can also end it in order. The handler runs in the loop, when all is made. */
+    loop_on_signal(sandbox->loop, SIGTERM, got_stop_signal, sandbox);
+    loop_on_signal(sandbox->loop, SIGINT, got_stop_signal, sandbox);
+    sandbox->book = book_new();
+    if ((sandbox->journal = journal_open(sandbox->settings.journal, sandbox->book)) == NULL)
+        return false;
+    sandbox->desk = desk_new(sandbox->loop, sandbox->book, sandbox->journal);
+    sandbox->http = http_start(sandbox->loop, &http, desk_on_request, desk_on_refusal, sandbox->desk);
+    if (sandbox->http == NULL)
+        return false;
+    log_info("listening on %s:%d, journal %s", sandbox->settings.address, http_port(sandbox->http), sandbox->settings.journal);
+    return true;
+}
+
+static void stop(struct sandbox *sandbox)
+{
+    http_stop(sandbox->http);
+    journal_close(sandbox->journal);
+    loop_free(sandbox->loop);
+    desk_free(sandbox->desk);
+    book_free(sandbox->book);
+    arena_thread_end();
+}
+
+int main(int argc, char **argv)
+{
+    struct sandbox sandbox = {.loop = NULL};
+    log_start("souk-sandbox", LOG_INFO);
+    enum options_result options = options_read(OPTIONS, sizeof(OPTIONS) / sizeof(*OPTIONS), &sandbox.settings, "souk-sandbox", argc, argv);
+    if (options != OPTIONS_RUN)
+        return options == OPTIONS_EXIT_OK ? 0 : 2;
+    log_start("souk-sandbox", (enum log_level)log_level_of(sandbox.settings.log_level));
+    signal(SIGPIPE, SIG_IGN);
+    bool started = start(&sandbox);
+    if (started)
+        loop_run(sandbox.loop);
+    stop(&sandbox);
+    return started ? 0 : 1;
+}
