@@ -319,10 +319,13 @@ static void got_orphan_key(struct audit *audit, struct side *hold, const struct 
     flow_call(&audit->flow, order_read_call(audit->flow.arena, partition, hold->order_id), TAG_ORPHAN_DUTY, (int)(hold - audit->sides));
 }
 
-/* An order that lives answers for its holds (it was placed while we walked). One that ended does so while its duty is open: the last update was short ago. */
+/* An order that lives answers for its holds (it was placed while we walked). One that ended does so while its duty is open: the last update was short ago. One
+ * that is not there, although its key says that it was placed, never will. */
 static void got_orphan_order(struct audit *audit, const struct side *hold, const struct reply *reply)
 {
     struct order order;
+    if (reply->kind == REPLY_REFUSED)
+        ask_hold(audit, hold, TAG_ORPHAN_HOLD);
     if (reply->kind != REPLY_OK || !order_from_reply(audit->flow.arena, reply, hold->order_id, &order))
         return;
     enum verdict verdict = verdict_of(order.state);
@@ -335,7 +338,7 @@ static void got_orphan_hold(struct audit *audit, const struct side *hold, const 
     if (live_phase(reply).len == 0)
         return;
     if (hold->order_id)
-        violation(audit, arena_printf(audit->flow.arena, "product %lld: %lld units are still held for order %lld, which has ended", (long long)hold->product_id,
+        violation(audit, arena_printf(audit->flow.arena, "product %lld: %lld units are still held for order %lld, which has ended or is not there", (long long)hold->product_id,
                                       (long long)hold->quantity, (long long)hold->order_id));
     else
         violation(audit, arena_printf(audit->flow.arena, "product %lld: %lld units are held by transaction %.*s, which placed no order", (long long)hold->product_id,

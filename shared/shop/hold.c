@@ -44,12 +44,12 @@ static struct call *stock_call(struct flow *flow, const struct function *functio
     return call;
 }
 
-struct call *try_call(struct flow *flow, int64_t product_id, struct view txn, int64_t quantity, unsigned order_partition)
+struct call *try_call(struct flow *flow, int64_t product_id, struct view txn, int64_t quantity, unsigned order_partition, int64_t hold_ms)
 {
     struct call *call = stock_call(flow, &FN_TRY, product_id, txn);
     call_arg_int(call, quantity);
     call_arg_int(call, order_partition);
-    call_arg_int(call, HOLD_ASK_MS);
+    call_arg_int(call, hold_ms < HOLD_ASK_MS ? hold_ms : HOLD_ASK_MS);
     call_arg_int(call, 0);
     return call;
 }

@@ -10,7 +10,7 @@
  * What every flow does to a hold: take it, and bring it to where its order says. One product's hold of one transaction is named by (product, T).
  */
 
-/* How long a new hold stands before anybody may ask what became of its order. */
+/* How long a new hold stands before anybody may ask what became of its order. A hold that is for a shorter time may be asked about when that is over. */
 #define HOLD_ASK_MS 10000
 
 /* What the order's partition says of a transaction (function `settle`), and an order's state read as the same thing. */
@@ -27,7 +27,8 @@ struct settled {
 struct call *settle_call(struct arena *arena, unsigned partition, const struct txn *txn);
 struct settled settled_from(const struct reply *reply);
 
-struct call *try_call(struct flow *flow, int64_t product_id, struct view txn, int64_t quantity, unsigned order_partition);
+/* ${hold_ms}: for how long the order will be reserved. */
+struct call *try_call(struct flow *flow, int64_t product_id, struct view txn, int64_t quantity, unsigned order_partition, int64_t hold_ms);
 
 /*
  * The call that carries out a verdict on one hold: confirm, consume, release, or keep (RESERVED, until the order expires). ${age_ms} is the order's

@@ -37,7 +37,7 @@ struct place_line {
     struct product_doc product;
     enum line_state state;
     int rounds;         /* how often holds were settled for it */
-    bool unsettled;     /* a hold that is due could not be asked about */
+    bool unsettled;     /* a hold that is due could not be asked about, or there are too many of them */
 };
 
 /* What to do when the releasing is done. */
@@ -230,7 +230,7 @@ static void look_up(struct place *place)
 static void try_line(struct place *place, unsigned index)
 {
     struct place_line *line = &place->lines[index];
-    flow_call(&place->flow, try_call(&place->flow, line->product_id, place->txn, line->quantity, place->partition), TAG_PLACE, (int)index);
+    flow_call(&place->flow, try_call(&place->flow, line->product_id, place->txn, line->quantity, place->partition, hold_ms(place)), TAG_PLACE, (int)index);
 }
 
 static void try_all(struct place *place)
@@ -371,7 +371,7 @@ static void decide(struct place *place)
         place->next = NEXT_UNACCEPTABLE;
         ask_settle(place);
     } else if (any_unsettled(place)) {
-        answer_refuse(&place->flow, &OUTCOME_SHARD_DOWN, "a product is short, and a shard that knows whether earlier orders still hold it does not answer; try again");
+        answer_refuse(&place->flow, &OUTCOME_SHARD_DOWN, "a product is short, and not all of the earlier orders that hold it could be asked whether they still do; try again");
         flow_end(&place->flow);
     } else if (any_line(place, LINE_SHORT)) {
         begin_shortfall(place);
@@ -410,10 +410,12 @@ static void line_failed(struct place *place, struct place_line *line, const stru
 static void line_short(struct place *place, struct place_line *line, const struct reply *reply)
 {
     line->available = reply_int(reply, 0);
-    if (reply->code == CODE_ASK && line->rounds++ < ROUNDS_MAX)
+    if (reply->code == CODE_ASK && !line->unsettled && line->rounds++ < ROUNDS_MAX) {
         flow_spawn(&place->flow, settle_new(&place->flow, line->product_id), 0, (int)(line - place->lines));
-    else
-        line_done(place, line, LINE_SHORT);
+        return;
+    }
+    line->unsettled |= reply->code == CODE_ASK;
+    line_done(place, line, LINE_SHORT);
 }
 
 static void got_try(struct place *place, int index, const struct reply *reply)
@@ -628,8 +630,9 @@ static void got_decision(struct place *place, const struct reply *reply)
         return;
     }
     struct view decision = item_text(item_at(reply->root, 1));
+    bool open = decision.len == 0 || view_equal(decision, VIEW("aborted"));
     place->waiting = 0;
-    if (decision.len && !view_equal(item_text(item_at(reply->root, 0)), view_of(place->key.fingerprint))) {
+    if (!open && !view_equal(item_text(item_at(reply->root, 0)), view_of(place->key.fingerprint))) {
         place->next = NEXT_KEY_REUSED;
     } else if (view_equal(decision, VIEW("placed"))) {
         place->order_id = item_int(item_at(reply->root, 2));
