@@ -1,0 +1,209 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "fault_test_lib.h"
+
+/*
+ * SIGTERM: not ready any more, no new connections, what is under way is answered, exit status 0. Nobody who asks again elsewhere notices.
+ */
+#define EXIT_MS 10000
+#define BUYERS 6
+
+static struct souk *start(void)
+{
+    return souk_start(&(struct souk_settings){.roles = {[SOUK_PRODUCT] = true, [SOUK_ORDER] = true}});
+}
+
+/* What happens beside souk_terminate, which waits for the exit. */
+struct witness {
+    pthread_t thread;
+    struct souk *souk;
+    struct raw *order, *readiness;
+    struct response *answer;
+    int ready_status;
+    bool refuses;
+};
+
+static int readyz(struct raw *raw)
+{
+    static const char REQUEST[] = "GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    if (!raw_send(raw, REQUEST, sizeof(REQUEST) - 1))
+        return 0;
+    struct response *response = raw_read(raw, false, 2000);
+    int status = response->status;
+    response_free(response);
+    return status;
+}
+
+static bool not_ready(void *cookie)
+{
+    struct witness *witness = cookie;
+    witness->ready_status = readyz(witness->readiness);
+    return witness->ready_status != 200;
+}
+
+static void *watch_drain(void *cookie)
+{
+    struct witness *witness = cookie;
+    souk_wait(not_ready, witness, 2000);
+    struct raw *late = raw_open(souk_worker_port(witness->souk, SOUK_ORDER));
+    witness->refuses = late == NULL;
+    raw_close(late);
+    souk_resume_shard(witness->souk, 2);
+    witness->answer = raw_read(witness->order, false, 5000);
+    return NULL;
+}
+
+/* A request that waits for a stopped shard when SIGTERM comes. */
+static void test_under_way_is_answered(void **state)
+{
+    struct souk *souk = start();
+    struct witness witness = {.souk = souk};
+    struct post post;
+    char user[32];
+    int64_t product = product_on(souk, 0, 0);
+    product_put(souk, product, 5);
+    user_on(souk, 2, 0, user);
+    witness.readiness = raw_open(souk_worker_port(souk, SOUK_ORDER));
+    assert_non_null(witness.readiness);
+    assert_int_equal(readyz(witness.readiness), 200);
+
+    souk_pause_shard(souk, 2);
+    post_set(&post, souk_url(souk, SOUK_ORDER), "/orders", "drain", "{\"user\":\"%s\",\"items\":[{\"product_id\":%lld,\"quantity\":1}]}", user, (long long)product);
+    witness.order = post_raw(souk_worker_port(souk, SOUK_ORDER), "/orders", &post);
+    assert_true(stock_becomes(souk, product, "held", 1, 2000));
+    assert_int_equal(pthread_create(&witness.thread, NULL, watch_drain, &witness), 0);
+    int64_t begin = clock_now_ms();
+    int status = souk_terminate(souk, SOUK_ORDER, EXIT_MS);
+    print_message("drained in %lld ms\n", (long long)(clock_now_ms() - begin));
+    pthread_join(witness.thread, NULL);
+
+    assert_int_equal(status, 0);
+    assert_int_equal(witness.ready_status, 503);
+    assert_true(witness.refuses);
+    assert_status(witness.answer, 201);
+    int64_t id = id_in(witness.answer);
+    response_free(witness.answer);
+    raw_close(witness.order);
+    raw_close(witness.readiness);
+    souk_restart(souk, SOUK_ORDER);
+    assert_true(order_becomes(souk, id, "reserved", 0));
+    assert_true(souk_audit(souk));
+    assert_int_equal(souk_stop(souk), 0);
+}
+
+/* A shard that never answers does not keep the worker from going. */
+static void test_time_limit(void **state)
+{
+    struct souk *souk = start();
+    struct post post;
+    char user[32];
+    int64_t product = product_on(souk, 0, 0);
+    product_put(souk, product, 5);
+    user_on(souk, 2, 0, user);
+    souk_pause_shard(souk, 2);
+    post_set(&post, souk_url(souk, SOUK_ORDER), "/orders", "drain", "{\"user\":\"%s\",\"items\":[{\"product_id\":%lld,\"quantity\":1}]}", user, (long long)product);
+    struct raw *raw = post_raw(souk_worker_port(souk, SOUK_ORDER), "/orders", &post);
+    assert_true(stock_becomes(souk, product, "held", 1, 2000));
+    assert_int_equal(souk_terminate(souk, SOUK_ORDER, EXIT_MS), 0);
+    struct response *response = raw_read(raw, false, 1000);
+    assert_status(response, 503);
+    response_free(response);
+    raw_close(raw);
+    souk_mend(souk);
+    assert_true(souk_audit(souk));
+    assert_int_equal(souk_stop(souk), 0);
+}
+
+static void crowd_start(struct souk *souk, struct load loads[BUYERS], const char *first, const char *second)
+{
+    for (int i = 0; i < BUYERS; i++) {
+        loads[i] = (struct load){.urls = {first, second}, .product = product_on(souk, (unsigned)i % souk_shard_count(souk), 0), .retries = true};
+        user_on(souk, (unsigned)(i + 1) % souk_shard_count(souk), i, loads[i].user);
+        snprintf(loads[i].name, sizeof(loads[i].name), "buyer-%d", i);
+        if (i < 3)
+            product_put(souk, loads[i].product, 1000000);
+    }
+    for (int i = 0; i < BUYERS; i++)
+        load_start(&loads[i]);
+}
+
+/* Everybody got what he asked for, sooner or later, and there is not one order more. */
+static void crowd_end(struct souk *souk, struct load loads[BUYERS], int worker)
+{
+    size_t placed = 0, again = 0;
+    loads_stop(loads, BUYERS);
+    for (int i = 0; i < BUYERS; i++)
+        for (size_t n = 0; n < atomic_load(&loads[i].count); n++) {
+            assert_int_equal(loads[i].records[n].status, 201);
+            again += loads[i].records[n].tries > 1;
+            placed++;
+        }
+    print_message("%zu orders, %zu of them sent more than once\n", placed, again);
+    loads_check(souk, worker, loads, BUYERS);
+    assert_int_equal(order_count(souk), placed);
+    for (int i = 0; i < BUYERS; i++)
+        load_free(&loads[i]);
+    assert_true(souk_audit(souk));
+}
+
+/* The second instance was there all the time. */
+static void test_second_takes_over(void **state)
+{
+    struct souk *souk = start();
+    struct load loads[BUYERS];
+    int second = souk_add(souk, SOUK_ORDER);
+    crowd_start(souk, loads, souk_url(souk, SOUK_ORDER), souk_url(souk, second));
+    loads_reach(loads, BUYERS, 100, 0, 10000);
+    assert_int_equal(souk_terminate(souk, SOUK_ORDER, EXIT_MS), 0);
+    loads_reach(loads, BUYERS, 400, 0, 10000);
+    souk_restart(souk, SOUK_ORDER);
+    crowd_end(souk, loads, second);
+    assert_int_equal(souk_stop(souk), 0);
+}
+
+/* There is only one, which is replaced on its port, several times. */
+static void test_replaced_on_its_port(void **state)
+{
+    struct souk *souk = start();
+    struct load loads[BUYERS];
+    crowd_start(souk, loads, souk_url(souk, SOUK_ORDER), souk_url(souk, SOUK_ORDER));
+    for (size_t round = 1; round <= 3; round++) {
+        loads_reach(loads, BUYERS, round * 100, 0, 10000);
+        assert_int_equal(souk_terminate(souk, SOUK_ORDER, EXIT_MS), 0);
+        souk_launch(souk, SOUK_ORDER);
+    }
+    loads_reach(loads, BUYERS, 400, 0, 10000);
+    crowd_end(souk, loads, SOUK_ORDER);
+    assert_int_equal(souk_stop(souk), 0);
+}
+
+/* The same with kill -9: an answer may be lost, an acknowledged order may not. */
+static void test_killed_on_its_port(void **state)
+{
+    struct souk *souk = start();
+    struct load loads[BUYERS];
+    crowd_start(souk, loads, souk_url(souk, SOUK_ORDER), souk_url(souk, SOUK_ORDER));
+    for (size_t round = 1; round <= 3; round++) {
+        loads_reach(loads, BUYERS, round * 100, 0, 10000);
+        souk_launch(souk, SOUK_ORDER);
+    }
+    loads_reach(loads, BUYERS, 400, 0, 10000);
+    crowd_end(souk, loads, SOUK_ORDER);
+    assert_int_equal(souk_stop(souk), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_under_way_is_answered), cmocka_unit_test(test_time_limit),         cmocka_unit_test(test_second_takes_over),
+        cmocka_unit_test(test_replaced_on_its_port),  cmocka_unit_test(test_killed_on_its_port),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,325 @@
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "fault_test_lib.h"
+
+/*
+ * How a worker begins: with settings that cannot be right it says one clear sentence and ends; with shards that cannot be right it says which and why, and is not ready;
+ * with everything right it is ready at once, and small.
+ */
+#define READY_MS_MAX 2000
+#define RESIDENT_KB_MAX (32 * 1024)
+
+static const char *const PROGRAMS[] = {"souk-product", "souk-order", "souk-payment"};
+#define PROGRAM_COUNT (sizeof(PROGRAMS) / sizeof(PROGRAMS[0]))
+
+/* A worker with the test's own settings, and what it says. */
+struct child {
+    pid_t pid;
+    int output;
+    char said[8192];
+    size_t len;
+    bool ended;
+    int status;
+};
+
+static void become(const char *program, const char *const *settings, const char *argument, int output, pid_t test)
+{
+    char path[512];
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != test)
+        _exit(126);
+    dup2(output, STDOUT_FILENO);
+    dup2(output, STDERR_FILENO);
+    for (; *settings; settings++)
+        putenv((char *)*settings);
+    snprintf(path, sizeof(path), "%s/%s", SOUK_BIN, program);
+    execl(path, program, argument, (char *)NULL);
+    _exit(127);
+}
+
+/* ${settings}: "NAME=value", ended by NULL, beside the environment. */
+static void child_start(struct child *child, const char *program, const char *const *settings, const char *argument)
+{
+    int ends[2];
+    pid_t test = getpid();
+    *child = (struct child){.pid = 0};
+    assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+    child->pid = fork();
+    assert_true(child->pid >= 0);
+    if (child->pid == 0)
+        become(program, settings, argument, ends[1], test);
+    close(ends[1]);
+    child->output = ends[0];
+    fcntl(child->output, F_SETFL, O_NONBLOCK);
+}
+
+static void child_listen(struct child *child)
+{
+    ssize_t got;
+    while ((got = read(child->output, child->said + child->len, sizeof(child->said) - 1 - child->len)) > 0)
+        child->len += (size_t)got;
+    child->said[child->len] = '\0';
+}
+
+static bool child_has_ended(void *cookie)
+{
+    struct child *child = cookie;
+    if (!child->ended)
+        child->ended = waitpid(child->pid, &child->status, WNOHANG) == child->pid;
+    child_listen(child);
+    return child->ended;
+}
+
+/* Ends it, if it lives, by a signal. Returns its exit status, or 128 + the signal. */
+static int child_end(struct child *child, int signum)
+{
+    if (!child_has_ended(child) && signum)
+        kill(child->pid, signum);
+    if (!souk_wait(child_has_ended, child, 12000)) {
+        kill(child->pid, SIGKILL);
+        waitpid(child->pid, &child->status, 0);
+    }
+    child_listen(child);
+    close(child->output);
+    return WIFSIGNALED(child->status) ? 128 + WTERMSIG(child->status) : WEXITSTATUS(child->status);
+}
+
+static size_t lines_in(const char *text)
+{
+    size_t count = 0;
+    for (; *text; text++)
+        count += *text == '\n';
+    return count;
+}
+
+/* A port of 127.0.0.1; ${fd}: keeps it taken, NULL: it is free again. */
+static int some_port(int *fd)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof(address);
+    int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(listener, (struct sockaddr *)&address, len), 0);
+    assert_int_equal(listen(listener, 1), 0);
+    assert_int_equal(getsockname(listener, (struct sockaddr *)&address, &len), 0);
+    if (fd)
+        *fd = listener;
+    else
+        close(listener);
+    return ntohs(address.sin_port);
+}
+
+/* ---- settings that cannot be right ---- */
+
+static void test_bad_settings(void **state)
+{
+    static const struct {
+        const char *setting, *want; /* in the sentence */
+        const char *argument;
+    } cases[] = {
+        {"SOUK_HTTP_ADDRESS=0.0.0.0", "SOUK_AUTH is off and SOUK_HTTP_ADDRESS is 0.0.0.0", NULL},
+        {"SOUK_HTTP_ADDRESS=192.0.2.1", "listen on 127.0.0.1", NULL},
+        {"SOUK_HTTP_ADDRESS=garbage", "SOUK_HTTP_ADDRESS is garbage", NULL},
+        {"SOUK_SHARDS=", "SOUK_SHARDS", NULL},
+        {"SOUK_SHARDS=garbage", "SOUK_SHARDS", NULL},
+        {"SOUK_SHARDS=a=127.0.0.1:1,a=127.0.0.1:2", "SOUK_SHARDS", NULL},
+        {"SOUK_SHARDS=a=127.0.0.1:1,b=127.0.0.1:1", "SOUK_SHARDS", NULL},
+        {"SOUK_SHARDS=a=127.0.0.1:65536", "SOUK_SHARDS", NULL},
+        {"SOUK_PARTITIONS=0", "SOUK_PARTITIONS", NULL},
+        {"SOUK_PARTITIONS=100", "the number of partitions is 100; it must be a power of two", NULL},
+        {"SOUK_PARTITIONS=-1", "SOUK_PARTITIONS", NULL},
+        {"SOUK_PARTITIONS=garbage", "SOUK_PARTITIONS is \"garbage\" but must be an integer", NULL},
+        {"SOUK_RING_EPOCH=0", "SOUK_RING_EPOCH", NULL},
+        {"SOUK_THREADS=0", "SOUK_THREADS", NULL},
+        {"SOUK_THREADS=65", "SOUK_THREADS", NULL},
+        {"SOUK_HTTP_PORT=65536", "SOUK_HTTP_PORT", NULL},
+        {"SOUK_HTTP_PORT=", "SOUK_HTTP_PORT", NULL},
+        {"SOUK_LOG_LEVEL=loud", "SOUK_LOG_LEVEL is \"loud\" but must be one of", NULL},
+        {"SOUK_REDIS_PASSWORD_FILE=/nowhere/password", "cannot read the password for the shards from /nowhere/password", NULL},
+        {"SOUK_AUTH=none", "SOUK_AUTH", NULL},
+        {"SOUK_LOG_LEVEL=info", "--garbage", "--garbage=1"},
+        {"SOUK_LOG_LEVEL=info", "--partitions", "--partitions=100x"},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+        for (size_t p = 0; p < PROGRAM_COUNT; p++) {
+            const char *const settings[] = {"SOUK_HTTP_PORT=0", cases[i].setting, NULL};
+            struct child child;
+            child_start(&child, PROGRAMS[p], settings, cases[i].argument);
+            souk_wait(child_has_ended, &child, 5000);
+            int status = child_end(&child, SIGTERM);
+            print_message("%s: %s", cases[i].setting, child.said);
+            assert_in_range(status, 1, 125);
+            assert_int_equal(lines_in(child.said), 1);
+            if (strstr(child.said, cases[i].want) == NULL)
+                fail_msg("\"%s\" is not said", cases[i].want);
+        }
+}
+
+static void test_port_taken(void **state)
+{
+    for (size_t p = 0; p < PROGRAM_COUNT; p++) {
+        int listener;
+        char port[32], want[32];
+        int number = some_port(&listener);
+        snprintf(port, sizeof(port), "SOUK_HTTP_PORT=%d", number);
+        snprintf(want, sizeof(want), "127.0.0.1:%d", number);
+        const char *const settings[] = {port, "SOUK_SHARDS=a=127.0.0.1:1", NULL};
+        struct child child;
+        child_start(&child, PROGRAMS[p], settings, NULL);
+        souk_wait(child_has_ended, &child, 5000);
+        int status = child_end(&child, SIGTERM);
+        print_message("%s", child.said);
+        assert_in_range(status, 1, 125);
+        assert_non_null(strstr(child.said, want));
+        assert_int_equal(lines_in(child.said), 1);
+        close(listener);
+    }
+}
+
+/* ---- shards that cannot be right ---- */
+
+struct readiness {
+    struct client *client;
+    char url[64], missing[512]; /* missing: what it says of its shard */
+    int status;
+};
+
+static bool readyz_is(struct readiness *readiness, int status)
+{
+    const struct client_request request = {.method = "GET", .url = readiness->url};
+    struct response *response = client_send(readiness->client, &request);
+    bool is = response->status == status;
+    const char *shard = json_string_value(json_at(response->json, "shards.shard-1"));
+    snprintf(readiness->missing, sizeof(readiness->missing), "%s", shard ? shard : "");
+    response_free(response);
+    return is;
+}
+
+/* It answers, says that it is not ready, and has said why in its log. */
+struct refusal {
+    struct child child;
+    struct readiness readiness;
+    const char *want;
+};
+
+static bool is_refused(void *cookie)
+{
+    struct refusal *refusal = cookie;
+    child_listen(&refusal->child);
+    return readyz_is(&refusal->readiness, 503) && strstr(refusal->readiness.missing, refusal->want) && strstr(refusal->child.said, refusal->want);
+}
+
+static void refused_by(struct redis_fixture *redis, const char *program, const char *want)
+{
+    struct refusal refusal = {.readiness.client = client_new(), .want = want};
+    char port[32], shards[64];
+    int number = some_port(NULL);
+    snprintf(port, sizeof(port), "SOUK_HTTP_PORT=%d", number);
+    snprintf(shards, sizeof(shards), "SOUK_SHARDS=shard-1=127.0.0.1:%d", redis ? redis_port(redis) : some_port(NULL));
+    snprintf(refusal.readiness.url, sizeof(refusal.readiness.url), "http://127.0.0.1:%d/readyz", number);
+    const char *const settings[] = {port, shards, "SOUK_PARTITIONS=256", "SOUK_RING_EPOCH=1", NULL};
+    child_start(&refusal.child, program, settings, NULL);
+    bool refused = souk_wait(is_refused, &refusal, 5000);
+    int status = child_end(&refusal.child, SIGTERM);
+    client_free(refusal.readiness.client);
+    if (!refused)
+        fail_msg("%s does not say \"%s\", but: %s%s", program, want, refusal.child.said, refusal.readiness.missing);
+    print_message("%s", refusal.child.said);
+    assert_int_equal(status, 0);
+    assert_null(strstr(strstr(refusal.child.said, want) + 1, want)); /* once, not with every attempt */
+}
+
+static void test_bad_shards(void **state)
+{
+    static const struct {
+        const char *name, *want; /* name NULL: it is no shard at all */
+        int partitions;
+        long epoch;
+    } cases[] = {
+        {NULL, "souk:shard is absent", 0, 0},
+        {"shard-2", "souk:shard has name \"shard-2\", expected \"shard-1\"", 256, 1},
+        {"shard-1", "souk:shard has partitions \"128\", expected 256", 128, 1},
+        {"shard-1", "souk:shard has epoch \"2\", expected 1", 256, 2},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct redis_fixture *redis = redis_start(NULL);
+        if (cases[i].name)
+            redis_make_shard(redis, cases[i].name, cases[i].partitions, cases[i].epoch);
+        for (size_t p = 0; p < PROGRAM_COUNT; p++)
+            refused_by(redis, PROGRAMS[p], cases[i].want);
+        redis_stop(redis);
+    }
+}
+
+static void test_no_shard(void **state)
+{
+    for (size_t p = 0; p < PROGRAM_COUNT; p++)
+        refused_by(NULL, PROGRAMS[p], "Connection refused");
+}
+
+/* ---- everything right ---- */
+
+static long resident_kb(pid_t pid)
+{
+    char path[64], line[256];
+    long kb = 0;
+    snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+    FILE *file = fopen(path, "r");
+    assert_non_null(file);
+    while (fgets(line, sizeof(line), file))
+        if (sscanf(line, "VmRSS: %ld kB", &kb) == 1)
+            break;
+    fclose(file);
+    return kb;
+}
+
+static bool is_ready(void *cookie)
+{
+    return readyz_is(cookie, 200);
+}
+
+static void test_ready_and_small(void **state)
+{
+    struct souk *souk = souk_start(&(struct souk_settings){.roles = {[SOUK_PRODUCT] = true, [SOUK_ORDER] = true, [SOUK_PAYMENT] = true}});
+    for (int worker = SOUK_PRODUCT; worker <= SOUK_PAYMENT; worker++) {
+        struct readiness readiness = {.client = client_new()};
+        snprintf(readiness.url, sizeof(readiness.url), "%s/readyz", souk_url(souk, worker));
+        souk_kill(souk, worker);
+        int64_t begin = clock_now_ms();
+        souk_launch(souk, worker);
+        assert_true(souk_wait(is_ready, &readiness, READY_MS_MAX));
+        int64_t took = clock_now_ms() - begin;
+        long kb = resident_kb(souk_pid(souk, worker));
+        print_message("%s: ready in %lld ms (asked every 5 ms), resident %ld KiB\n", PROGRAMS[worker], (long long)took, kb);
+        assert_true(took <= READY_MS_MAX);
+#ifndef SOUK_SANITIZED
+        assert_true(kb <= RESIDENT_KB_MAX);
+#endif
+        client_free(readiness.client);
+    }
+    assert_true(souk_audit(souk));
+    assert_int_equal(souk_stop(souk), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_bad_settings), cmocka_unit_test(test_port_taken),      cmocka_unit_test(test_bad_shards),
+        cmocka_unit_test(test_no_shard),     cmocka_unit_test(test_ready_and_small),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

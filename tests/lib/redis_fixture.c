@@ -1,0 +1,295 @@
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <hiredis/hiredis.h>
+
+#include "redis_fixture.h"
+
+#define ARGS_MAX 64
+#define START_MS 10000
+#define ATTEMPTS 5
+
+struct redis_fixture {
+    pid_t pid; /* 0: it does not run */
+    int port;
+    char dir[256];
+    const char *const *extra_args;
+};
+
+static void fail(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));
+
+static void fail(const char *format, ...)
+{
+    va_list args;
+
+    fprintf(stderr, "redis_fixture: ");
+    va_start(args, format);
+    vfprintf(stderr, format, args);
+    va_end(args);
+    fprintf(stderr, "\n");
+    abort();
+}
+
+static int64_t now_ms(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* A port that was free a moment ago; if another takes it before the server does, redis_start tries another. */
+static int free_port(void)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof(address);
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+    if (fd < 0 || bind(fd, (struct sockaddr *)&address, len) != 0 || getsockname(fd, (struct sockaddr *)&address, &len) != 0) {
+        fail("cannot find a free port: %s", strerror(errno));
+    }
+    close(fd);
+    return ntohs(address.sin_port);
+}
+
+/* In the child: becomes the server. Its output goes to the file "log" in its directory. */
+static void become_server(const struct redis_fixture *redis, pid_t test)
+{
+    const char *argv[ARGS_MAX] = {"redis-server", "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", redis->dir};
+    char port[16];
+    size_t count = 9;
+    int log;
+
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != test || chdir(redis->dir) != 0) {
+        _exit(126);
+    }
+    log = open("log", O_WRONLY | O_CREAT | O_APPEND, 0600);
+    dup2(log, STDOUT_FILENO);
+    dup2(log, STDERR_FILENO);
+    snprintf(port, sizeof(port), "%d", redis->port);
+    argv[count++] = "--port";
+    argv[count++] = port;
+    for (size_t i = 0; redis->extra_args && redis->extra_args[i] && count < ARGS_MAX - 1; i++) {
+        argv[count++] = redis->extra_args[i];
+    }
+    execvp(argv[0], (char *const *)argv);
+    _exit(127);
+}
+
+static bool answers(struct redis_fixture *redis)
+{
+    char *pong = REDIS(redis, "PING");
+    bool answered = pong && strcmp(pong, "PONG") == 0;
+
+    /* With a password it answers too, though not with PONG. */
+    answered = answered || (pong && strncmp(pong, "-NOAUTH", 7) == 0);
+    free(pong);
+    return answered;
+}
+
+/* Returns false if the server ended at once, which it does when its port is taken. */
+static bool launch(struct redis_fixture *redis)
+{
+    struct timespec moment = {0, 2000000};
+    int64_t deadline = now_ms() + START_MS;
+    pid_t test = getpid();
+
+    redis->pid = fork();
+    if (redis->pid < 0) {
+        fail("cannot fork: %s", strerror(errno));
+    }
+    if (redis->pid == 0) {
+        become_server(redis, test);
+    }
+    while (!answers(redis)) {
+        int status;
+
+        if (waitpid(redis->pid, &status, WNOHANG) == redis->pid) {
+            redis->pid = 0;
+            return false;
+        }
+        if (now_ms() > deadline) {
+            fail("redis-server in %s does not answer; its log is there", redis->dir);
+        }
+        nanosleep(&moment, NULL);
+    }
+    return true;
+}
+
+struct redis_fixture *redis_start(const char *const *extra_args)
+{
+    struct redis_fixture *redis = calloc(1, sizeof(*redis));
+    const char *tmp = getenv("TMPDIR");
+
+    if (!redis) {
+        fail("no memory");
+    }
+    redis->extra_args = extra_args;
+    snprintf(redis->dir, sizeof(redis->dir), "%s/souk-redis-XXXXXX", tmp ? tmp : "/tmp");
+    if (!mkdtemp(redis->dir)) {
+        fail("cannot make %s: %s", redis->dir, strerror(errno));
+    }
+    for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
+        redis->port = free_port();
+        if (launch(redis)) {
+            return redis;
+        }
+    }
+    fail("redis-server does not start; see %s/log, or install the package redis-server", redis->dir);
+}
+
+int redis_port(const struct redis_fixture *redis)
+{
+    return redis->port;
+}
+
+const char *redis_dir(const struct redis_fixture *redis)
+{
+    return redis->dir;
+}
+
+void redis_kill(struct redis_fixture *redis)
+{
+    if (redis->pid == 0) {
+        return;
+    }
+    kill(redis->pid, SIGKILL);
+    waitpid(redis->pid, NULL, 0);
+    redis->pid = 0;
+}
+
+void redis_restart(struct redis_fixture *redis)
+{
+    redis_kill(redis);
+    if (!launch(redis)) {
+        fail("redis-server does not start again on port %d; see %s/log", redis->port, redis->dir);
+    }
+}
+
+/* A signal takes effect a moment after kill() returns: waits for the change of state, so that the test does not race with it. */
+static void signal_and_wait(struct redis_fixture *redis, int signum, int option)
+{
+    int status;
+
+    kill(redis->pid, signum);
+    if (waitpid(redis->pid, &status, option) != redis->pid) {
+        fail("cannot send signal %d to redis-server: %s", signum, strerror(errno));
+    }
+}
+
+void redis_pause(struct redis_fixture *redis)
+{
+    signal_and_wait(redis, SIGSTOP, WUNTRACED);
+}
+
+void redis_resume(struct redis_fixture *redis)
+{
+    signal_and_wait(redis, SIGCONT, WCONTINUED);
+}
+
+static int remove_one(const char *path, const struct stat *status, int type, struct FTW *walk)
+{
+    return remove(path);
+}
+
+void redis_stop(struct redis_fixture *redis)
+{
+    if (!redis) {
+        return;
+    }
+    redis_kill(redis);
+    nftw(redis->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    free(redis);
+}
+
+static void print_reply(FILE *out, const redisReply *reply)
+{
+    switch (reply->type) {
+    case REDIS_REPLY_INTEGER:
+        fprintf(out, "%lld", reply->integer);
+        break;
+    case REDIS_REPLY_NIL:
+        fprintf(out, "(nil)");
+        break;
+    case REDIS_REPLY_ARRAY:
+        for (size_t i = 0; i < reply->elements; i++) {
+            fprintf(out, "%s", i > 0 ? "\n" : "");
+            print_reply(out, reply->element[i]);
+        }
+        break;
+    case REDIS_REPLY_ERROR:
+        fprintf(out, "-");
+        /* fall through */
+    default:
+        fwrite(reply->str, 1, reply->len, out);
+    }
+}
+
+static char *text_of(const redisReply *reply)
+{
+    char *text = NULL;
+    size_t len;
+    FILE *out = open_memstream(&text, &len);
+
+    if (!out) {
+        fail("no memory");
+    }
+    print_reply(out, reply);
+    fclose(out);
+    return text;
+}
+
+char *redis_cmd(struct redis_fixture *redis, const char *const *argv)
+{
+    redisContext *link = redisConnectWithTimeout("127.0.0.1", redis->port, (struct timeval){10, 0});
+    redisReply *reply;
+    char *text = NULL;
+    int argc = 0;
+
+    while (argv[argc]) {
+        argc++;
+    }
+    if (link && !link->err && redisSetTimeout(link, (struct timeval){10, 0}) == REDIS_OK) {
+        reply = redisCommandArgv(link, argc, (const char **)argv, NULL);
+        if (reply) {
+            text = text_of(reply);
+            freeReplyObject(reply);
+        }
+    }
+    redisFree(link);
+    return text;
+}
+
+void redis_do(struct redis_fixture *redis, const char *const *argv)
+{
+    char *text = redis_cmd(redis, argv);
+
+    if (!text || text[0] == '-') {
+        fail("%s: %s", argv[0], text ? text : "no answer");
+    }
+    free(text);
+}
+
+void redis_make_shard(struct redis_fixture *redis, const char *name, int partitions, long epoch)
+{
+    char partitions_text[16], epoch_text[32];
+
+    snprintf(partitions_text, sizeof(partitions_text), "%d", partitions);
+    snprintf(epoch_text, sizeof(epoch_text), "%ld", epoch);
+    REDIS_DO(redis, "HSET", "souk:shard", "uuid", name, "name", name, "partitions", partitions_text, "epoch", epoch_text);
+}

@@ -1,0 +1,49 @@
+#ifndef REDIS_FIXTURE_H
+#define REDIS_FIXTURE_H
+
+#include <sys/types.h>
+
+/*
+ * A real redis-server for one test: on 127.0.0.1 and a free port, in a directory of its own below $TMPDIR, without RDB files and (unless asked for)
+ * without AOF. It dies with the test process. Whatever goes wrong here (no redis-server, no port) prints a sentence and aborts the test.
+ */
+struct redis_fixture;
+
+/*
+ * Starts a server and waits until it answers PING. ${extra_args}: more of redis-server's arguments, ended by NULL, which win over ours
+ * ({"--appendonly", "yes", NULL}); NULL: none. They are borrowed until redis_stop. Ended by redis_stop.
+ */
+struct redis_fixture *redis_start(const char *const *extra_args);
+
+int redis_port(const struct redis_fixture *redis);
+const char *redis_dir(const struct redis_fixture *redis);
+
+/* kill -9, and waits until it is gone. The directory stays. Does nothing if it is dead. */
+void redis_kill(struct redis_fixture *redis);
+/* Kills it if it runs, starts it again with the same port, directory and arguments, and waits until it answers. */
+void redis_restart(struct redis_fixture *redis);
+
+/* SIGSTOP and SIGCONT: it keeps its port and its connections, and does not answer. */
+void redis_pause(struct redis_fixture *redis);
+void redis_resume(struct redis_fixture *redis);
+
+/* Kills it, removes its directory, frees it. */
+void redis_stop(struct redis_fixture *redis);
+
+/*
+ * Runs one command on a connection of its own, blocking for 10 seconds at most. Returns the answer as text, freed by the caller: strings and
+ * integers as they are, "(nil)", errors behind a "-", the items of lists each on a line of its own. NULL: no answer.
+ *
+ *   char *state = REDIS(redis, "HGET", "order:{17}:4369", "state");
+ */
+char *redis_cmd(struct redis_fixture *redis, const char *const *argv);
+#define REDIS(redis, ...) redis_cmd((redis), (const char *const[]){__VA_ARGS__, NULL})
+
+/* The same, aborting the test if the answer is an error or none; the answer is dropped. */
+void redis_do(struct redis_fixture *redis, const char *const *argv);
+#define REDIS_DO(redis, ...) redis_do((redis), (const char *const[]){__VA_ARGS__, NULL})
+
+/* Makes it a shard: writes souk:shard. */
+void redis_make_shard(struct redis_fixture *redis, const char *name, int partitions, long epoch);
+
+#endif

@@ -1,0 +1,91 @@
+#ifndef SOUK_FIXTURE_H
+#define SOUK_FIXTURE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/*
+ * All of Souk for one test: shards with the settings of deploy/redis/redis.conf, set up by soukctl, and real workers on free ports of 127.0.0.1. Logs and
+ * data are in directories of their own below $TMPDIR. Everything dies with the test process. What cannot be started prints a sentence with the end of
+ * its log and aborts the test.
+ */
+struct souk;
+struct redis_fixture;
+struct client;
+
+/* The workers, and what they are called in the functions below. More instances of one get numbers from SOUK_ROLES on. */
+enum souk_role { SOUK_PRODUCT, SOUK_ORDER, SOUK_PAYMENT, SOUK_SANDBOX };
+#define SOUK_ROLES 4
+#define SOUK_WORKERS_MAX 32
+#define SOUK_SHARDS_MAX 16
+#define SOUK_PARTITIONS 256
+
+struct souk_settings {
+    unsigned shards;         /* 0: 3 */
+    bool roles[SOUK_ROLES];  /* which workers; payment brings the sandbox with it */
+    const char *const *env;  /* "SOUK_DEADLINE_MS=500", ended by NULL, for all workers; NULL: none. Borrowed until souk_stop */
+};
+
+/* Starts everything and waits until /readyz says 200 everywhere. Ended by souk_stop. */
+struct souk *souk_start(const struct souk_settings *settings);
+
+/*
+ * Ends everything: workers by SIGTERM, then shards. Returns how many things were wrong, each printed: a worker that had died by itself, did not end
+ * within 12 s or not with exit status 0, or whose log holds a sanitizer's report or a failed CHECK. The directory stays if anything was wrong.
+ */
+unsigned souk_stop(struct souk *souk);
+
+/* Is there a worker of this number? It may be dead at the moment. */
+bool souk_has(const struct souk *souk, int worker);
+/* "http://127.0.0.1:PORT" of a worker. Valid until souk_stop. */
+const char *souk_url(const struct souk *souk, int worker);
+int souk_worker_port(const struct souk *souk, int worker);
+pid_t souk_pid(const struct souk *souk, int worker);
+/* A client of this fixture's, for whoever needs no own. */
+struct client *souk_client(struct souk *souk);
+
+/* One more worker of that role on another port, ready. Returns its number. */
+int souk_add(struct souk *souk, enum souk_role role);
+
+/* kill -9; it is gone when this returns. Does nothing if it is dead. */
+void souk_kill(struct souk *souk, int worker);
+/* SIGTERM; returns its exit status, or 128 + the signal that ended it, or -1 (and kills it) if it did not end within ${ms}. */
+int souk_terminate(struct souk *souk, int worker, int ms);
+/* SIGSTOP and SIGCONT; a stopped worker keeps its port and connections. */
+void souk_pause(struct souk *souk, int worker);
+void souk_resume(struct souk *souk, int worker);
+/* Ends it (kill -9) if it runs, and starts it again on its port, with the same settings. souk_restart also waits until it is ready. */
+void souk_launch(struct souk *souk, int worker);
+void souk_restart(struct souk *souk, int worker);
+/* Waits until /readyz answers 200. Returns false if it did not within ${ms}, or the worker died. */
+bool souk_wait_ready(struct souk *souk, int worker, int ms);
+/* Makes everything that was started run again: resumes, restarts, waits until ready. */
+void souk_mend(struct souk *souk);
+
+/* The shards, 0 … n-1. Pause, resume and kill them here rather than through redis_fixture.h, so that souk_mend knows. */
+struct redis_fixture *souk_shard(struct souk *souk, unsigned shard);
+unsigned souk_shard_count(const struct souk *souk);
+void souk_pause_shard(struct souk *souk, unsigned shard);
+void souk_resume_shard(struct souk *souk, unsigned shard);
+void souk_kill_shard(struct souk *souk, unsigned shard);
+void souk_restart_shard(struct souk *souk, unsigned shard);
+/* Which shard holds the record with this id, and what belongs to this buyer. */
+unsigned souk_shard_of(const struct souk *souk, int64_t id);
+unsigned souk_shard_of_text(const struct souk *souk, const char *text);
+
+/* What a worker has logged so far. Freed by the caller. */
+char *souk_log(const struct souk *souk, int worker);
+/* The sandbox's journal of charges. Freed by the caller; empty if there is none yet. */
+char *souk_journal(const struct souk *souk);
+
+/*
+ * The conservation check, by the order worker: true if it says that all is well. It is asked again until then, for at most 10 s, because duties of the
+ * last requests may be under way; violations that stay are printed.
+ */
+bool souk_audit(struct souk *souk);
+
+/* Asks ${holds} every 5 ms until it is true, for at most ${ms}. Returns whether it was. */
+bool souk_wait(bool (*holds)(void *cookie), void *cookie, int ms);
+
+#endif

@@ -1,0 +1,64 @@
+#ifndef SOUK_FIXTURE_INTERNAL_H
+#define SOUK_FIXTURE_INTERNAL_H
+
+#include "souk_fixture.h"
+
+/*
+ *   souk_fixture.c   shards, start and stop, looking at what runs
+ *   souk_worker.c    ports and processes of the workers
+ */
+#define READY_MS 30000
+
+struct worker {
+    enum souk_role role;
+    pid_t pid; /* 0: it does not run */
+    int port, port_lock;
+    bool paused, wanted; /* wanted: it has not been told to end, so it must not have ended */
+    char url[64], *name, *log;
+};
+
+struct souk {
+    struct souk_settings settings;
+    char *dir, shards_text[1024];
+    struct redis_fixture *shards[SOUK_SHARDS_MAX];
+    bool shard_paused[SOUK_SHARDS_MAX];
+    struct topology *topology;
+    struct worker workers[SOUK_WORKERS_MAX];
+    bool used[SOUK_WORKERS_MAX];
+    int worker_count; /* numbers given so far */
+    unsigned wrong;
+    struct client *client;
+};
+
+/* Tells what is wrong and aborts the test. */
+void fixture_fail(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));
+/* Tells it, and souk_stop will count it. */
+void fixture_complain(struct souk *souk, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* printf into memory that the caller frees. */
+char *fixture_text(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* What a file holds, empty if there is none; freed by the caller. */
+char *fixture_file(const char *path);
+/* Prints the end of a log. */
+void fixture_show_log(const char *path);
+
+/* A program of the build, with the fixture's environment (and ${worker}'s port), its output appended to ${log}. */
+pid_t program_launch(const struct souk *souk, const struct worker *worker, const char *program, const char *argument, const char *log);
+
+/* For souk_wait: has process ${pid} ended? Its wait status is then in ${status}. */
+struct ending {
+    pid_t pid;
+    int status;
+};
+bool program_ended(void *cookie);
+
+/* Fills a worker in: port, name, log. It does not run yet. */
+void worker_init(struct souk *souk, int number, enum souk_role role);
+/* The port may be taken by others from now on. */
+void worker_free(struct worker *worker);
+/* The worker of this number; aborts the test if there is none. */
+struct worker *worker_at(const struct souk *souk, int number);
+/* Has it ended? Complains if nobody had told it to. */
+bool worker_has_ended(struct souk *souk, struct worker *worker);
+void worker_must_be_ready(struct souk *souk, int number);
+
+#endif

@@ -1,0 +1,249 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "lua_test_lib.h"
+
+/* Product 263, order 263 and payment 263, all in partition 7. */
+#define STOCKED "product_create idem:{7}:$J 7 $F D 100 => 0 263 1"
+#define HELD STOCKED " ; try stock:{7}:263 7 263 $T 2 7 60000 0"
+#define COMMITTED HELD " ; confirm stock:{7}:263 7 263 $T 0 263 => 0 committed"
+#define RELEASED HELD " ; release stock:{7}:263 7 263 $T 0 263 => 0 released"
+#define PLACED "place idem:{7}:$H 7 $F 1 $T u1 500 USD 60000 D r => 0 263 @+0 @+60000"
+#define CHARGING PLACED " ; pay order:{7}:263 7 263 $I $F '' charge automatic P q1 10000"
+#define FAILED CHARGING " ; pay_result payment:{7}:263 7 263 charge:1 failed g no 0 0 q2"
+#define PAID CHARGING " ; pay_result payment:{7}:263 7 263 charge:1 succeeded g '' 0 0 q2"
+#define REFUNDING PAID " ; refund payment:{7}:263 7 263 '' '' '' '' q 9 => 26 succeeded ; refund payment:{7}:263 7 263 $J $F 100 '' q 9000"
+#define OWED PAID " ; cancel order:{7}:263 7 263 $J $F '' r"
+
+#define AUDIT_STOCK "audit_stock products:{7} 7 '' 10"
+#define AUDIT_ORDERS "audit_orders orders:{7} 7 '' '' 10"
+
+static const struct lua_case CASES[] = {
+    {"stock: nothing there", "", AUDIT_STOCK, "0 '' 0 0 '' ''", ""},
+    {"stock: no holds", STOCKED, AUDIT_STOCK, "0 '' 1 0 '' ''", ""},
+    {"stock: a hold", HELD, AUDIT_STOCK, "0 '' 1 1 '' $T 263 2 held 7 ~0", ""},
+    {"stock: a committed hold", COMMITTED, AUDIT_STOCK, "0 '' 1 1 '' $T 263 2 committed 7 ~0", ""},
+    {"stock: a mark is not live", RELEASED, AUDIT_STOCK, "0 '' 1 1 '' ''", ""},
+    {"stock: a consumed one", COMMITTED " ; consume stock:{7}:263 7 263 $T 0 263", AUDIT_STOCK, "0 '' 1 1 '' ''", ""},
+    {"stock: all holds are due, a sweep has put the look off",
+        HELD " ; HSET holds:{7}:263 $T held|2|7|5|5 ; HSET stock:{7}:263 ask 5 ; ZADD asks:{7} @+5000 263",
+        AUDIT_STOCK, "0 '' 1 1 '' $T 263 2 held 7 *", ""},
+    {"stock: behind a product", STOCKED, "audit_stock products:{7} 7 263 10", "0 '' 0 0 '' ''", ""},
+    {"stock: a full page says where to go on", STOCKED, "audit_stock products:{7} 7 '' 1", "0 263 1 0 '' ''", ""},
+    {"stock: a wrong key", STOCKED, "audit_stock products:{8} 7 '' 1", "'-ERR souk: bad key of audit_stock'", ""},
+
+    {"orders: nothing there", "", AUDIT_ORDERS, "0 '' '' 0 0 '' ''", ""},
+    {"orders: reserved", PLACED, AUDIT_ORDERS, "0 '' '' 1 0 '' 263 $T reserved ~0 1 D", ""},
+    {"orders: paid, not yet confirmed", PAID, AUDIT_ORDERS, "0 '' '' 1 1 '' 263 $T paid ~0 1 D", ""},
+    {"orders: paid and confirmed", PAID " ; duty_done order:{7}:263 7 263 paid", AUDIT_ORDERS, "0 '' '' 1 1 '' 263 $T paid ~0 0 D", ""},
+    {"orders: fulfilled, to be consumed", PAID " ; fulfil order:{7}:263 7 263 $J $F r D2", AUDIT_ORDERS,
+        "0 '' '' 1 1 '' 263 $T fulfilled ~0 1 D2", ""},
+    {"orders: ended and done", PAID " ; fulfil order:{7}:263 7 263 $J $F r D2 ; duty_done order:{7}:263 7 263 fulfilled", AUDIT_ORDERS,
+        "0 '' '' 1 1 '' ''", ""},
+    {"orders: owed back", OWED, AUDIT_ORDERS, "0 '' '' 1 1 '' 263 $T cancelled ~0 1 D", ""},
+    {"orders: two attempts", FAILED " ; pay order:{7}:263 7 263 $J $F '' charge automatic P q1 10000", AUDIT_ORDERS,
+        "0 '' '' 1 2 '' 263 $T reserved ~0 1 D", ""},
+    {"orders: free of charge, paid and cancelled", "place idem:{7}:$H 7 $F 1 $T u1 0 USD 60000 D r ; "
+        "pay order:{7}:263 7 263 $I $F 0 charge automatic P q1 10000 ; "
+        "pay_result payment:{7}:263 7 263 charge:1 succeeded g '' 0 0 q2 ; cancel order:{7}:263 7 263 $J $F '' r", AUDIT_ORDERS,
+        "0 '' '' 1 1 '' 263 $T cancelled ~0 1 D",
+        "payment_read payment:{7}:263 7 263 => 0 @+0 none 0 …"},
+    {"orders: free of charge, expired while it was being paid", "place idem:{7}:$H 7 $F 1 $T u1 0 USD 60000 D r ; "
+        "pay order:{7}:263 7 263 $I $F 0 charge automatic P q1 10000 ; HSET order:{7}:263 expires 5 ; expire order:{7}:263 7 263 ; "
+        "HSET order:{7}:263 expires 5",
+        "pay_result payment:{7}:263 7 263 charge:1 succeeded g '' 0 0 q2", "0 2 succeeded 263 expired paid ~0",
+        "ZCARD txn:{7}:pay => 0 ; ZCARD payments:{7}:refund_due => 0"},
+    {"orders: a wrong key", PLACED, "audit_orders orders:{8} 7 '' '' 1", "'-ERR souk: bad key of audit_orders'", ""},
+};
+
+/* One corruption for each check: the audit is silent before it and names it afterwards. */
+static const struct damage {
+    const char *given, *damage, *found;
+} STOCK_DAMAGE[] = {
+    {STOCKED, "DEL product:{7}:263", "product 263: is in the index and has no record"},
+    {STOCKED, "DEL stock:{7}:263", "product 263: on_hand is not an integer from 0"},
+    {STOCKED, "HSET stock:{7}:263 on_hand -1", "product 263: on_hand is not an integer from 0"},
+    {HELD, "HSET stock:{7}:263 held -2", "product 263: held is not an integer from 0"},
+    {HELD, "HSET stock:{7}:263 committed 0.5", "product 263: committed is not an integer from 0"},
+    {HELD, "HSET stock:{7}:263 v x", "product 263: v is not an integer from 0"},
+    {HELD, "HSET stock:{7}:263 on_hand 1", "product 263: available is below 0"},
+    {HELD, "HSET stock:{7}:263 held 3", "product 263: held is 3 and the holds sum to 2"},
+    {HELD, "HSET stock:{7}:263 committed 1", "product 263: committed is 1 and the holds sum to 0"},
+    {COMMITTED, "HDEL holds:{7}:263 $T", "product 263: committed is 2 and the holds sum to 0"},
+    {RELEASED, "HSET holds:{7}:263 $T held|2|7|5|5", "product 263: held is 0 and the holds sum to 2"},
+    {HELD, "HSET holds:{7}:263 $T gone", "product 263: a hold is not readable"},
+    {HELD, "HDEL stock:{7}:263 ask ; ZREM asks:{7} 263", "product 263: ask is later than a hold or mark that waits"},
+    {HELD, "HSET stock:{7}:263 ask @+90000 ; ZADD asks:{7} @+90000 263", "product 263: ask is later than a hold or mark that waits"},
+    {RELEASED, "HSET stock:{7}:263 ask 0 ; ZREM asks:{7} 263", "product 263: ask is later than a hold or mark that waits"},
+    {HELD, "ZREM asks:{7} 263", "product 263: asks does not have it when ask says"},
+    {HELD, "ZADD asks:{7} @+90000 263", "product 263: asks does not have it when ask says"},
+    {STOCKED, "ZADD asks:{7} 5 263", "product 263: asks has it without ask"},
+    {STOCKED, "ZADD products:{7} 5 263", "product 263: is at a wrong place in the index"},
+};
+
+static const struct damage ORDER_DAMAGE[] = {
+    {PLACED, "DEL order:{7}:263", "order 263: has no record"},
+    {PLACED, "HSET order:{7}:263 v one", "order 263: v is not an integer from 0"},
+    {PLACED, "HSET order:{7}:263 total -1", "order 263: total is not an integer from 0"},
+    {PLACED, "HDEL order:{7}:263 expires", "order 263: expires is not an integer from 0"},
+    {PLACED, "HSET order:{7}:263 state packed", "order 263: state and payment_status are no pair that there is"},
+    {PLACED, "HSET order:{7}:263 payment_status refund_due", "order 263: state and payment_status are no pair that there is"},
+    {PAID, "HDEL order:{7}:263 e2", "order 263: e2 is missing"},
+    {PAID, "HSET order:{7}:263 v 4", "order 263: e4 is missing"},
+    {PAID, "HSET order:{7}:263 v 2", "order 263: there is an e beyond v"},
+    {PAID, "HSET order:{7}:263 e2 cancelled|none|5|5|x|", "order 263: e3 is not an allowed step"},
+    {PAID, "HSET order:{7}:263 e1 paid|paid|5|5|x|", "order 263: e1 is not an allowed step"},
+    {PAID, "HSET order:{7}:263 e2 reserved|refunded|5|5|x|", "order 263: e2 is not an allowed step"},
+    {PAID, "HSET order:{7}:263 updated 5", "order 263: the last e is not the record"},
+    {PAID, "HSET order:{7}:263 expires 5", "order 263: the last e is not the record"},
+    {PAID, "HSET order:{7}:263 state fulfilled", "order 263: the last e is not the record"},
+    {PAID, "HSET order:{7}:263 payment_status refunded", "order 263: payment_status does not follow from its latest payment"},
+    {CHARGING, "HSET order:{7}:263 payments ''", "order 263: payment_status does not follow from its latest payment"},
+    {PAID, "ZREM orders:{7}:in:paid:paid 263", "order 263: is not in the index of its state"},
+    {PAID, "ZADD orders:{7}:in:paid:paid 5 263", "order 263: is not in the index of its state"},
+    {PLACED, "ZREM orders:{7}:user:u1 263", "order 263: is not in the index of its user"},
+    {PLACED, "ZREM txn:{7} 263", "order 263: expire is not due when it expires"},
+    {PLACED, "ZADD txn:{7} @+90000 263", "order 263: expire is not due when it expires"},
+    {PAID, "ZADD orders:{7}:in:expired:none 5 263", "partition 7: the indexes of states have more or fewer orders than there are"},
+    {PAID, "ZADD payments:{7}:in:failed 5 263", "partition 7: the indexes of statuses have more or fewer payments than there are"},
+
+    {PAID, "DEL payment:{7}:263", "payment 263: has no record"},
+    {PAID, "HSET payment:{7}:263 captured -5", "payment 263: captured is not an integer from 0"},
+    {PAID, "HSET payment:{7}:263 refunds x", "payment 263: refunds is not an integer from 0"},
+    {PAID, "HSET payment:{7}:263 status lost", "payment 263: status is none that there is"},
+    {PAID, "HSET payment:{7}:263 op pray:1", "payment 263: op is none that there is"},
+    {PAID, "HDEL payment:{7}:263 e1", "payment 263: e1 is missing"},
+    {PAID, "HSET payment:{7}:263 v 1", "payment 263: there is an e beyond v"},
+    {PAID, "HSET payment:{7}:263 e1 refunded|500|500|5|x||", "payment 263: e1 is not an allowed step"},
+    {PAID, "HSET payment:{7}:263 updated 5", "payment 263: the last e is not the record"},
+    {PAID, "HSET payment:{7}:263 refunded 1", "payment 263: the last e is not the record"},
+    {PAID, "HSET payment:{7}:263 order_id 264", "payment 263: is not its order's"},
+    {PAID, "HSET payment:{7}:263 currency EUR", "payment 263: is not its order's"},
+    {PAID, "HSET payment:{7}:263 amount 499", "payment 263: amount is not the order's total"},
+    {PAID, "HSET payment:{7}:263 captured 499", "payment 263: captured is not what its status says"},
+    {CHARGING, "HSET payment:{7}:263 captured 500", "payment 263: captured is not what its status says"},
+    {PAID, "HSET payment:{7}:263 refunded 501", "payment 263: more is refunded than was captured"},
+    {REFUNDING, "HSET payment:{7}:263 refunding 501", "payment 263: more is refunded than was captured"},
+    {PAID, "HSET payment:{7}:263 refunded 5", "payment 263: refunded is not what its status says"},
+    {REFUNDING, "HSET payment:{7}:263 refund1 nothing", "payment 263: a refund is not readable"},
+    {REFUNDING, "HSET payment:{7}:263 refunded 100", "payment 263: refunded is not the sum of its refunds"},
+    {REFUNDING, "HSET payment:{7}:263 refunding 99", "payment 263: refunding is not the sum of its refunds"},
+    {PAID, "ZREM payments:{7} 263", "payment 263: is not in payments"},
+    {PAID, "ZREM payments:{7}:in:succeeded 263", "payment 263: is not in the index of its status"},
+    {OWED, "DEL payments:{7}:refund_due", "payment 263: is owed back and not in refund_due"},
+    {PAID, "ZADD payments:{7}:refund_due 5 263", "payment 263: is in refund_due and not owed back"},
+    {CHARGING, "DEL txn:{7}:pay", "payment 263: has no duty"},
+    {OWED, "DEL txn:{7}:pay", "payment 263: has no duty"},
+    {REFUNDING, "DEL txn:{7}:pay", "payment 263: has no duty"},
+    {FAILED " ; pay order:{7}:263 7 263 $J $F '' charge automatic P q1 10000", "HSET payment:{7}:263 status processing",
+        "payment 263: is open and not the latest"},
+};
+
+static void find(struct lua_shard *shard, const char *audit, const struct damage *row)
+{
+    char *got;
+
+    lua_check(shard, "FLUSHALL ; HSET souk:shard name a epoch 3 partitions 256");
+    lua_check(shard, row->given);
+    got = lua_do(shard, "%s", audit);
+    if (strstr(got, " 263: "))
+        fail_msg("before %s: %s", row->damage, got);
+    free(got);
+    lua_check(shard, row->damage);
+    got = lua_do(shard, "%s", audit);
+    if (strncmp(got, "0 ", 2) != 0 || !strstr(got, row->found))
+        fail_msg("after %s: %s\n  want  %s", row->damage, got, row->found);
+    free(got);
+}
+
+static void every_damage_of_stock_is_found(struct lua_shard *shard)
+{
+    for (size_t i = 0; i < sizeof(STOCK_DAMAGE) / sizeof(STOCK_DAMAGE[0]); i++)
+        find(shard, AUDIT_STOCK, &STOCK_DAMAGE[i]);
+}
+
+static void every_damage_of_orders_is_found(struct lua_shard *shard)
+{
+    for (size_t i = 0; i < sizeof(ORDER_DAMAGE) / sizeof(ORDER_DAMAGE[0]); i++)
+        find(shard, AUDIT_ORDERS, &ORDER_DAMAGE[i]);
+}
+
+/* The n-th word of an answer, '' as an empty text; freed by the caller. */
+static char *word(const char *answer, int n)
+{
+    while (n-- > 0)
+        answer += strcspn(answer, " ") + 1;
+    size_t len = strcspn(answer, " ");
+    return len == 2 && memcmp(answer, "''", 2) == 0 ? strdup("") : strndup(answer, len);
+}
+
+#define MADE 25
+
+static void pages_of_products(struct lua_shard *shard)
+{
+    char *next = strdup("");
+    int products = 0, pages = 0;
+
+    for (int i = 0; i < MADE; i++)
+        free(lua_do(shard, "product_create idem:{7}:%032x 7 $F D 5", (unsigned)i));
+    do {
+        char *page = lua_do(shard, "audit_stock products:{7} 7 '%s' 4", next), *count = word(page, 2);
+        assert_null(strstr(page, "product"));
+        products += atoi(count);
+        free(next);
+        next = word(page, 1);
+        free(count);
+        free(page);
+        assert_true(++pages <= MADE);
+    } while (*next);
+    assert_int_equal(products, MADE);
+    free(next);
+}
+
+static void pages_of_orders(struct lua_shard *shard)
+{
+    char *score = strdup(""), *id = strdup("");
+    int orders = 0, payments = 0, pages = 0;
+
+    for (int i = 1; i <= MADE; i++) {
+        free(lua_do(shard, "place idem:{7}:%032x 7 $F 1 %032x.$F.1 u%d 500 USD 60000 D r", (unsigned)i, (unsigned)i, i % 3));
+        free(lua_do(shard, "pay order:{7}:%d 7 %d %032x $F '' charge automatic P q 9000", 256 * i + 7, 256 * i + 7, 1000U + (unsigned)i));
+    }
+    do {
+        char *page = lua_do(shard, "audit_orders orders:{7} 7 '%s' '%s' 4", score, id), *count = word(page, 3), *paid = word(page, 4);
+        assert_null(strstr(page, ": "));
+        orders += atoi(count);
+        payments += atoi(paid);
+        free(score);
+        free(id);
+        score = word(page, 1);
+        id = word(page, 2);
+        free(count);
+        free(paid);
+        free(page);
+        assert_true(++pages <= MADE);
+    } while (*score);
+    assert_int_equal(orders, MADE);
+    assert_int_equal(payments, MADE);
+    free(score);
+    free(id);
+}
+
+int main(void)
+{
+    static const struct lua_story STORIES[] = {
+        {"every damage of stock is found", every_damage_of_stock_is_found},
+        {"every damage of orders is found", every_damage_of_orders_is_found},
+        {"pages of products", pages_of_products},
+        {"pages of orders", pages_of_orders},
+    };
+
+    return LUA_RUN_WITH("audit", CASES, STORIES);
+}

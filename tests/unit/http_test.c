@@ -1,0 +1,1154 @@
+#include <arpa/inet.h>
+#include <dirent.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "arena.h"
+#include "check.h"
+#include "clock.h"
+#include "log.h"
+#include "loop.h"
+
+#include "http.h"
+
+/*
+ * A real server on its own thread, raw sockets as clients. The server's paths:
+ *   /sync        answered inside on_request: "<method> <path> <query> <body>"
+ *   /later       the same, from a timer · /flow: the same, from a hook that runs after http's
+ *   /hold        answered when /release comes
+ *   /size        the body's length
+ *   /big, /huge  a megabyte, 32 of them · /204, /304: no body · /close: closes · /stats: inside and open connections · /header: X-Test
+ */
+#define HEADERS_MAX 4096
+#define BODY_MAX 65536
+#define TIMEOUT_MS 400
+#define WAIT_MS 5000
+#define BIG_BYTES (1 << 20)
+#define HUGE_BYTES (32 << 20) /* more than the kernel's buffers take from us */
+
+struct waiting {
+    struct waiting *next;
+    struct exchange *exchange;
+};
+
+struct server {
+    struct loop *loop;
+    struct http *http;
+    struct loop_timer *timer;
+    struct waiting *later, *flow, *held;
+    pthread_t thread;
+    int port;
+    char *big;
+    atomic_uint asked, refused, order;
+};
+
+enum order { ORDER_NONE, ORDER_QUIESCE, ORDER_STOP };
+
+/* ---- the server's side ---- */
+
+static void answer(struct exchange *exchange, int status, struct view body)
+{
+    static const struct http_header type = {"Content-Type", "text/plain"};
+    struct http_response response = {.status = status, .body = body, .headers = &type, .header_count = 1};
+
+    response.close = view_equal(exchange_path(exchange), VIEW("/close"));
+    http_respond(exchange, &response);
+}
+
+static void answer_echo(struct exchange *exchange)
+{
+    answer(exchange, 200, arena_printf(exchange_arena(exchange), "%s %.*s %.*s %.*s", method_name(exchange_method(exchange)),
+                                       VIEW_ARG(exchange_path(exchange)), VIEW_ARG(exchange_query(exchange)), VIEW_ARG(exchange_body(exchange))));
+}
+
+static void push(struct waiting **list, struct exchange *exchange)
+{
+    struct waiting *waiting = ARENA_NEW(exchange_arena(exchange), struct waiting);
+
+    waiting->exchange = exchange;
+    waiting->next = *list;
+    *list = waiting;
+}
+
+/* Answers all of a list; returns whether there were any. */
+static bool answer_all(struct waiting **list)
+{
+    struct waiting *waiting = *list;
+    bool any = waiting != NULL;
+
+    *list = NULL;
+    while (waiting) {
+        struct waiting *next = waiting->next; /* the answer may end the arena */
+
+        answer_echo(waiting->exchange);
+        waiting = next;
+    }
+    return any;
+}
+
+static void rang(void *cookie)
+{
+    struct server *server = cookie;
+
+    answer_all(&server->later);
+}
+
+static bool flow_hook(void *cookie)
+{
+    struct server *server = cookie;
+
+    answer_all(&server->flow);
+    return false; /* that another turn is needed is http's to say */
+}
+
+static void do_sync(struct server *server, struct exchange *exchange)
+{
+    answer_echo(exchange);
+}
+
+static void do_later(struct server *server, struct exchange *exchange)
+{
+    push(&server->later, exchange);
+    loop_timer_set(server->timer, 1);
+}
+
+static void do_flow(struct server *server, struct exchange *exchange)
+{
+    push(&server->flow, exchange);
+}
+
+static void do_hold(struct server *server, struct exchange *exchange)
+{
+    push(&server->held, exchange);
+}
+
+static void do_release(struct server *server, struct exchange *exchange)
+{
+    answer_all(&server->held);
+    answer_echo(exchange);
+}
+
+static void do_size(struct server *server, struct exchange *exchange)
+{
+    answer(exchange, 200, arena_printf(exchange_arena(exchange), "%zu", exchange_body(exchange).len));
+}
+
+static void do_big(struct server *server, struct exchange *exchange)
+{
+    answer(exchange, 200, (struct view){server->big, BIG_BYTES});
+}
+
+static void do_huge(struct server *server, struct exchange *exchange)
+{
+    answer(exchange, 200, (struct view){server->big, HUGE_BYTES});
+}
+
+static void do_204(struct server *server, struct exchange *exchange)
+{
+    answer(exchange, 204, VIEW(""));
+}
+
+static void do_304(struct server *server, struct exchange *exchange)
+{
+    answer(exchange, 304, VIEW(""));
+}
+
+static void do_stats(struct server *server, struct exchange *exchange)
+{
+    answer(exchange, 200, arena_printf(exchange_arena(exchange), "%u %u", http_inside(server->http), http_connections(server->http)));
+}
+
+static void do_header(struct server *server, struct exchange *exchange)
+{
+    struct view value = exchange_header(exchange, "x-TEST");
+
+    CHECK(exchange_header(exchange, "X-Missing").at == NULL);
+    answer(exchange, 200, value.at ? value : VIEW("(absent)"));
+}
+
+static void do_bad_header(struct server *server, struct exchange *exchange)
+{
+    static const struct http_header bad = {"X-Bad", "a\r\nb"};
+    struct http_response response = {.status = 200, .headers = &bad, .header_count = 1};
+
+    http_respond(exchange, &response);
+}
+
+static const struct {
+    const char *path;
+    void (*act)(struct server *server, struct exchange *exchange);
+} acts[] = {
+    {"/sync", do_sync}, {"/later", do_later}, {"/flow", do_flow}, {"/hold", do_hold},   {"/release", do_release}, {"/size", do_size},
+    {"/big", do_big},   {"/204", do_204},     {"/304", do_304},   {"/stats", do_stats}, {"/header", do_header},   {"/bad-header", do_bad_header},
+    {"/huge", do_huge},
+};
+
+static void got_request(void *cookie, struct exchange *exchange)
+{
+    struct server *server = cookie;
+    struct view path = exchange_path(exchange);
+
+    server->asked++;
+    exchange_set_cookie(exchange, server);
+    CHECK(exchange_cookie(exchange) == server);
+    for (size_t i = 0; i < sizeof(acts) / sizeof(acts[0]); i++) {
+        if (view_equal(path, view_of(acts[i].path))) {
+            acts[i].act(server, exchange);
+            return;
+        }
+    }
+    answer_echo(exchange);
+}
+
+static void got_refusal(void *cookie, struct exchange *exchange, int status, const char *detail, struct http_response *response)
+{
+    struct view id = exchange_header(exchange, "X-Request-Id");
+    struct http_header *headers = ARENA_ARRAY(exchange_arena(exchange), struct http_header, 2);
+    struct server *server = cookie;
+
+    server->refused++;
+    headers[0] = (struct http_header){"Content-Type", "text/plain"};
+    headers[1] = (struct http_header){"X-Request-Id", arena_copy(exchange_arena(exchange), id).at};
+    *response = (struct http_response){.status = status, .body = view_of(detail), .headers = headers, .header_count = 2};
+}
+
+static void got_order(void *cookie)
+{
+    struct server *server = cookie;
+    unsigned order = atomic_exchange(&server->order, ORDER_NONE);
+
+    if (order == ORDER_QUIESCE) {
+        http_quiesce(server->http);
+        http_quiesce(server->http);
+    } else if (order == ORDER_STOP) {
+        answer_all(&server->held);
+        answer_all(&server->later);
+        loop_stop(server->loop);
+    }
+}
+
+static void *run(void *cookie)
+{
+    struct server *server = cookie;
+
+    loop_run(server->loop);
+    http_stop(server->http);
+    loop_timer_free(server->timer);
+    loop_free(server->loop);
+    arena_thread_end();
+    return NULL;
+}
+
+static struct http_settings settings_of(int port, bool first)
+{
+    return (struct http_settings){.address = "127.0.0.1",
+                                  .port = port,
+                                  .first = first,
+                                  .headers_max = HEADERS_MAX,
+                                  .body_max = BODY_MAX,
+                                  .connections_max = 2000,
+                                  .request_timeout_ms = TIMEOUT_MS};
+}
+
+static int server_start(void **state)
+{
+    struct server *server = calloc(1, sizeof(*server));
+    struct http_settings settings = settings_of(0, true);
+
+    assert_non_null(server);
+    server->big = malloc(HUGE_BYTES);
+    assert_non_null(server->big);
+    memset(server->big, 'b', HUGE_BYTES);
+    server->loop = loop_new();
+    server->http = http_start(server->loop, &settings, got_request, got_refusal, server);
+    assert_non_null(server->http);
+    server->port = http_port(server->http);
+    server->timer = loop_timer_new(server->loop, rang, server);
+    loop_each_turn(server->loop, LOOP_FLOWS, flow_hook, server);
+    loop_on_wake(server->loop, got_order, server);
+    assert_int_equal(pthread_create(&server->thread, NULL, run, server), 0);
+    *state = server;
+    return 0;
+}
+
+static void give_order(struct server *server, enum order order)
+{
+    server->order = order;
+    loop_wake(server->loop);
+}
+
+static int server_stop(void **state)
+{
+    struct server *server = *state;
+
+    give_order(server, ORDER_STOP);
+    pthread_join(server->thread, NULL);
+    free(server->big);
+    free(server);
+    return 0;
+}
+
+/* ---- the client's side ---- */
+
+struct client {
+    int fd;
+    size_t len;
+    char in[BIG_BYTES + 4096]; /* received and not yet consumed, NUL-terminated */
+};
+
+struct reply {
+    int status;
+    bool close;
+    char head[1024];
+    char body[256]; /* its beginning */
+    size_t body_len;
+};
+
+static int try_connect(int port)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct timeval wait = {.tv_sec = WAIT_MS / 1000};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int yes = 1;
+
+    assert_true(fd >= 0);
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait));
+    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof(wait));
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
+    if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0) {
+        close(fd);
+        return -1;
+    }
+    return fd;
+}
+
+static struct client *client_open(const struct server *server)
+{
+    struct client *client = malloc(sizeof(*client));
+
+    assert_non_null(client);
+    client->len = 0;
+    client->fd = try_connect(server->port);
+    assert_true(client->fd >= 0);
+    return client;
+}
+
+static void client_close(struct client *client)
+{
+    close(client->fd);
+    free(client);
+}
+
+/* Returns false when the server no longer listens. */
+static bool try_send(struct client *client, const char *bytes, size_t len)
+{
+    while (len > 0) {
+        ssize_t sent = send(client->fd, bytes, len, MSG_NOSIGNAL);
+
+        if (sent <= 0) {
+            return false;
+        }
+        bytes += sent;
+        len -= (size_t)sent;
+    }
+    return true;
+}
+
+static void say(struct client *client, const char *text)
+{
+    assert_true(try_send(client, text, strlen(text)));
+}
+
+/* Reads once. Returns false at the end of the stream; fails the test after WAIT_MS of silence. A reset counts as the end only if ${reset_is_end}. */
+static bool receive(struct client *client, bool reset_is_end)
+{
+    ssize_t got = recv(client->fd, client->in + client->len, sizeof(client->in) - 1 - client->len, 0);
+
+    if (got < 0 && !(errno == ECONNRESET && reset_is_end)) {
+        fail_msg("no answer: %s", strerror(errno));
+    }
+    client->len += got > 0 ? (size_t)got : 0;
+    client->in[client->len] = '\0';
+    return got > 0;
+}
+
+static void consume(struct client *client, size_t len)
+{
+    memmove(client->in, client->in + len, client->len - len + 1);
+    client->len -= len;
+}
+
+static size_t body_length(const struct reply *reply, bool head)
+{
+    const char *length = strstr(reply->head, "Content-Length: ");
+
+    return head || !length || reply->status == 304 || reply->status < 200 ? 0 : (size_t)atol(length + strlen("Content-Length: "));
+}
+
+static struct reply hear_reply(struct client *client, bool head)
+{
+    struct reply reply = {0};
+    char *end = NULL;
+    size_t head_len;
+
+    while (client->len == 0 || !(end = strstr(client->in, "\r\n\r\n"))) {
+        assert_true(receive(client, false));
+    }
+    head_len = (size_t)(end - client->in) + 4;
+    assert_true(head_len < sizeof(reply.head));
+    memcpy(reply.head, client->in, head_len);
+    assert_int_equal(sscanf(reply.head, "HTTP/1.1 %d ", &reply.status), 1);
+    reply.close = strstr(reply.head, "Connection: close") != NULL;
+    reply.body_len = body_length(&reply, head);
+    while (client->len < head_len + reply.body_len) {
+        assert_true(receive(client, false));
+    }
+    snprintf(reply.body, sizeof(reply.body), "%.*s", (int)(reply.body_len < 255 ? reply.body_len : 255), client->in + head_len);
+    consume(client, head_len + reply.body_len);
+    return reply;
+}
+
+static struct reply hear(struct client *client)
+{
+    return hear_reply(client, false);
+}
+
+static void hear_end(struct client *client)
+{
+    assert_int_equal(client->len, 0);
+    assert_false(receive(client, false));
+}
+
+#define HOST " HTTP/1.1\r\nHost: a\r\n"
+#define GET(path) "GET " path HOST "\r\n"
+
+static void hear_ok(struct client *client, const char *body)
+{
+    struct reply reply = hear(client);
+
+    assert_int_equal(reply.status, 200);
+    assert_string_equal(reply.body, body);
+    assert_non_null(strstr(reply.head, "\r\nDate: "));
+}
+
+/* Asks until ${client} hears "<inside> <connections>". The asking request itself is inside. */
+static void hear_stats(struct client *client, const char *want)
+{
+    int64_t until_us = clock_us() + WAIT_MS * INT64_C(1000);
+    struct reply reply;
+
+    do {
+        say(client, GET("/stats"));
+        reply = hear(client);
+    } while (strcmp(reply.body, want) != 0 && clock_us() < until_us);
+    assert_string_equal(reply.body, want);
+}
+
+/* ---- conversations ---- */
+
+static void test_keep_alive(void **state)
+{
+    struct client *client = client_open(*state);
+
+    for (int i = 0; i < 3; i++) {
+        say(client, GET("/sync?a=1&b=%20"));
+        hear_ok(client, "GET /sync a=1&b=%20 ");
+        say(client, GET("/later"));
+        hear_ok(client, "GET /later  ");
+        say(client, GET("/flow?"));
+        hear_ok(client, "GET /flow  ");
+        say(client, "PATCH /sync" HOST "Content-Length: 5\r\n\r\nhello");
+        hear_ok(client, "PATCH /sync  hello");
+        say(client, "DELETE /later" HOST "Content-Length: 0\r\n\r\n");
+        hear_ok(client, "DELETE /later  ");
+    }
+    client_close(client);
+}
+
+static void test_raw_path(void **state)
+{
+    struct client *client = client_open(*state);
+
+    say(client, GET("/a%2Fb/../c+d;e=%41?x=%00&&y"));
+    hear_ok(client, "GET /a%2Fb/../c+d;e=%41 x=%00&&y ");
+    client_close(client);
+}
+
+static void test_headers(void **state)
+{
+    struct client *client = client_open(*state);
+
+    say(client, "GET /header" HOST "X-Test: one\r\nX-Other: two\r\n\r\n");
+    hear_ok(client, "one");
+    say(client, "GET /header" HOST "x-test:  \r\n\r\n");
+    hear_ok(client, "");
+    say(client, GET("/header"));
+    hear_ok(client, "(absent)");
+    client_close(client);
+}
+
+static void test_bodiless_answers(void **state)
+{
+    struct client *client = client_open(*state);
+    struct reply reply;
+
+    say(client, "HEAD /big" HOST "\r\n");
+    reply = hear_reply(client, true);
+    assert_int_equal(reply.status, 200);
+    assert_non_null(strstr(reply.head, "Content-Length: 1048576\r\n"));
+    say(client, GET("/204"));
+    assert_int_equal(hear(client).status, 204);
+    say(client, GET("/304"));
+    assert_int_equal(hear(client).status, 304);
+    say(client, "HEAD /later" HOST "\r\n");
+    reply = hear_reply(client, true);
+    assert_non_null(strstr(reply.head, "Content-Length: 13\r\n"));
+    say(client, GET("/sync"));
+    hear_ok(client, "GET /sync  ");
+    client_close(client);
+}
+
+static void test_large_answer(void **state)
+{
+    struct client *client = client_open(*state);
+
+    say(client, GET("/big") GET("/sync"));
+    assert_int_equal(hear(client).body_len, BIG_BYTES);
+    hear_ok(client, "GET /sync  ");
+    client_close(client);
+}
+
+static void test_old_version(void **state)
+{
+    struct client *client = client_open(*state);
+
+    say(client, "GET /sync HTTP/1.0\r\n\r\n");
+    hear_ok(client, "GET /sync  ");
+    hear_end(client);
+    client_close(client);
+}
+
+static void test_close(void **state)
+{
+    struct client *client = client_open(*state);
+
+    say(client, GET("/close"));
+    assert_true(hear(client).close);
+    hear_end(client);
+    client_close(client);
+    client = client_open(*state);
+    say(client, "GET /sync" HOST "Connection: close\r\n\r\n");
+    hear_ok(client, "GET /sync  ");
+    hear_end(client);
+    client_close(client);
+}
+
+/* An answer that cannot be sent must not hang its client nor stop the server. */
+static void test_unanswerable(void **state)
+{
+    struct client *client = client_open(*state);
+    enum log_level before = log_level();
+
+    log_set_level(LOG_ERROR);
+    say(client, GET("/bad-header"));
+    hear_end(client);
+    log_set_level(before);
+    client_close(client);
+}
+
+static void test_pipelined(void **state)
+{
+    struct client *client = client_open(*state);
+
+    say(client, GET("/sync?1") GET("/later?2") GET("/sync?3") "POST /flow?4" HOST "Content-Length: 2\r\n\r\nhi" GET("/later?5") GET("/sync?6"));
+    hear_ok(client, "GET /sync 1 ");
+    hear_ok(client, "GET /later 2 ");
+    hear_ok(client, "GET /sync 3 ");
+    hear_ok(client, "POST /flow 4 hi");
+    hear_ok(client, "GET /later 5 ");
+    hear_ok(client, "GET /sync 6 ");
+    client_close(client);
+}
+
+/* A query that fills the index is refused; libmicrohttpd 0.9.75 alone would fall silent over it. */
+static void test_many_parameters(void **state)
+{
+    static const struct {
+        unsigned count;
+        int want;
+    } cases[] = {{1, 200}, {40, 200}, {47, 200}, {48, 431}, {49, 414}, {1500, 414}};
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct client *client = client_open(*state);
+        char text[HEADERS_MAX] = "GET /size?a";
+
+        for (unsigned more = 1; more < cases[i].count; more++) {
+            strcat(text, "&b");
+        }
+        say(client, strcat(text, HOST "\r\n"));
+        assert_int_equal(hear(client).status, cases[i].want);
+        client_close(client);
+    }
+}
+
+/* Every split of a request into two writes. */
+static void test_split(void **state)
+{
+    static const char request[] = "POST /later" HOST "Content-Length: 5\r\n\r\nhello";
+    struct client *client = client_open(*state);
+
+    for (size_t at = 1; at < sizeof(request) - 1; at++) {
+        assert_true(try_send(client, request, at));
+        assert_true(try_send(client, request + at, sizeof(request) - 1 - at));
+        hear_ok(client, "POST /later  hello");
+    }
+    client_close(client);
+}
+
+static void test_continue(void **state)
+{
+    struct client *client = client_open(*state);
+
+    say(client, "POST /sync" HOST "Content-Length: 5\r\nExpect: 100-continue\r\n\r\n");
+    assert_int_equal(hear(client).status, 100);
+    say(client, "hello");
+    hear_ok(client, "POST /sync  hello");
+    say(client, "POST /sync" HOST "Content-Length: 70000\r\nExpect: 100-continue\r\n\r\n");
+    assert_int_equal(hear(client).status, 413);
+    hear_end(client);
+    client_close(client);
+}
+
+static void test_chunked(void **state)
+{
+    struct client *client = client_open(*state);
+
+    say(client, "POST /sync" HOST "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n1;x=y\r\n \r\n5\r\nworld\r\n0\r\nTrailer: x\r\n\r\n" GET("/sync"));
+    hear_ok(client, "POST /sync  hello world");
+    hear_ok(client, "GET /sync  ");
+    say(client, "POST /size" HOST "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n");
+    hear_ok(client, "0");
+    client_close(client);
+}
+
+static char *filled(size_t len)
+{
+    char *bytes = malloc(len);
+
+    assert_non_null(bytes);
+    memset(bytes, 'x', len);
+    return bytes;
+}
+
+static void test_body_sizes(void **state)
+{
+    static const size_t sizes[] = {0, 1, 4095, 4096, 16384, 16385, BODY_MAX - 1, BODY_MAX};
+    struct client *client = client_open(*state);
+    char *bytes = filled(BODY_MAX);
+
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        char text[128];
+
+        snprintf(text, sizeof(text), "POST /size" HOST "Content-Length: %zu\r\n\r\n", sizes[i]);
+        say(client, text);
+        assert_true(try_send(client, bytes, sizes[i]));
+        snprintf(text, sizeof(text), "%zu", sizes[i]);
+        hear_ok(client, text);
+        snprintf(text, sizeof(text), "POST /size" HOST "Transfer-Encoding: chunked\r\n\r\n%zx\r\n", sizes[i]);
+        say(client, text);
+        assert_true(try_send(client, bytes, sizes[i]));
+        say(client, sizes[i] > 0 ? "\r\n0\r\n\r\n" : "\r\n");
+        snprintf(text, sizeof(text), "%zu", sizes[i]);
+        hear_ok(client, text);
+    }
+    free(bytes);
+    client_close(client);
+}
+
+/* A client that sends its whole body before it listens must still hear the refusal. */
+static void test_body_too_large(void **state)
+{
+    static const size_t sizes[] = {BODY_MAX + 1, 1 << 20, 8 << 20};
+    struct server *server = *state;
+
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        char *bytes = filled(sizes[i]);
+
+        for (int chunked = 0; chunked < 2; chunked++) {
+            struct client *client = client_open(server);
+            struct reply reply;
+            char text[128];
+
+            snprintf(text, sizeof(text), "POST /size" HOST "Content-Length: %zu\r\n\r\n", sizes[i]);
+            if (chunked) {
+                snprintf(text, sizeof(text), "POST /size" HOST "Transfer-Encoding: chunked\r\n\r\n%zx\r\n", sizes[i]);
+            }
+            say(client, text);
+            assert_true(try_send(client, bytes, sizes[i]));
+            reply = hear(client);
+            assert_int_equal(reply.status, 413);
+            assert_true(reply.close);
+            hear_end(client);
+            client_close(client);
+        }
+        free(bytes);
+    }
+    assert_int_equal(server->asked, 0);
+}
+
+/* What is refused: one answer, then the end, and nothing behind it is taken for a request. */
+static const struct {
+    const char *name, *send;
+    int want;
+} refusals[] = {
+    {"both framings", "POST /sync" HOST "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400},
+    {"both framings, other order", "POST /sync" HOST "Transfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n0\r\n\r\n", 400},
+    {"two lengths", "POST /sync" HOST "Content-Length: 0\r\nContent-Length: 50\r\n\r\n", 400},
+    {"the same length twice", "POST /sync" HOST "Content-Length: 1\r\nContent-Length: 1\r\n\r\nx", 400},
+    {"length with a plus", "POST /sync" HOST "Content-Length: +1\r\n\r\nx", 400},
+    {"length in a list", "POST /sync" HOST "Content-Length: 1,1\r\n\r\nx", 400},
+    {"length with letters", "POST /sync" HOST "Content-Length: 0x1\r\n\r\nx", 400},
+    {"empty length", "POST /sync" HOST "Content-Length:\r\n\r\n", 400},
+    {"length beyond 2^64", "POST /sync" HOST "Content-Length: 18446744073709551616\r\n\r\nx", 413},
+    {"coding identity", "POST /sync" HOST "Transfer-Encoding: identity\r\n\r\n", 400},
+    {"coding list", "POST /sync" HOST "Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n", 400},
+    {"coding xchunked", "POST /sync" HOST "Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n", 400},
+    {"coding behind a vertical tab", "POST /sync" HOST "Transfer-Encoding: \vchunked\r\n\r\n0\r\n\r\n", 400},
+    {"coding twice", "POST /sync" HOST "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n", 400},
+    {"coding in HTTP/1.0", "POST /sync HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400},
+    {"space before the colon", "POST /sync" HOST "Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n", 400},
+    {"tab before the colon", "POST /sync" HOST "Content-Length\t: 3\r\n\r\n", 400},
+    {"header without a colon", "GET /sync" HOST "Nonsense\r\n\r\n", 400},
+    {"carriage return in a value", "GET /sync" HOST "X: a\rb\r\n\r\n", 400},
+    {"GET with a body", "GET /sync" HOST "Content-Length: 5\r\n\r\nGET /", 400},
+    {"GET chunked", "GET /sync" HOST "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400},
+    {"HEAD with a body", "HEAD /sync" HOST "Content-Length: 5\r\n\r\nGET /", 400},
+    {"DELETE with a body", "DELETE /sync" HOST "Content-Length: 5\r\n\r\nGET /", 400},
+    {"no Host", "GET /sync HTTP/1.1\r\n\r\n", 400},
+    {"two Hosts", "GET /sync" HOST "Host: b\r\n\r\n", 400},
+    {"HTTP/1.2", "GET /sync HTTP/1.2\r\nHost: a\r\n\r\n", 400},
+    {"no version", "GET /sync\r\n\r\n", 400},
+    {"space in the path", "GET /sy nc" HOST "\r\n", 400},
+    {"high byte in the path", "GET /caf\xC3\xA9" HOST "\r\n", 400},
+    {"%00", GET("/sync%00x"), 400},
+    {"absolute target", GET("http://a/sync"), 400},
+    {"asterisk", "OPTIONS *" HOST "\r\n", 400},
+    {"unknown method", "BREW /sync" HOST "\r\n", 501},
+    {"unknown method with a body", "BREW /sync" HOST "Content-Length: 4\r\n\r\nleaf", 501},
+    {"CONNECT", "CONNECT /sync" HOST "\r\n", 501},
+};
+
+/*
+ * Reads until the end and counts answers. (Where libmicrohttpd 0.9.75 itself refuses a length, it sends its answer's head twice; so what lies in the
+ * announced body is not looked into.)
+ */
+static unsigned hear_all(struct client *client, bool head, int *status)
+{
+    unsigned count = 0;
+
+    while (receive(client, true)) {
+    }
+    while (client->len > 0 && strncmp(client->in, "HTTP/1.1 ", 9) == 0) {
+        struct reply reply = hear_reply(client, head);
+
+        *status = count++ == 0 ? reply.status : *status;
+    }
+    return count;
+}
+
+static void test_refusals(void **state)
+{
+    struct server *server = *state;
+
+    for (size_t i = 0; i < sizeof(refusals) / sizeof(refusals[0]); i++) {
+        struct client *client = client_open(server);
+        char text[512];
+        unsigned count;
+        int status = 0;
+
+        snprintf(text, sizeof(text), "%s%s", refusals[i].send, GET("/smuggled"));
+        say(client, text);
+        count = hear_all(client, strncmp(refusals[i].send, "HEAD", 4) == 0, &status);
+        if (count != 1 || status != refusals[i].want || server->asked != 0) {
+            fail_msg("%s: %u answers, first %d, want one of %d; %u requests let through", refusals[i].name, count, status, refusals[i].want,
+                     server->asked);
+        }
+        client_close(client);
+    }
+}
+
+/* The same requests behind a good one: the pipeline ends there as well. */
+static void test_refusals_pipelined(void **state)
+{
+    struct server *server = *state;
+
+    for (size_t i = 0; i < sizeof(refusals) / sizeof(refusals[0]); i++) {
+        struct client *client = client_open(server);
+        unsigned asked = server->asked;
+        char text[512];
+        int status = 0;
+
+        snprintf(text, sizeof(text), "%s%s%s", GET("/later"), refusals[i].send, GET("/smuggled"));
+        say(client, text);
+        hear_ok(client, "GET /later  ");
+        if (hear_all(client, strncmp(refusals[i].send, "HEAD", 4) == 0, &status) != 1 || status != refusals[i].want || server->asked != asked + 1) {
+            fail_msg("%s: %d, want %d; %u requests let through", refusals[i].name, status, refusals[i].want, server->asked - asked);
+        }
+        client_close(client);
+    }
+}
+
+/* A refusal may echo what the client sent, and must not let it begin a header. */
+static void test_refusal_echo(void **state)
+{
+    static const struct {
+        const char *send;
+        bool echoed;
+    } cases[] = {{"GET /%00" HOST "X-Request-Id: abc\r\n\r\n", true}, {"GET /" HOST "X-Request-Id: abc\rX: y\r\n\r\n", false}};
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct client *client = client_open(*state);
+        struct reply reply;
+
+        say(client, cases[i].send);
+        reply = hear(client);
+        assert_int_equal(reply.status, 400);
+        assert_int_equal(strstr(reply.head, "X-Request-Id: abc") != NULL, cases[i].echoed);
+        hear_end(client);
+        client_close(client);
+    }
+}
+
+/* A request line of ${path_len} bytes of path and ${count} headers of ${each} bytes. */
+static char *long_request(size_t path_len, unsigned count, size_t each)
+{
+    char *text = malloc(path_len + count * (each + 32) + 128), *at = text;
+
+    assert_non_null(text);
+    at += sprintf(at, "GET /");
+    for (size_t i = 1; i < path_len; i++) {
+        *at++ = 'p';
+    }
+    at += sprintf(at, "%s", HOST);
+    for (unsigned i = 0; i < count; i++) {
+        char *name = at;
+
+        at += sprintf(at, "X%u: ", i);
+        while ((size_t)(at - name) + 2 < each) {
+            *at++ = 'v';
+        }
+        at += sprintf(at, "\r\n");
+    }
+    sprintf(at, "\r\n");
+    return text;
+}
+
+static void test_long_heads(void **state)
+{
+    /* The line and Host are 24 bytes around the path; the closing line is 2. */
+    static const struct {
+        const char *name;
+        size_t path;
+        unsigned headers;
+        size_t each;
+        int want;
+    } cases[] = {
+        {"longest path", 2048, 0, 0, 200},
+        {"path one above", 2049, 0, 0, 414},
+        {"path far above", 3500, 0, 0, 414},
+        {"largest head", 5, 1, HEADERS_MAX - 31, 200},
+        {"largest head in many", 5, 45, 90, 200},
+        {"more headers than the index holds", 5, 60, 20, 431},
+        {"longest path and largest head", 2048, 1, HEADERS_MAX - 2048 - 26, 200},
+        {"head one above", 5, 1, HEADERS_MAX - 30, 431},
+        {"head far above", 5, 1, 20000, 431},
+        {"many headers", 5, 1000, 20, 431},
+        {"a very long path", 20000, 0, 0, 414},
+    };
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct client *client = client_open(*state);
+        char *text = long_request(cases[i].path, cases[i].headers, cases[i].each);
+        int status;
+
+        try_send(client, text, strlen(text));
+        status = hear(client).status;
+        if (status != cases[i].want) {
+            fail_msg("%s: %d, want %d", cases[i].name, status, cases[i].want);
+        }
+        free(text);
+        client_close(client);
+    }
+}
+
+/* The pool must hold the largest head, a body and the answer's headers at once. */
+static void test_full_pool(void **state)
+{
+    struct client *client = client_open(*state);
+    char *pad = filled(3900);
+    char text[HEADERS_MAX + 256];
+
+    for (int i = 0; i < 2; i++) {
+        snprintf(text, sizeof(text), "POST /later" HOST "Content-Length: 5\r\nX: %.3900s\r\n\r\nhello", pad);
+        say(client, text);
+        hear_ok(client, "POST /later  hello");
+        snprintf(text, sizeof(text), "POST /later" HOST "Transfer-Encoding: chunked\r\nX: %.3900s\r\n\r\n5\r\nhello\r\n0\r\n\r\n", pad);
+        say(client, text);
+        hear_ok(client, "POST /later  hello");
+    }
+    free(pad);
+    client_close(client);
+}
+
+/* Sends a byte of ${text} every few milliseconds, over and over its last byte, until the server answers or closes. */
+static void drip(struct client *client, const char *text)
+{
+    struct pollfd readable = {.fd = client->fd, .events = POLLIN};
+
+    do {
+        if (!try_send(client, text, 1)) {
+            return;
+        }
+        text += text[1] ? 1 : 0;
+    } while (poll(&readable, 1, 10) == 0);
+}
+
+static void test_drip(void **state)
+{
+    static const struct {
+        const char *name, *send, *drip;
+        bool answered;
+    } cases[] = {
+        {"request line", "", "GET /aaaaaaaa", false},
+        {"headers", "GET /sync" HOST, "X: aaaaaaaa", true},
+        {"body", "POST /sync" HOST "Content-Length: 60000\r\n\r\n", "aaaaa", true},
+        {"chunked body", "POST /sync" HOST "Transfer-Encoding: chunked\r\n\r\nffff\r\n", "aaaaa", true},
+        {"headers of a second request", GET("/sync") "GET /sync" HOST, "X: aaaaaa", true},
+    };
+    struct server *server = *state;
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct client *client = client_open(server);
+        int64_t start_us = clock_us();
+        int64_t took_ms;
+        int status = 0;
+
+        say(client, cases[i].send);
+        if (i == 4) {
+            hear_ok(client, "GET /sync  ");
+        }
+        drip(client, cases[i].drip);
+        took_ms = (clock_us() - start_us) / 1000;
+        if (hear_all(client, false, &status) != cases[i].answered || (cases[i].answered && status != 408)) {
+            fail_msg("%s: %d", cases[i].name, status);
+        }
+        assert_in_range(took_ms, TIMEOUT_MS - 50, TIMEOUT_MS * 4);
+        client_close(client);
+    }
+}
+
+/* The limit is the request's, not its answer's. */
+static void test_slow_answer(void **state)
+{
+    struct client *slow = client_open(*state), *other = client_open(*state);
+    struct pollfd readable = {.fd = slow->fd, .events = POLLIN};
+
+    say(slow, GET("/hold"));
+    hear_stats(other, "2 2");
+    assert_int_equal(poll(&readable, 1, TIMEOUT_MS * 2), 0);
+    say(other, GET("/release"));
+    hear_ok(other, "GET /release  ");
+    hear_ok(slow, "GET /hold  ");
+    client_close(slow);
+    client_close(other);
+}
+
+/* Clients that leave: in the request line, the headers, the body, while their answer is awaited, and while it is sent. */
+static void test_leaving_early(void **state)
+{
+    static const char *const beginnings[] = {
+        "", "GE", "GET /sync HTTP/1.1\r\nHo", "POST /sync" HOST "Content-Length: 5\r\n\r\nhe",
+        GET("/hold"), GET("/hold") GET("/later"), GET("/later"), GET("/huge"),
+    };
+    struct client *stays = client_open(*state);
+    int held = 0;
+
+    for (size_t i = 0; i < sizeof(beginnings) / sizeof(beginnings[0]); i++) {
+        struct client *client = client_open(*state);
+        char want[32];
+
+        say(client, beginnings[i]);
+        held += strstr(beginnings[i], "/hold") != NULL;
+        client_close(client);
+        /* Those that are held are not noticed until they are answered. */
+        snprintf(want, sizeof(want), "%d %d", held + 1, held + 1);
+        hear_stats(stays, want);
+    }
+    say(stays, GET("/release"));
+    hear_ok(stays, "GET /release  ");
+    hear_stats(stays, "1 1");
+    client_close(stays);
+}
+
+#define CROWD 64
+#define ROUNDS 16
+
+static void test_crowd(void **state)
+{
+    static const char *const requests[] = {GET("/later"), GET("/flow"), GET("/sync"), "POST /later" HOST "Content-Length: 3\r\n\r\nabc"};
+    struct client *clients[CROWD];
+    int64_t longest_us = 0;
+
+    for (int i = 0; i < CROWD; i++) {
+        clients[i] = client_open(*state);
+    }
+    for (int round = 0; round < ROUNDS; round++) {
+        int64_t start_us = clock_us();
+
+        for (int i = 0; i < CROWD; i++) {
+            say(clients[i], requests[(i + round) % 4]);
+        }
+        for (int i = 0; i < CROWD; i++) {
+            assert_int_equal(hear(clients[i]).status, 200);
+        }
+        longest_us = clock_us() - start_us > longest_us ? clock_us() - start_us : longest_us;
+    }
+    assert_true(longest_us < 1000000);
+    hear_stats(clients[0], "1 64");
+    for (int i = 0; i < CROWD; i++) {
+        client_close(clients[i]);
+    }
+}
+
+static void test_quiesce(void **state)
+{
+    struct server *server = *state;
+    struct client *idle = client_open(server), *holding = client_open(server), *asking = client_open(server), *other = client_open(server);
+    int64_t until_us = clock_us() + WAIT_MS * INT64_C(1000);
+    struct reply reply;
+    int fd;
+
+    say(holding, GET("/hold"));
+    hear_stats(other, "2 4");
+    give_order(server, ORDER_QUIESCE);
+    while ((fd = try_connect(server->port)) >= 0 && clock_us() < until_us) {
+        close(fd);
+    }
+    assert_int_equal(fd, -1);
+    say(asking, GET("/later"));
+    reply = hear(asking);
+    assert_int_equal(reply.status, 200);
+    assert_true(reply.close);
+    hear_end(asking);
+    say(other, GET("/release"));
+    assert_true(hear(other).close);
+    assert_true(hear(holding).close);
+    hear_end(holding);
+    /* What is left open, idle or in the middle of a request, does not keep the server from stopping. */
+    say(idle, "POST /sync" HOST "Content-Length: 9\r\n\r\nhalf");
+    client_close(holding);
+    client_close(asking);
+    client_close(other);
+    client_close(idle);
+}
+
+/* Stopped with answers not yet sent, and with requests on the way. */
+static void test_stop_busy(void **state)
+{
+    static const char *const beginnings[] = {GET("/sync"), GET("/hold"), GET("/huge"), "POST /sync" HOST "Content-Le"};
+    struct client *clients[20];
+    void *own;
+
+    server_start(&own);
+    for (int i = 0; i < 20; i++) {
+        clients[i] = client_open(own);
+        say(clients[i], beginnings[i % 4]);
+    }
+    hear_ok(clients[0], "GET /sync  ");
+    hear_stats(clients[0], "11 20"); /* five held, five on their way out, and the asking one */
+    server_stop(&own);
+    for (int i = 0; i < 20; i++) {
+        if (i % 4 == 1) {
+            hear_ok(clients[i], "GET /hold  ");
+        }
+        client_close(clients[i]);
+    }
+}
+
+static void test_port_in_use(void **state)
+{
+    struct server *server = *state;
+    struct http_settings mine = settings_of(server->port, true), shared = settings_of(server->port, false);
+    struct http_settings nonsense = settings_of(0, true);
+    struct loop *loop = loop_new();
+    struct http *second;
+    enum log_level before = log_level();
+
+    nonsense.address = "no-such-address";
+    assert_null(http_start(loop, &mine, got_request, got_refusal, server));
+    assert_null(http_start(loop, &nonsense, got_request, got_refusal, server));
+    log_set_level(before);
+    second = http_start(loop, &shared, got_request, got_refusal, server);
+    assert_non_null(second);
+    assert_int_equal(http_port(second), server->port);
+    http_stop(second);
+    loop_free(loop);
+}
+
+static int descriptors(void)
+{
+    DIR *dir = opendir("/proc/self/fd");
+    int count = 0;
+
+    assert_non_null(dir);
+    while (readdir(dir)) {
+        count++;
+    }
+    closedir(dir);
+    return count;
+}
+
+static void test_no_descriptor_left(void **state)
+{
+    int before = descriptors();
+    void *own;
+    struct client *client;
+
+    server_start(&own);
+    client = client_open(own);
+    say(client, "POST /sync" HOST "Content-Length: 99999999\r\n\r\n");
+    assert_int_equal(hear(client).status, 413);
+    server_stop(&own); /* the refused client still lingers */
+    client_close(client);
+    assert_int_equal(descriptors(), before);
+}
+
+#define WITH_SERVER(test) cmocka_unit_test_setup_teardown(test, server_start, server_stop)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        WITH_SERVER(test_keep_alive),    WITH_SERVER(test_raw_path),          WITH_SERVER(test_headers),      WITH_SERVER(test_bodiless_answers),
+        WITH_SERVER(test_large_answer),  WITH_SERVER(test_old_version),       WITH_SERVER(test_close),        WITH_SERVER(test_unanswerable),
+        WITH_SERVER(test_pipelined),     WITH_SERVER(test_split),             WITH_SERVER(test_continue),     WITH_SERVER(test_chunked),
+        WITH_SERVER(test_body_sizes),    WITH_SERVER(test_body_too_large),    WITH_SERVER(test_refusals),     WITH_SERVER(test_refusals_pipelined),
+        WITH_SERVER(test_long_heads),    WITH_SERVER(test_full_pool),         WITH_SERVER(test_drip),         WITH_SERVER(test_slow_answer),
+        WITH_SERVER(test_leaving_early), WITH_SERVER(test_crowd),             WITH_SERVER(test_quiesce),      cmocka_unit_test(test_stop_busy),
+        WITH_SERVER(test_port_in_use),   WITH_SERVER(test_many_parameters),   WITH_SERVER(test_refusal_echo),
+        cmocka_unit_test(test_no_descriptor_left),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,960 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <arpa/inet.h>
+#include <cmocka.h>
+
+#include "clock.h"
+#include "log.h"
+#include "loop.h"
+#include "redis_fixture.h"
+#include "store.h"
+
+/*
+ * The store against real servers. Every test has a world: one redis-server that is shard s1, a loop, and probes, which are calls that note what
+ * became of them.
+ */
+#define PARTITIONS 16
+#define PROBES_MAX (STORE_INFLIGHT_MAX + 1000)
+#define SOON_MS 10000
+
+static const char LIBRARY_TEXT[] =
+    "#!lua name=tiny_h1\n"
+    "redis.register_function('put_h1', function(keys, args)\n"
+    "    if args[#args - 1] ~= redis.call('HGET', 'souk:shard', 'epoch') then return {1} end\n"
+    "    redis.call('SET', keys[1], args[1])\n"
+    "    return {0, args[1], #args}\n"
+    "end)\n"
+    "redis.register_function('args_h1', function(keys, args) return {0, #keys, args} end)\n"
+    "redis.register_function('code_h1', function(keys, args) return {tonumber(args[1])} end)\n"
+    "redis.register_function('boom_h1', function(keys, args) redis.call('SET', keys[1], 'x') local x = nil return x.y end)\n"
+    "redis.register_function('type_h1', function(keys, args) redis.call('SET', keys[1], 'x') return redis.call('HGET', keys[1], 'f') end)\n"
+    "redis.register_function('shape_h1', function(keys, args) return 'fine' end)\n"
+    "redis.register_function{function_name='get_h1', flags={'no-writes'}, callback=function(keys, args)\n"
+    "    return {0, redis.call('GET', keys[1]), #args}\n"
+    "end}\n";
+
+static const struct function PUT = {"put", true}, ARGS = {"args", true}, CODE = {"code", true}, BOOM = {"boom", true}, WRONG = {"type", true},
+                             SHAPE = {"shape", true}, NOT_THERE = {"nosuch", true}, GET = {"get", false}, PUT_READING = {"put", false};
+
+struct probe {
+    struct call *call;
+    unsigned done;      /* how often it completed */
+    unsigned order;     /* it was the n-th to complete */
+    enum reply_kind kind;
+    int code;
+    char why[128], text[64];
+    int64_t number, after_ms;
+};
+
+struct world {
+    struct redis_fixture *redis;
+    struct loop *loop;
+    struct store *store, *other; /* ${other}: of a second worker, in one test */
+    struct topology *topology;
+    struct arena *arena;
+    struct loop_timer *timer;
+    bool (*met)(struct world *world);
+    bool late, sending;
+    struct probe *probes;
+    unsigned probe_count, done_count;
+    struct library libraries[1];
+    struct store_settings settings;
+    /* What single tests note. */
+    struct view last_args[4];
+    unsigned last_arg_count, links_left;
+    const char *wanted_state;
+    /* A server of our own that says what it is told to. */
+    int listener, accepted;
+    struct loop_watch *listening;
+    const char *script;
+};
+
+/* Waiting. */
+
+static bool got_turn(void *cookie)
+{
+    struct world *world = cookie;
+
+    if (world->met && world->met(world)) {
+        world->met = NULL;
+        loop_stop(world->loop);
+    }
+    return false;
+}
+
+static void got_late(void *cookie)
+{
+    struct world *world = cookie;
+
+    world->late = true;
+    loop_stop(world->loop);
+}
+
+static bool run_until(struct world *world, bool (*met)(struct world *world), int64_t ms)
+{
+    world->met = met;
+    world->late = false;
+    loop_timer_set(world->timer, ms);
+    loop_run(world->loop);
+    loop_timer_clear(world->timer);
+    return !world->late;
+}
+
+static bool is_ready(struct world *world)
+{
+    return store_all_ready(world->store) && (!world->other || store_all_ready(world->other));
+}
+
+static bool is_not_ready(struct world *world)
+{
+    return !store_all_ready(world->store);
+}
+
+static bool all_done(struct world *world)
+{
+    return world->done_count >= world->probe_count;
+}
+
+static bool always(struct world *world)
+{
+    return true;
+}
+
+/* Probes. */
+
+static void got_done(struct call *call, const struct reply *reply);
+
+static struct probe *send_to(struct world *world, struct call *call)
+{
+    struct probe *probe = &world->probes[world->probe_count++];
+
+    assert_true(world->probe_count <= PROBES_MAX);
+    probe->call = call;
+    call->done = got_done;
+    call->cookie = world;
+    call->tag = (int)(probe - world->probes);
+    world->sending = true;
+    store_send(world->store, call);
+    world->sending = false;
+    return probe;
+}
+
+static void got_done(struct call *call, const struct reply *reply)
+{
+    struct world *world = call->cookie;
+    struct probe *probe = &world->probes[call->tag];
+    struct view text = reply_text(reply, 0);
+
+    assert_false(world->sending);
+    probe->done++;
+    probe->order = ++world->done_count;
+    probe->kind = reply->kind;
+    probe->code = reply->code;
+    probe->number = reply_int(reply, 0);
+    probe->after_ms = (clock_us() - call->sent_us) / 1000;
+    snprintf(probe->why, sizeof(probe->why), "%s", reply->why ? reply->why : "");
+    snprintf(probe->text, sizeof(probe->text), "%.*s", VIEW_ARG(text));
+}
+
+static struct probe *send_put(struct world *world, const char *value)
+{
+    struct call *call = call_function(world->arena, &PUT, 3);
+
+    call_keyf(call, "k:{%u}", 3);
+    call_arg(call, view_of(value));
+    return send_to(world, call);
+}
+
+static struct probe *send_function(struct world *world, const struct function *function, const char *arg)
+{
+    struct call *call = call_function(world->arena, function, 3);
+
+    call_keyf(call, "k:{%u}", 3);
+    call_arg(call, view_of(arg));
+    return send_to(world, call);
+}
+
+static struct probe *send_command(struct world *world, const char *name, const char *arg)
+{
+    struct call *call = call_command(world->arena, name, 3);
+
+    if (arg) {
+        call_arg(call, view_of(arg));
+    }
+    return send_to(world, call);
+}
+
+/* One call that must be answered OK: things work (again). */
+static void assert_works(struct world *world)
+{
+    struct probe *probe = send_put(world, "works");
+
+    assert_true(run_until(world, all_done, SOON_MS));
+    assert_string_equal(probe->why, "");
+    assert_int_equal(probe->kind, REPLY_OK);
+    assert_string_equal(probe->text, "works");
+}
+
+static struct shard_figures figures(const struct world *world)
+{
+    return store_shard_figures(world->store, 0);
+}
+
+static void assert_state(const struct world *world, const char *part)
+{
+    if (!strstr(store_shard_state(world->store, 0), part)) {
+        fail_msg("state is \"%s\", expected \"%s\" in it", store_shard_state(world->store, 0), part);
+    }
+}
+
+/* Worlds. */
+
+static struct world *new_world(void)
+{
+    struct world *world = calloc(1, sizeof(*world));
+
+    world->probes = calloc(PROBES_MAX, sizeof(struct probe));
+    world->listener = world->accepted = -1;
+    world->loop = loop_new();
+    world->arena = arena_new();
+    world->timer = loop_timer_new(world->loop, got_late, world);
+    world->libraries[0] = (struct library){VIEW("tiny_h1"), VIEW("h1"), {LIBRARY_TEXT, sizeof(LIBRARY_TEXT) - 1}};
+    world->settings = (struct store_settings){.libraries = world->libraries, .library_count = 1};
+    return world;
+}
+
+static void open_store(struct world *world, int port)
+{
+    const char *error;
+    char shards[64];
+
+    snprintf(shards, sizeof(shards), "s1=127.0.0.1:%d", port);
+    world->topology = topology_new(shards, PARTITIONS, 5, &error);
+    world->settings.topology = world->topology;
+    world->store = store_open(world->loop, &world->settings);
+    loop_each_turn(world->loop, LOOP_LAST, got_turn, world);
+}
+
+static int setup_bare(void **state)
+{
+    *state = new_world();
+    return 0;
+}
+
+static int setup_server(void **state)
+{
+    struct world *world = new_world();
+
+    world->redis = redis_start(NULL);
+    redis_make_shard(world->redis, "s1", PARTITIONS, 5);
+    *state = world;
+    return 0;
+}
+
+static int setup_ready(void **state)
+{
+    struct world *world;
+
+    setup_server(state);
+    world = *state;
+    open_store(world, redis_port(world->redis));
+    assert_true(run_until(world, is_ready, SOON_MS));
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct world *world = *state;
+
+    store_close(world->store);
+    store_close(world->other);
+    if (world->listening) {
+        loop_unwatch(world->listening);
+        close(world->listener);
+        close(world->accepted);
+    }
+    loop_timer_free(world->timer);
+    loop_free(world->loop);
+    topology_free(world->topology);
+    arena_free(world->arena);
+    arena_thread_end();
+    redis_stop(world->redis);
+    free(world->probes);
+    free(world);
+    return 0;
+}
+
+/* Tests. */
+
+static void test_becomes_ready_and_knows_the_time(void **state)
+{
+    struct world *world = *state;
+    int64_t ahead = store_shard_now_ms(world->store, 0) - clock_wall_ms();
+    char *libraries = REDIS(world->redis, "FUNCTION", "LIST");
+
+    assert_state(world, "ready");
+    assert_true(store_shard_ready(world->store, 0));
+    assert_true(ahead > -1000 && ahead < 1000);
+    assert_non_null(strstr(libraries, "tiny_h1"));
+    assert_ptr_equal(store_topology(world->store), world->topology);
+    assert_int_equal(figures(world).calls, 0);
+    assert_works(world);
+    free(libraries);
+}
+
+static void test_calls_of_a_turn_are_one_batch_answered_in_order(void **state)
+{
+    struct world *world = *state;
+    struct shard_figures before = figures(world);
+    char value[16];
+
+    for (int i = 0; i < 500; i++) {
+        snprintf(value, sizeof(value), "v%d", i);
+        send_put(world, value);
+    }
+    assert_int_equal(figures(world).in_flight, 500);
+    assert_int_equal(figures(world).batches, before.batches);
+    assert_true(run_until(world, all_done, SOON_MS));
+    for (int i = 0; i < 500; i++) {
+        snprintf(value, sizeof(value), "v%d", i);
+        assert_int_equal(world->probes[i].done, 1);
+        assert_int_equal(world->probes[i].order, i + 1);
+        assert_int_equal(world->probes[i].kind, REPLY_OK);
+        assert_string_equal(world->probes[i].text, value);
+    }
+    assert_int_equal(figures(world).batches, before.batches + 1);
+    assert_int_equal(figures(world).calls, before.calls + 500);
+    assert_true(figures(world).bytes_out > before.bytes_out + 500 * 60);
+    assert_int_equal(figures(world).in_flight, 0);
+}
+
+static void got_args(struct call *call, const struct reply *reply)
+{
+    struct world *world = call->cookie;
+    const struct item *args = reply_item(reply, 1);
+
+    world->last_arg_count = (unsigned)args->count;
+    for (unsigned i = 0; i < args->count && i < 4; i++) {
+        world->last_args[i] = arena_copy(world->arena, item_text(item_at(args, i)));
+    }
+    assert_int_equal(reply_int(reply, 0), 1); /* keys */
+    world->done_count++;
+}
+
+static void test_writing_calls_carry_epoch_and_limit(void **state)
+{
+    struct world *world = *state;
+    struct call *call = call_function(world->arena, &ARGS, 3);
+    int64_t now = store_shard_now_ms(world->store, 0);
+    long long limit;
+
+    call_key(call, VIEW("k"));
+    call_arg_int(call, 41);
+    call->done = got_args;
+    call->cookie = world;
+    world->probe_count = 1;
+    store_send(world->store, call);
+    assert_true(run_until(world, all_done, SOON_MS));
+    assert_int_equal(world->last_arg_count, 3);
+    assert_string_equal(world->last_args[0].at, "41");
+    assert_string_equal(world->last_args[1].at, "5");
+    assert_true(view_to_int(world->last_args[2], &limit));
+    assert_true(limit >= now + STORE_LIMIT_MS && limit < now + STORE_LIMIT_MS + 1000);
+}
+
+static void test_reading_calls_carry_nothing(void **state)
+{
+    struct world *world = *state;
+    struct probe *probe;
+
+    REDIS_DO(world->redis, "SET", "k:{3}", "stored");
+    probe = send_function(world, &GET, "one");
+    assert_true(run_until(world, all_done, SOON_MS));
+    assert_int_equal(probe->kind, REPLY_OK);
+    assert_string_equal(probe->text, "stored");
+    probe = send_function(world, &PUT_READING, "x");
+    assert_true(run_until(world, all_done, SOON_MS));
+    assert_int_equal(probe->kind, REPLY_NOT_SENT); /* FCALL_RO: Redis refuses to run a writing function so */
+    assert_non_null(strstr(probe->why, "bug: a function that writes"));
+}
+
+static void test_plain_commands_and_kinds_of_items(void **state)
+{
+    struct world *world = *state;
+    char *large = malloc(300001);
+    struct probe *ping, *nothing, *count, *list, *length;
+
+    memset(large, 'x', 300000);
+    large[300000] = '\0';
+    REDIS_DO(world->redis, "SET", "large", large);
+    REDIS_DO(world->redis, "RPUSH", "list", "first", "second");
+    ping = send_command(world, "PING", NULL);
+    nothing = send_command(world, "GET", "nothing");
+    count = send_command(world, "DECR", "counter");
+    list = send_command(world, "LPOP", "list");
+    length = send_command(world, "GET", "large");
+    assert_true(run_until(world, all_done, SOON_MS));
+    assert_string_equal(ping->text, "PONG");
+    assert_int_equal(nothing->kind, REPLY_OK);
+    assert_int_equal(count->number, -1);
+    assert_string_equal(list->text, "first");
+    assert_int_equal(strlen(length->text), sizeof(length->text) - 1);
+    free(large);
+}
+
+static const struct {
+    const char *name;
+    const struct function *function;
+    const char *arg;
+    enum reply_kind kind;
+    int code;
+    const char *why;
+} answers[] = {
+    {"done", &CODE, "0", REPLY_OK, 0, ""},
+    {"an outcome", &CODE, "20", REPLY_REFUSED, 20, ""},
+    {"too late", &CODE, "2", REPLY_NOT_SENT, CODE_LATE, "the call came too late"},
+    {"runtime error in Lua", &BOOM, "", REPLY_UNKNOWN, 0, "bug: the function failed"},
+    {"wrong type in Lua", &WRONG, "", REPLY_UNKNOWN, 0, "bug: a key holds another type"},
+    {"another shape", &SHAPE, "", REPLY_UNKNOWN, 0, "does not begin with a code"},
+};
+
+static void test_what_functions_answer(void **state)
+{
+    struct world *world = *state;
+
+    for (size_t i = 0; i < sizeof(answers) / sizeof(answers[0]); i++) {
+        struct probe *probe = send_function(world, answers[i].function, answers[i].arg);
+
+        assert_true(run_until(world, all_done, SOON_MS));
+        if (probe->kind != answers[i].kind || probe->code != answers[i].code || !strstr(probe->why, answers[i].why)) {
+            fail_msg("%s: kind %d, code %d, %s", answers[i].name, probe->kind, probe->code, probe->why);
+        }
+    }
+    assert_int_equal(figures(world).unknown, 3);
+    assert_int_equal(figures(world).not_sent, 1);
+    assert_works(world);
+}
+
+/* Refused by the server as a whole, with nothing done: the setting, and what undoes it. */
+static const struct {
+    const char *name, *value, *undo, *why;
+} refusals[] = {
+    {"maxmemory", "1", "0", "memory is full"},
+    {"min-replicas-to-write", "1", "0", "too few replicas"},
+};
+
+static void test_errors_of_a_real_server(void **state)
+{
+    struct world *world = *state;
+
+    for (size_t i = 0; i < sizeof(refusals) / sizeof(refusals[0]); i++) {
+        struct probe *function, *plain;
+
+        REDIS_DO(world->redis, "CONFIG", "SET", refusals[i].name, refusals[i].value);
+        function = send_put(world, "x");
+        plain = send_command(world, "INCR", "counter");
+        assert_true(run_until(world, all_done, SOON_MS));
+        assert_int_equal(function->kind, REPLY_NOT_SENT);
+        assert_int_equal(plain->kind, REPLY_NOT_SENT);
+        assert_non_null(strstr(function->why, refusals[i].why));
+        assert_non_null(strstr(plain->why, refusals[i].why));
+        REDIS_DO(world->redis, "CONFIG", "SET", refusals[i].name, refusals[i].undo);
+        assert_works(world);
+    }
+    REDIS_DO(world->redis, "REPLICAOF", "127.0.0.1", "1");
+    send_put(world, "x");
+    assert_true(run_until(world, all_done, SOON_MS));
+    assert_int_equal(world->probes[world->probe_count - 1].kind, REPLY_NOT_SENT);
+    assert_non_null(strstr(world->probes[world->probe_count - 1].why, "replica"));
+    REDIS_DO(world->redis, "REPLICAOF", "NO", "ONE");
+    assert_works(world);
+}
+
+static void test_a_refused_connection(void **state)
+{
+    struct world *world = *state;
+    int port = redis_port(world->redis);
+    struct probe *probe;
+
+    redis_kill(world->redis);
+    open_store(world, port);
+    probe = send_put(world, "x");
+    assert_int_equal(probe->done, 0);
+    assert_true(run_until(world, all_done, SOON_MS));
+    assert_int_equal(probe->kind, REPLY_NOT_SENT);
+    assert_string_equal(probe->why, "the shard is not ready");
+    assert_state(world, "refused");
+    assert_int_equal(store_shard_now_ms(world->store, 0), 0);
+    assert_false(store_shard_ready(world->store, 0));
+    redis_restart(world->redis);
+    redis_make_shard(world->redis, "s1", PARTITIONS, 5);
+    assert_true(run_until(world, is_ready, SOON_MS));
+    assert_true(figures(world).reconnects > 0);
+    assert_works(world);
+}
+
+static void assert_completed_once(const struct world *world, unsigned from, unsigned to, enum reply_kind kind)
+{
+    for (unsigned i = from; i < to; i++) {
+        assert_int_equal(world->probes[i].done, 1);
+        if (world->probes[i].kind != kind) {
+            fail_msg("probe %u: kind %d, %s", i, world->probes[i].kind, world->probes[i].why);
+        }
+    }
+}
+
+static void test_a_server_killed_with_calls_under_way(void **state)
+{
+    struct world *world = *state;
+
+    redis_pause(world->redis);
+    for (int i = 0; i < 200; i++) {
+        send_put(world, "x");
+    }
+    run_until(world, always, SOON_MS);
+    redis_kill(world->redis);
+    assert_true(run_until(world, is_not_ready, SOON_MS));
+    send_put(world, "too late");
+    assert_true(run_until(world, all_done, SOON_MS));
+    assert_completed_once(world, 0, 200, REPLY_UNKNOWN);
+    assert_completed_once(world, 200, 201, REPLY_NOT_SENT);
+    assert_int_equal(figures(world).in_flight, 0);
+    redis_restart(world->redis);
+    redis_make_shard(world->redis, "s1", PARTITIONS, 5);
+    assert_true(run_until(world, is_ready, SOON_MS));
+    assert_works(world);
+    assert_completed_once(world, 0, 200, REPLY_UNKNOWN);
+}
+
+/* The kernel takes only a part of what is large; what was appended behind it has certainly not been sent. */
+static void test_what_the_kernel_did_not_take(void **state)
+{
+    struct world *world = *state;
+    char *large = calloc(1, 4000001);
+
+    memset(large, 'x', 4000000);
+    redis_pause(world->redis);
+    for (int i = 0; i < 8; i++) {
+        send_put(world, large);
+    }
+    run_until(world, always, SOON_MS);
+    run_until(world, always, SOON_MS);
+    send_put(world, "behind");
+    run_until(world, always, SOON_MS);
+    assert_int_equal(world->done_count, 0);
+    redis_kill(world->redis);
+    assert_true(run_until(world, all_done, SOON_MS));
+    assert_completed_once(world, 0, 8, REPLY_UNKNOWN);
+    assert_completed_once(world, 8, 9, REPLY_NOT_SENT);
+    free(large);
+}
+
+static void test_large_calls_go_out_in_parts(void **state)
+{
+    struct world *world = *state;
+    char *large = calloc(1, 4000001);
+
+    memset(large, 'x', 4000000);
+    for (int i = 0; i < 8; i++) {
+        send_put(world, large);
+    }
+    assert_true(run_until(world, all_done, SOON_MS));
+    assert_completed_once(world, 0, 8, REPLY_OK);
+    assert_works(world);
+    free(large);
+}
+
+static void test_a_silent_server(void **state)
+{
+    struct world *world = *state;
+    struct probe *probe;
+
+    redis_pause(world->redis);
+    probe = send_put(world, "x");
+    assert_true(run_until(world, all_done, SOON_MS));
+    assert_int_equal(probe->kind, REPLY_UNKNOWN);
+    assert_string_equal(probe->why, "the shard did not answer in time");
+    assert_true(probe->after_ms >= STORE_CALL_TIMEOUT_MS && probe->after_ms < STORE_CALL_TIMEOUT_MS + 1500);
+    assert_state(world, "no answer");
+    redis_resume(world->redis);
+    assert_true(run_until(world, is_ready, SOON_MS));
+    assert_works(world);
+    assert_int_equal(probe->done, 1);
+}
+
+/* Nobody calls, and yet it is noticed, because the time is asked for every second. */
+static void test_a_silent_server_without_calls(void **state)
+{
+    struct world *world = *state;
+
+    redis_pause(world->redis);
+    assert_true(run_until(world, is_not_ready, 1000 + STORE_CALL_TIMEOUT_MS + 1000));
+    redis_resume(world->redis);
+    assert_true(run_until(world, is_ready, SOON_MS));
+}
+
+static void test_functions_flushed(void **state)
+{
+    struct world *world = *state;
+    struct probe *first, *second;
+
+    REDIS_DO(world->redis, "FUNCTION", "FLUSH");
+    first = send_put(world, "x");
+    second = send_put(world, "y");
+    assert_true(run_until(world, all_done, SOON_MS));
+    assert_int_equal(first->kind, REPLY_NOT_SENT);
+    assert_int_equal(second->kind, REPLY_NOT_SENT);
+    assert_non_null(strstr(first->why, "library is not loaded"));
+    assert_true(run_until(world, is_ready, SOON_MS));
+    assert_int_equal(figures(world).reconnects, 0);
+    assert_works(world);
+}
+
+/* Two workers find the library missing at the same moment; one of them loads it, the other hears that it exists. */
+static void test_two_workers_load_the_library(void **state)
+{
+    struct world *world = *state;
+
+    open_store(world, redis_port(world->redis));
+    world->other = store_open(world->loop, &world->settings);
+    assert_true(run_until(world, is_ready, SOON_MS));
+    assert_int_equal(figures(world).reconnects, 0);
+    assert_int_equal(store_shard_figures(world->other, 0).reconnects, 0);
+    assert_works(world);
+}
+
+static void test_a_function_that_the_library_does_not_have(void **state)
+{
+    struct world *world = *state;
+    struct probe *probe = send_function(world, &NOT_THERE, "x");
+
+    assert_true(run_until(world, all_done, SOON_MS));
+    assert_int_equal(probe->kind, REPLY_NOT_SENT);
+    assert_true(run_until(world, is_ready, SOON_MS));
+    assert_works(world);
+}
+
+static void test_a_ring_that_changes(void **state)
+{
+    struct world *world = *state;
+    struct probe *first, *second;
+
+    REDIS_DO(world->redis, "HSET", "souk:shard", "epoch", "6");
+    first = send_put(world, "x");
+    second = send_put(world, "y");
+    assert_true(run_until(world, all_done, SOON_MS));
+    assert_int_equal(first->kind, REPLY_NOT_SENT);
+    assert_int_equal(first->code, CODE_RING);
+    assert_int_equal(second->code, CODE_RING);
+    assert_true(run_until(world, is_not_ready, SOON_MS));
+    run_until(world, is_ready, 100);
+    assert_state(world, "souk:shard has epoch \"6\", expected 5");
+    REDIS_DO(world->redis, "HSET", "souk:shard", "epoch", "5");
+    assert_true(run_until(world, is_ready, SOON_MS));
+    assert_works(world);
+}
+
+static const struct {
+    const char *name, *field, *value, *state;
+} identities[] = {
+    {"another name", "name", "s2", "souk:shard has name \"s2\", expected \"s1\": correct the addresses"},
+    {"another P", "partitions", "32", "souk:shard has partitions \"32\", expected 16"},
+    {"another epoch", "epoch", "4", "souk:shard has epoch \"4\", expected 5"},
+    {"no number", "partitions", "many", "souk:shard has partitions \"many\", expected 16"},
+    {"an empty name", "name", "", "souk:shard has name \"\", expected \"s1\""},
+};
+
+static bool has_state(struct world *world)
+{
+    return strstr(store_shard_state(world->store, 0), world->wanted_state) != NULL;
+}
+
+static void assert_comes_to_state(struct world *world, const char *text)
+{
+    world->wanted_state = text;
+    if (!run_until(world, has_state, SOON_MS)) {
+        fail_msg("state is \"%s\", expected \"%s\" in it", store_shard_state(world->store, 0), text);
+    }
+    assert_false(store_all_ready(world->store));
+}
+
+static void test_a_shard_that_is_not_ours_is_refused(void **state)
+{
+    struct world *world = *state;
+
+    REDIS_DO(world->redis, "DEL", "souk:shard");
+    open_store(world, redis_port(world->redis));
+    assert_comes_to_state(world, "souk:shard is absent, expected name \"s1\": run \"soukctl init\"");
+    for (size_t i = 0; i < sizeof(identities) / sizeof(identities[0]); i++) {
+        redis_make_shard(world->redis, "s1", PARTITIONS, 5);
+        REDIS_DO(world->redis, "HSET", "souk:shard", identities[i].field, identities[i].value);
+        assert_comes_to_state(world, identities[i].state);
+    }
+    REDIS_DO(world->redis, "DEL", "souk:shard");
+    REDIS_DO(world->redis, "SET", "souk:shard", "x");
+    assert_comes_to_state(world, "cannot read souk:shard: WRONGTYPE");
+    REDIS_DO(world->redis, "DEL", "souk:shard");
+    redis_make_shard(world->redis, "s1", PARTITIONS, 5);
+    assert_true(run_until(world, is_ready, SOON_MS));
+    assert_works(world);
+}
+
+static void test_passwords_and_permissions(void **state)
+{
+    struct world *world = *state;
+
+    REDIS_DO(world->redis, "ACL", "SETUSER", "worker", "on", ">secret", "~*", "+auth", "+hmget", "+time", "+function|list");
+    world->settings.user = "worker";
+    world->settings.password = "wrong";
+    open_store(world, redis_port(world->redis));
+    assert_comes_to_state(world, "refuses our user or password: WRONGPASS");
+    REDIS_DO(world->redis, "ACL", "SETUSER", "worker", ">wrong");
+    assert_comes_to_state(world, "library tiny_h1 is missing and could not be loaded (NOPERM");
+    assert_state(world, "run \"soukctl load\"");
+    REDIS_DO(world->redis, "FUNCTION", "LOAD", LIBRARY_TEXT);
+    assert_true(run_until(world, is_ready, SOON_MS));
+    send_put(world, "x");
+    assert_true(run_until(world, all_done, SOON_MS));
+    assert_int_equal(world->probes[0].kind, REPLY_NOT_SENT);
+    assert_non_null(strstr(world->probes[0].why, "does not allow"));
+    REDIS_DO(world->redis, "ACL", "SETUSER", "worker", "+fcall", "+set", "+hget");
+    assert_works(world);
+}
+
+static void test_more_calls_than_may_be_under_way(void **state)
+{
+    struct world *world = *state;
+
+    for (int i = 0; i < STORE_INFLIGHT_MAX + 2; i++) {
+        send_command(world, "PING", NULL);
+    }
+    assert_int_equal(figures(world).in_flight, STORE_INFLIGHT_MAX);
+    assert_true(run_until(world, all_done, SOON_MS));
+    assert_completed_once(world, 0, STORE_INFLIGHT_MAX, REPLY_OK);
+    assert_completed_once(world, STORE_INFLIGHT_MAX, STORE_INFLIGHT_MAX + 2, REPLY_NOT_SENT);
+    assert_non_null(strstr(world->probes[STORE_INFLIGHT_MAX].why, "too many"));
+    assert_works(world);
+}
+
+/* A completion that sends: the chain goes on in later turns, through answers and through refusals alike. */
+static void got_link(struct call *call, const struct reply *reply)
+{
+    struct world *world = call->cookie;
+    struct call *next;
+
+    assert_false(world->sending);
+    world->done_count++;
+    if (world->links_left == 0) {
+        return;
+    }
+    world->links_left--;
+    next = call_command(world->arena, "PING", 3);
+    next->done = got_link;
+    next->cookie = world;
+    world->sending = true;
+    store_send(world->store, next);
+    world->sending = false;
+}
+
+static void run_chain(struct world *world)
+{
+    struct call *call = call_command(world->arena, "PING", 3);
+
+    world->links_left = 9;
+    world->done_count = 0;
+    world->probe_count = 10;
+    call->done = got_link;
+    call->cookie = world;
+    store_send(world->store, call);
+    assert_true(run_until(world, all_done, SOON_MS));
+}
+
+static void test_completions_that_send(void **state)
+{
+    struct world *world = *state;
+
+    run_chain(world);
+    redis_kill(world->redis);
+    assert_true(run_until(world, is_not_ready, SOON_MS));
+    run_chain(world);
+}
+
+static void test_closing_completes_what_is_owed(void **state)
+{
+    struct world *world = *state;
+
+    redis_pause(world->redis);
+    send_put(world, "written");
+    run_until(world, always, SOON_MS);
+    send_put(world, "gathered");
+    store_close(world->store);
+    world->store = NULL;
+    assert_completed_once(world, 0, 1, REPLY_UNKNOWN);
+    assert_completed_once(world, 1, 2, REPLY_NOT_SENT);
+    assert_non_null(strstr(world->probes[0].why, "closed"));
+}
+
+/* Two shards: one dies, and the other does not notice. */
+static void test_shards_fail_apart(void **state)
+{
+    struct world *world = *state;
+    struct redis_fixture *other = redis_start(NULL);
+    const char *error;
+    char shards[128];
+
+    redis_make_shard(other, "s2", PARTITIONS, 5);
+    snprintf(shards, sizeof(shards), "s1=127.0.0.1:%d,s2=localhost:%d", redis_port(world->redis), redis_port(other));
+    world->topology = topology_new(shards, PARTITIONS, 5, &error);
+    world->settings.topology = world->topology;
+    world->store = store_open(world->loop, &world->settings);
+    loop_each_turn(world->loop, LOOP_LAST, got_turn, world);
+    assert_true(run_until(world, is_ready, SOON_MS));
+    redis_stop(other);
+    assert_true(run_until(world, is_not_ready, SOON_MS));
+    assert_true(store_shard_ready(world->store, 0));
+    for (unsigned p = 0; p < PARTITIONS; p++) {
+        send_to(world, call_command(world->arena, "PING", p));
+    }
+    for (int shard = 0; shard < 2; shard++) {
+        struct call *call = call_command(world->arena, "PING", 0);
+
+        call->shard = shard;
+        send_to(world, call);
+    }
+    assert_true(run_until(world, all_done, SOON_MS));
+    for (unsigned p = 0; p < PARTITIONS; p++) {
+        assert_int_equal(world->probes[p].kind, world->topology->owner[p] == 0 ? REPLY_OK : REPLY_NOT_SENT);
+    }
+    assert_int_equal(world->probes[PARTITIONS].kind, REPLY_OK);
+    assert_int_equal(world->probes[PARTITIONS + 1].kind, REPLY_NOT_SENT);
+}
+
+/* Servers that are none. */
+
+static void got_connection(void *cookie, unsigned events)
+{
+    struct world *world = cookie;
+
+    close(world->accepted);
+    world->accepted = accept(world->listener, NULL, NULL);
+    if (world->script) {
+        assert_int_equal(write(world->accepted, world->script, strlen(world->script)), strlen(world->script));
+        shutdown(world->accepted, SHUT_WR);
+    }
+}
+
+static int listen_somewhere(struct world *world)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof(address);
+
+    world->listener = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(bind(world->listener, (struct sockaddr *)&address, len), 0);
+    assert_int_equal(listen(world->listener, 8), 0);
+    assert_int_equal(getsockname(world->listener, (struct sockaddr *)&address, &len), 0);
+    world->listening = loop_watch(world->loop, world->listener, LOOP_READ, got_connection, world);
+    return ntohs(address.sin_port);
+}
+
+static const struct {
+    const char *name, *script, *state;
+} confused[] = {
+    {"closes at once", "", "closed"},
+    {"half a list", "*4\r\n$2\r\ns1\r\n$1", "closed"},
+    {"half a text in nested lists", "*1\r\n*2\r\n:1\r\n$9\r\nabc", "closed"},
+    {"another protocol", "HTTP/1.1 400 Bad Request\r\n\r\n", "Protocol error"},
+    {"an endless list", "*2000000000\r\n:1\r\n", "memory"},
+    {"a negative length", "*-7\r\n", ""},
+    {"turned away", "-ERR max number of clients reached\r\n", "cannot read souk:shard: ERR max number of clients"},
+    {"a number for a list", ":1\r\n", "cannot read souk:shard"},
+    {"no time", "*4\r\n$2\r\ns1\r\n$2\r\n16\r\n$1\r\n5\r\n$1\r\nu\r\n*0\r\n", "does not tell its time"},
+};
+
+static void test_servers_that_talk_nonsense(void **state)
+{
+    struct world *world = *state;
+    int port = listen_somewhere(world);
+
+    world->script = confused[0].script;
+    open_store(world, port);
+    for (size_t i = 0; i < sizeof(confused) / sizeof(confused[0]); i++) {
+        uint64_t attempts = figures(world).reconnects;
+
+        world->script = confused[i].script;
+        /* The attempt that was under way, and then one that got this script. */
+        while (figures(world).reconnects < attempts + 2) {
+            run_until(world, always, SOON_MS);
+        }
+        if (confused[i].state[0]) {
+            assert_comes_to_state(world, confused[i].state);
+        }
+    }
+}
+
+static void test_a_server_that_accepts_and_is_silent(void **state)
+{
+    struct world *world = *state;
+
+    open_store(world, listen_somewhere(world));
+    assert_comes_to_state(world, "no answer to the check");
+    send_put(world, "x");
+    assert_true(run_until(world, all_done, SOON_MS));
+    assert_int_equal(world->probes[0].kind, REPLY_NOT_SENT);
+}
+
+/* Opened and closed before anything happened. */
+static void test_closing_early(void **state)
+{
+    struct world *world = *state;
+
+    open_store(world, listen_somewhere(world));
+    send_put(world, "x");
+    store_close(world->store);
+    world->store = NULL;
+    assert_completed_once(world, 0, 1, REPLY_NOT_SENT);
+    store_close(NULL);
+}
+
+#define WITH(setup, test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        WITH(setup_ready, test_becomes_ready_and_knows_the_time),
+        WITH(setup_ready, test_calls_of_a_turn_are_one_batch_answered_in_order),
+        WITH(setup_ready, test_writing_calls_carry_epoch_and_limit),
+        WITH(setup_ready, test_reading_calls_carry_nothing),
+        WITH(setup_ready, test_plain_commands_and_kinds_of_items),
+        WITH(setup_ready, test_what_functions_answer),
+        WITH(setup_ready, test_errors_of_a_real_server),
+        WITH(setup_server, test_a_refused_connection),
+        WITH(setup_ready, test_a_server_killed_with_calls_under_way),
+        WITH(setup_ready, test_what_the_kernel_did_not_take),
+        WITH(setup_ready, test_large_calls_go_out_in_parts),
+        WITH(setup_ready, test_a_silent_server),
+        WITH(setup_ready, test_a_silent_server_without_calls),
+        WITH(setup_ready, test_functions_flushed),
+        WITH(setup_server, test_two_workers_load_the_library),
+        WITH(setup_ready, test_a_function_that_the_library_does_not_have),
+        WITH(setup_ready, test_a_ring_that_changes),
+        WITH(setup_server, test_a_shard_that_is_not_ours_is_refused),
+        WITH(setup_server, test_passwords_and_permissions),
+        WITH(setup_ready, test_more_calls_than_may_be_under_way),
+        WITH(setup_ready, test_completions_that_send),
+        WITH(setup_ready, test_closing_completes_what_is_owed),
+        WITH(setup_server, test_shards_fail_apart),
+        WITH(setup_bare, test_servers_that_talk_nonsense),
+        WITH(setup_bare, test_a_server_that_accepts_and_is_silent),
+        WITH(setup_bare, test_closing_early),
+    };
+
+    log_start("store_test", LOG_ERROR);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
