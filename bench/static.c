@@ -11,7 +11,12 @@
  *   souk-bench-static PORT BODY
  */
 static const char *const HEADERS[][2] = {
-    {"Content-Type", "application/json"}, {"X-Request-Id", "0123456789abcdef"}, {"ETag", "\"v1\""}, {"Cache-Control", "no-cache"}, {"X-Cache", "bypass"}, {"Vary", "Accept"},
+    {"Content-Type", "application/json"},
+    {"X-Request-Id", "0123456789abcdef"},
+    {"ETag", "\"v1\""},
+    {"Cache-Control", "no-cache"},
+    {"X-Cache", "bypass"},
+    {"Vary", "Accept"},
 };
 
 static volatile sig_atomic_t stopped;
@@ -22,8 +27,8 @@ static void got_signal(int signum)
 }
 
 /* Answering in the handler's first call would close the connection, so the first one only marks the request. */
-static enum MHD_Result got_request(void *cookie, struct MHD_Connection *connection, const char *url, const char *method, const char *version, const char *upload, size_t *upload_len,
-                                   void **request)
+static enum MHD_Result got_request(void *cookie, struct MHD_Connection *connection, const char *url, const char *method, const char *version,
+                                   const char *upload, size_t *upload_len, void **request)
 {
     if (*request == NULL) {
         *request = cookie;
@@ -58,9 +63,9 @@ int main(int argc, char **argv)
     struct MHD_Response *response = MHD_create_response_from_buffer(strlen(argv[2]), argv[2], MHD_RESPMEM_PERSISTENT);
     for (size_t i = 0; i < sizeof(HEADERS) / sizeof(*HEADERS); i++)
         MHD_add_response_header(response, HEADERS[i][0], HEADERS[i][1]);
-    struct MHD_Daemon *daemon =
-        MHD_start_daemon(MHD_USE_EPOLL | MHD_USE_TURBO, (uint16_t)atoi(argv[1]), NULL, NULL, got_request, response, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)8192,
-                         MHD_OPTION_CONNECTION_LIMIT, 16384u, MHD_OPTION_LISTEN_BACKLOG_SIZE, 4096u, MHD_OPTION_END);
+    struct MHD_Daemon *daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_USE_TURBO, (uint16_t)atoi(argv[1]), NULL, NULL, got_request, response,
+                                                 MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)8192, MHD_OPTION_CONNECTION_LIMIT, 16384u,
+                                                 MHD_OPTION_LISTEN_BACKLOG_SIZE, 4096u, MHD_OPTION_END);
     if (daemon == NULL) {
         fprintf(stderr, "souk-bench-static: cannot listen on port %s\n", argv[1]);
         return 1;

@@ -44,7 +44,8 @@ struct control {
 
 #define AT(field) offsetof(struct settings, field)
 static const struct option_row OPTIONS[] = {
-    {"shards", OPTION_TEXT, AT(shards), "shard-1=127.0.0.1:7001,shard-2=127.0.0.1:7002,shard-3=127.0.0.1:7003", 0, 0, NULL, "the ring: name=host:port[*weight],…"},
+    {"shards", OPTION_TEXT, AT(shards), "shard-1=127.0.0.1:7001,shard-2=127.0.0.1:7002,shard-3=127.0.0.1:7003", 0, 0, NULL,
+     "the ring: name=host:port[*weight],…"},
     {"partitions", OPTION_INT, AT(partitions), "256", 1, PARTITIONS_MAX, NULL, "partitions of the store, a power of two"},
     {"ring-epoch", OPTION_INT, AT(epoch), "1", 1, 1000000000, NULL, "rises by one with every change of the ring"},
     {"redis-user", OPTION_TEXT, AT(redis_user), "", 0, 0, NULL, "user for AUTH; empty: the default user"},
@@ -191,7 +192,8 @@ static int command_get(struct control *control, int argc, char **argv)
     struct arena *arena = arena_new();
     struct show *show = show_new(arena, &control->world, argv[0], id);
     control_run(control, &show->flow);
-    fprintf(show->failed ? stderr : stdout, "%s%.*s%s", show->failed ? "soukctl: " : "", (int)show->text.len, show->text.at, show->failed ? "\n" : "");
+    fprintf(show->failed ? stderr : stdout, "%s%.*s%s", show->failed ? "soukctl: " : "", (int)show->text.len, show->text.at,
+            show->failed ? "\n" : "");
     int status = show->failed || !show->found;
     arena_free(arena);
     control_close(control);

@@ -56,9 +56,8 @@ bool arena_reserve(size_t bytes)
 {
     CHECK(!pool.reserve);
     pool.reserve = malloc(bytes);
-    if (!pool.reserve) {
+    if (!pool.reserve)
         return false;
-    }
     /* Touched now: memory that is only promised can still be missing when it is needed. */
     memset(pool.reserve, 0xA5, bytes);
     pool.reserve_size = bytes;
@@ -109,11 +108,10 @@ static struct chunk *chunk_take(size_t size)
         return chunk;
     }
     chunk = malloc(sizeof(struct chunk) + size);
-    if (chunk) {
+    if (chunk)
         chunk->source = size == CHUNK_DATA ? FROM_LIST : FROM_MALLOC;
-    } else {
+    else
         chunk = chunk_from_reserve(size);
-    }
     chunk->size = size;
     chunk->next = NULL;
     ASAN_POISON_MEMORY_REGION(chunk->data, chunk->size);
@@ -126,9 +124,8 @@ static void chunk_return(struct chunk *chunk)
     if (chunk->source == FROM_RESERVE) {
         ASAN_UNPOISON_MEMORY_REGION(chunk->data, chunk->size);
         pool.reserve_chunks--;
-        if (pool.reserve_chunks == 0) {
+        if (pool.reserve_chunks == 0)
             pool.reserve_used = 0;
-        }
     } else if (chunk->source == FROM_LIST && pool.free_count < FREE_MAX) {
         chunk->next = pool.free;
         pool.free = chunk;
@@ -198,9 +195,8 @@ struct view arena_copy(struct arena *arena, struct view text)
 {
     char *copy = take(arena, text.len + 1);
 
-    if (text.len > 0) {
+    if (text.len > 0)
         memcpy(copy, text.at, text.len);
-    }
     copy[text.len] = '\0';
     return (struct view){copy, text.len};
 }
@@ -236,14 +232,12 @@ void arena_free(struct arena *arena)
 {
     struct chunk *chunk;
 
-    if (!arena) {
+    if (!arena)
         return;
-    }
     CHECK(arena->owners > 0);
     arena->owners--;
-    if (arena->owners > 0) {
+    if (arena->owners > 0)
         return;
-    }
     /* The arena lies in one of its own chunks: it is not touched once the first of them is returned. */
     chunk = arena->chunks;
     while (chunk) {
@@ -261,13 +255,11 @@ char *buffer_room(struct buffer *buffer, size_t len)
         size_t cap = buffer->cap < 128 ? 256 : buffer->cap * 2;
         char *wider;
 
-        while (cap < buffer->len + len) {
+        while (cap < buffer->len + len)
             cap *= 2;
-        }
         wider = take(buffer->arena, cap);
-        if (buffer->len > 0) {
+        if (buffer->len > 0)
             memcpy(wider, buffer->at, buffer->len);
-        }
         buffer->at = wider;
         buffer->cap = cap;
     }

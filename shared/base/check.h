@@ -6,8 +6,7 @@
  * check_note() last described for this thread, then aborts. Active in every build: a worker that is killed loses
  * nothing, a worker that goes on after a bug may.
  */
-#define CHECK(condition) \
-    (__builtin_expect(!!(condition), 1) ? (void)0 : check_failed(#condition, __FILE__, __LINE__, __func__))
+#define CHECK(condition) (__builtin_expect(!!(condition), 1) ? (void)0 : check_failed(#condition, __FILE__, __LINE__, __func__))
 
 void check_failed(const char *condition, const char *file, int line, const char *function) __attribute__((noreturn, cold));
 

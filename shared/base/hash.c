@@ -7,9 +7,8 @@ static inline uint64_t load(const char *at, size_t count)
 {
     uint64_t number = 0;
 
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < count; i++)
         number |= (uint64_t)(unsigned char)at[i] << (8 * i);
-    }
     return number;
 }
 
@@ -33,12 +32,10 @@ uint32_t hash32(struct view bytes, uint32_t seed)
     size_t whole = bytes.len & ~(size_t)3;
     uint32_t h = seed;
 
-    for (size_t i = 0; i < whole; i += 4) {
+    for (size_t i = 0; i < whole; i += 4)
         h = rotate32(h ^ scramble32((uint32_t)load(bytes.at + i, 4)), 13) * 5 + 0xe6546b64u;
-    }
-    if (bytes.len > whole) {
+    if (bytes.len > whole)
         h ^= scramble32((uint32_t)load(bytes.at + whole, bytes.len - whole));
-    }
     h ^= (uint32_t)bytes.len;
     h = (h ^ (h >> 16)) * 0x85ebca6bu;
     h = (h ^ (h >> 13)) * 0xc2b2ae35u;
@@ -74,12 +71,10 @@ struct hash128 hash128(struct view bytes, uint32_t seed)
         a = (rotate64(a ^ scramble_first(load(bytes.at + i, 8)), 27) + b) * 5 + 0x52dce729;
         b = (rotate64(b ^ scramble_second(load(bytes.at + i + 8, 8)), 31) + a) * 5 + 0x38495ab5;
     }
-    if (rest > 8) {
+    if (rest > 8)
         b ^= scramble_second(load(bytes.at + whole + 8, rest - 8));
-    }
-    if (rest > 0) {
+    if (rest > 0)
         a ^= scramble_first(load(bytes.at + whole, rest > 8 ? 8 : rest));
-    }
     a ^= bytes.len;
     b ^= bytes.len;
     a += b;

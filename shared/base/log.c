@@ -37,22 +37,18 @@ enum log_level log_level(void)
 
 int log_level_of(const char *text)
 {
-    for (int level = LOG_ERROR; level <= LOG_DEBUG; level++) {
-        if (strcmp(text, level_names[level]) == 0) {
+    for (int level = LOG_ERROR; level <= LOG_DEBUG; level++)
+        if (strcmp(text, level_names[level]) == 0)
             return level;
-        }
-    }
     return -1;
 }
 
 /* What came from outside may carry line ends; one event stays one line. */
 static void flatten(char *text, size_t len)
 {
-    for (size_t i = 0; i < len; i++) {
-        if ((unsigned char)text[i] < 0x20 || text[i] == 0x7f) {
+    for (size_t i = 0; i < len; i++)
+        if ((unsigned char)text[i] < 0x20 || text[i] == 0x7f)
             text[i] = ' ';
-        }
-    }
 }
 
 void log_write(enum log_level level, const char *format, ...)
@@ -62,9 +58,8 @@ void log_write(enum log_level level, const char *format, ...)
     va_list args;
     int added;
 
-    if (level > log_level()) {
+    if (level > log_level())
         return;
-    }
     clock_rfc3339(time, clock_wall_ms());
     len = (size_t)snprintf(line, sizeof(line) / 2, "%s %s %.64s ", time, level_names[level], program_name);
     room = sizeof(line) - 1 - len; /* one byte stays for the line's end */
@@ -78,7 +73,6 @@ void log_write(enum log_level level, const char *format, ...)
     }
     line[len++] = '\n';
     /* One write, so that lines of several threads do not mix. When standard error is gone there is nobody left to tell. */
-    if (write(STDERR_FILENO, line, len) < 0) {
+    if (write(STDERR_FILENO, line, len) < 0)
         return;
-    }
 }

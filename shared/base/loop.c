@@ -62,9 +62,8 @@ static void got_async(uv_async_t *async)
 {
     struct loop *loop = async->data;
 
-    if (loop->woken) {
+    if (loop->woken)
         loop->woken(loop->woken_cookie);
-    }
 }
 
 static void got_idle(uv_idle_t *idle)
@@ -76,14 +75,12 @@ static void got_prepare(uv_prepare_t *prepare)
     struct loop *loop = prepare->data;
     bool again = false;
 
-    for (unsigned i = 0; i < loop->hook_count; i++) {
+    for (unsigned i = 0; i < loop->hook_count; i++)
         again |= loop->hooks[i].run(loop->hooks[i].cookie);
-    }
-    if (again) {
+    if (again)
         uv_idle_start(&loop->idle, got_idle);
-    } else {
+    else
         uv_idle_stop(&loop->idle);
-    }
 }
 
 struct loop *loop_new(void)
@@ -91,9 +88,8 @@ struct loop *loop_new(void)
     struct loop *loop = calloc(1, sizeof(*loop));
     int error;
 
-    if (!loop) {
+    if (!loop)
         goto no_memory;
-    }
     error = uv_loop_init(&loop->uv);
     if (error) {
         log_error("cannot make an event loop: %s; raise the limit of open files (ulimit -n)", uv_strerror(error));
@@ -134,16 +130,14 @@ static void close_leftover(uv_handle_t *handle, void *cookie)
     struct loop *loop = cookie;
     bool embedded = handle == (uv_handle_t *)&loop->async || handle == (uv_handle_t *)&loop->prepare || handle == (uv_handle_t *)&loop->idle;
 
-    if (!uv_is_closing(handle)) {
+    if (!uv_is_closing(handle))
         uv_close(handle, embedded ? NULL : free_handle);
-    }
 }
 
 void loop_free(struct loop *loop)
 {
-    if (!loop) {
+    if (!loop)
         return;
-    }
     uv_walk(&loop->uv, close_leftover, loop);
     /* Closing takes a turn. A stop that was asked for and not yet met ends the first run early, hence the repeat. */
     while (uv_run(&loop->uv, UV_RUN_DEFAULT) != 0) {
@@ -201,15 +195,12 @@ static void got_poll(uv_poll_t *poll, int status, int uv_events)
     unsigned events = 0;
 
     /* With a broken descriptor all that is watched is ready: the owner's read or write then meets the error itself. */
-    if (status < 0) {
+    if (status < 0)
         events = watch->events;
-    }
-    if (uv_events & UV_READABLE) {
+    if (uv_events & UV_READABLE)
         events |= LOOP_READ;
-    }
-    if (uv_events & UV_WRITABLE) {
+    if (uv_events & UV_WRITABLE)
         events |= LOOP_WRITE;
-    }
     watch->ready(watch->cookie, events);
 }
 
@@ -245,9 +236,8 @@ void loop_watch_change(struct loop_watch *watch, unsigned events)
 
 void loop_unwatch(struct loop_watch *watch)
 {
-    if (watch) {
+    if (watch)
         uv_close((uv_handle_t *)&watch->poll, free_handle);
-    }
 }
 
 static void got_timeout(uv_timer_t *handle)
@@ -278,9 +268,8 @@ void loop_timer_set(struct loop_timer *timer, int64_t after_ms)
     /* libuv rings due timers until none is due; one that sets itself to "now" while it rings would keep it there for ever. */
     int64_t least = timer->loop->ringing ? 1 : 0;
 
-    if (after_ms < least) {
+    if (after_ms < least)
         after_ms = least;
-    }
     /* libuv counts from the time this turn began; a long turn would make the timer early. */
     uv_update_time(&timer->loop->uv);
     uv_timer_start(&timer->timer, got_timeout, (uint64_t)after_ms, 0);
@@ -293,7 +282,6 @@ void loop_timer_clear(struct loop_timer *timer)
 
 void loop_timer_free(struct loop_timer *timer)
 {
-    if (timer) {
+    if (timer)
         uv_close((uv_handle_t *)&timer->timer, free_handle);
-    }
 }

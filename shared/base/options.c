@@ -37,9 +37,8 @@ static const char *variable_of(char out[NAME_MAX_BYTES], const char *name)
     size_t len = (size_t)snprintf(out, NAME_MAX_BYTES, "SOUK_%s", name);
 
     CHECK(len < NAME_MAX_BYTES);
-    for (char *at = out; *at; at++) {
+    for (char *at = out; *at; at++)
         *at = *at == '-' ? '_' : (char)toupper((unsigned char)*at);
-    }
     return out;
 }
 
@@ -56,21 +55,17 @@ static bool is_flag(const char *arg, const char *name)
 
 static bool is_common(const char *arg)
 {
-    for (size_t i = 0; i < sizeof(common) / sizeof(common[0]); i++) {
-        if (is_flag(arg, common[i].flag) && !strchr(arg, '=')) {
+    for (size_t i = 0; i < sizeof(common) / sizeof(common[0]); i++)
+        if (is_flag(arg, common[i].flag) && !strchr(arg, '='))
             return true;
-        }
-    }
     return false;
 }
 
 static const struct option_row *find_row(const struct reader *reader, const char *arg)
 {
-    for (size_t i = 0; i < reader->count; i++) {
-        if (is_flag(arg, reader->rows[i].name)) {
+    for (size_t i = 0; i < reader->count; i++)
+        if (is_flag(arg, reader->rows[i].name))
             return &reader->rows[i];
-        }
-    }
     return NULL;
 }
 
@@ -78,12 +73,10 @@ static const struct option_row *find_row(const struct reader *reader, const char
 static bool has_common(const struct reader *reader, const char *name)
 {
     for (int i = 1; i < reader->argc; i++) {
-        if (is_flag(reader->argv[i], name) && is_common(reader->argv[i])) {
+        if (is_flag(reader->argv[i], name) && is_common(reader->argv[i]))
             return true;
-        }
-        if (find_row(reader, reader->argv[i]) && !strchr(reader->argv[i], '=')) {
+        if (find_row(reader, reader->argv[i]) && !strchr(reader->argv[i], '='))
             i++;
-        }
     }
     return false;
 }
@@ -94,9 +87,8 @@ static bool check_flags(const struct reader *reader)
     for (int i = 1; i < reader->argc; i++) {
         const char *arg = reader->argv[i];
 
-        if (is_common(arg)) {
+        if (is_common(arg))
             continue;
-        }
         if (!find_row(reader, arg)) {
             fprintf(stderr, "%s: %s is not a flag of this program; --help lists them\n", reader->program, arg);
             return false;
@@ -121,12 +113,10 @@ static const char *value_of_flag(const struct reader *reader, const struct optio
         const struct option_row *found = find_row(reader, reader->argv[i]);
         const char *equals = strchr(reader->argv[i], '=');
 
-        if (found && !equals) {
+        if (found && !equals)
             i++;
-        }
-        if (found == row) {
+        if (found == row)
             value = equals ? equals + 1 : reader->argv[i];
-        }
     }
     return value;
 }
@@ -138,12 +128,10 @@ static bool parse_int(const struct option_row *row, const char *value, int *out)
 
     errno = 0;
     number = strtol(value, &end, 10);
-    if (isspace((unsigned char)*value) || end == value || *end || errno) {
+    if (isspace((unsigned char)*value) || end == value || *end || errno)
         return false;
-    }
-    if (number < row->min || number > row->max || number < INT_MIN || number > INT_MAX) {
+    if (number < row->min || number > row->max || number < INT_MIN || number > INT_MAX)
         return false;
-    }
     *out = (int)number;
     return true;
 }
@@ -152,11 +140,9 @@ static bool is_choice(const char *choices, const char *value)
 {
     size_t len = strlen(value);
 
-    for (const char *at = choices; at; at = strchr(at, '|') ? strchr(at, '|') + 1 : NULL) {
-        if (strcspn(at, "|") == len && strncmp(at, value, len) == 0) {
+    for (const char *at = choices; at; at = strchr(at, '|') ? strchr(at, '|') + 1 : NULL)
+        if (strcspn(at, "|") == len && strncmp(at, value, len) == 0)
             return true;
-        }
-    }
     return false;
 }
 
@@ -169,9 +155,8 @@ static bool assign(const struct option_row *row, const char *value, void *settin
     case OPTION_INT:
         return parse_int(row, value, at);
     case OPTION_CHOICE:
-        if (!is_choice(row->choices, value)) {
+        if (!is_choice(row->choices, value))
             return false;
-        }
         break;
     case OPTION_TEXT:
         break;
@@ -182,11 +167,10 @@ static bool assign(const struct option_row *row, const char *value, void *settin
 
 static void say_bad_value(const struct reader *reader, const struct option_row *row, const char *source, const char *value)
 {
-    if (row->type == OPTION_INT) {
+    if (row->type == OPTION_INT)
         fprintf(stderr, "%s: %s is \"%s\" but must be an integer from %ld to %ld\n", reader->program, source, value, row->min, row->max);
-    } else {
+    else
         fprintf(stderr, "%s: %s is \"%s\" but must be one of %s\n", reader->program, source, value, row->choices);
-    }
 }
 
 /* One row: the flag, else the variable, else the preset. */
@@ -201,9 +185,8 @@ static bool read_row(const struct reader *reader, const struct option_row *row, 
         source = variable;
         value = getenv(variable);
     }
-    if (!value) {
+    if (!value)
         value = row->preset;
-    }
     if (!value) {
         fprintf(stderr, "%s: %s is not set and has no preset; set it or give %s=value (%s)\n", reader->program, variable, flag, row->text);
         return false;
@@ -250,9 +233,8 @@ static void print_help(const struct reader *reader)
         printf("  %-*s  %-*s  %s [%s]\n", flag_width, flag, variable_width, variable_of(variable, row->name), row->text, *preset ? preset : "empty");
     }
     printf("\n");
-    for (size_t i = 0; i < sizeof(common) / sizeof(common[0]); i++) {
+    for (size_t i = 0; i < sizeof(common) / sizeof(common[0]); i++)
         printf("  --%-*s  %s\n", flag_width - 2, common[i].flag, common[i].text);
-    }
 }
 
 static void print_settings(const struct reader *reader, const void *settings)
@@ -263,11 +245,10 @@ static void print_settings(const struct reader *reader, const void *settings)
         const struct option_row *row = &reader->rows[i];
         const void *at = (const char *)settings + row->offset;
 
-        if (row->type == OPTION_INT) {
+        if (row->type == OPTION_INT)
             printf("%s=%d\n", variable_of(variable, row->name), *(const int *)at);
-        } else {
+        else
             printf("%s=%s\n", variable_of(variable, row->name), *(const char *const *)at);
-        }
     }
 }
 
@@ -284,15 +265,12 @@ enum options_result options_read(const struct option_row *rows, size_t count, vo
         printf("%s %s\n", program, SOUK_VERSION);
         return OPTIONS_EXIT_OK;
     }
-    if (!check_flags(&reader)) {
+    if (!check_flags(&reader))
         return OPTIONS_EXIT_BAD;
-    }
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < count; i++)
         good = read_row(&reader, &rows[i], settings) && good;
-    }
-    if (!good) {
+    if (!good)
         return OPTIONS_EXIT_BAD;
-    }
     if (has_common(&reader, "options")) {
         print_settings(&reader, settings);
         return OPTIONS_EXIT_OK;

@@ -11,13 +11,13 @@
 enum option_type { OPTION_TEXT, OPTION_INT, OPTION_CHOICE };
 
 struct option_row {
-    const char *name;      /* "http-port": the flag; the variable is SOUK_HTTP_PORT */
+    const char *name; /* "http-port": the flag; the variable is SOUK_HTTP_PORT */
     enum option_type type;
-    size_t offset;         /* of a const char * (TEXT, CHOICE) or an int (INT) in the settings struct */
-    const char *preset;    /* the value when not set; NULL: must be set */
-    long min, max;         /* INT: allowed range */
-    const char *choices;   /* CHOICE: "a|b|c" */
-    const char *text;      /* one sentence for --help */
+    size_t offset;       /* of a const char * (TEXT, CHOICE) or an int (INT) in the settings struct */
+    const char *preset;  /* the value when not set; NULL: must be set */
+    long min, max;       /* INT: allowed range */
+    const char *choices; /* CHOICE: "a|b|c" */
+    const char *text;    /* one sentence for --help */
 };
 
 enum options_result { OPTIONS_RUN, OPTIONS_EXIT_OK, OPTIONS_EXIT_BAD };

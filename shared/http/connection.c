@@ -36,11 +36,10 @@ static void queue_add(struct connection *connection, enum queue which)
     connection->since_ms = clock_us() / 1000;
     connection->next = NULL;
     connection->prev = http->queues[which].last;
-    if (connection->prev) {
+    if (connection->prev)
         connection->prev->next = connection;
-    } else {
+    else
         http->queues[which].first = connection;
-    }
     http->queues[which].last = connection;
 }
 
@@ -48,16 +47,14 @@ static void queue_remove(struct connection *connection, enum queue which)
 {
     struct http *http = connection->http;
 
-    if (connection->prev) {
+    if (connection->prev)
         connection->prev->next = connection->next;
-    } else {
+    else
         http->queues[which].first = connection->next;
-    }
-    if (connection->next) {
+    if (connection->next)
         connection->next->prev = connection->prev;
-    } else {
+    else
         http->queues[which].last = connection->prev;
-    }
     connection->prev = connection->next = NULL;
 }
 
@@ -105,16 +102,14 @@ static void connection_started(struct http *http, struct MHD_Connection *mhd, vo
     struct connection *connection = info ? calloc(1, sizeof(*connection)) : NULL;
 
     *context = connection;
-    if (!connection) {
+    if (!connection)
         return; /* exchange_begin finds none, and the connection ends at its first request */
-    }
     connection->http = http;
     connection->fd = info->connect_fd;
     connection->phase = PHASE_NEW;
     queue_add(connection, phases[PHASE_NEW].queue);
-    if (http->connections == 0) {
+    if (http->connections == 0)
         loop_timer_set(http->sweep, sweep_ms(http));
-    }
     http->connections++;
     warn_if_full(http);
 }
@@ -125,15 +120,13 @@ static void connection_closed(struct connection *connection)
 
     /* A request whose end libmicrohttpd did not report. */
     exchange_drop(connection->exchange);
-    if (!connection->whole && http->daemon) {
+    if (!connection->whole && http->daemon)
         linger_begin(http, connection->fd);
-    }
     queue_remove(connection, phases[connection->phase].queue);
     free(connection);
     http->connections--;
-    if (http->connections == 0) {
+    if (http->connections == 0)
         loop_timer_clear(http->sweep);
-    }
 }
 
 void connection_notified(void *cookie, struct MHD_Connection *mhd, void **context, enum MHD_ConnectionNotificationCode what)
@@ -155,11 +148,10 @@ void connection_notified(void *cookie, struct MHD_Connection *mhd, void **contex
  */
 static void connection_expire(struct connection *connection)
 {
-    if (connection->phase == PHASE_HEAD || connection->phase == PHASE_BODY) {
+    if (connection->phase == PHASE_HEAD || connection->phase == PHASE_BODY)
         exchange_refuse(connection->exchange, 408, "The request was not complete in time.");
-    } else {
+    else
         connection_move(connection, PHASE_GONE);
-    }
     shutdown(connection->fd, SHUT_RDWR);
 }
 
@@ -167,9 +159,8 @@ static void queue_sweep(struct http *http, enum queue which, int64_t limit_ms)
 {
     int64_t now_ms = clock_us() / 1000;
 
-    while (http->queues[which].first && now_ms - http->queues[which].first->since_ms >= limit_ms) {
+    while (http->queues[which].first && now_ms - http->queues[which].first->since_ms >= limit_ms)
         connection_expire(http->queues[which].first);
-    }
 }
 
 void connections_sweep(void *cookie)

@@ -47,9 +47,8 @@ void *exchange_begin(void *cookie, const char *target, struct MHD_Connection *mh
     struct arena *arena;
     struct exchange *exchange;
 
-    if (!connection || (connection->phase != PHASE_NEW && connection->phase != PHASE_IDLE)) {
+    if (!connection || (connection->phase != PHASE_NEW && connection->phase != PHASE_IDLE))
         return NULL;
-    }
     arena = arena_new();
     exchange = ARENA_NEW(arena, struct exchange);
     exchange->http = cookie;
@@ -71,9 +70,8 @@ void *exchange_begin(void *cookie, const char *target, struct MHD_Connection *mh
 
 void exchange_drop(struct exchange *exchange)
 {
-    if (!exchange) {
+    if (!exchange)
         return;
-    }
     exchange->connection->exchange = NULL;
     exchange->http->inside -= exchange->inside;
     arena_free(exchange->arena);
@@ -84,22 +82,19 @@ void exchange_end(void *cookie, struct MHD_Connection *mhd, void **request, enum
     struct exchange *exchange = *request;
 
     *request = NULL;
-    if (!exchange) {
+    if (!exchange)
         return;
-    }
     exchange->connection->whole = why == MHD_REQUEST_TERMINATED_COMPLETED_OK;
-    if (exchange->connection->phase != PHASE_GONE) {
+    if (exchange->connection->phase != PHASE_GONE)
         connection_move(exchange->connection, PHASE_IDLE);
-    }
     exchange_drop(exchange);
 }
 
 /* A value that would begin a line of its own is left out: a refused request may hold such bytes, and an echo must not pass them on. */
 static void add_header(struct buffer *text, const char *name, const char *value)
 {
-    if (strpbrk(value, "\r\n")) {
+    if (strpbrk(value, "\r\n"))
         return;
-    }
     buffer_add_view(text, view_of(name));
     buffer_add_view(text, VIEW(": "));
     buffer_add_view(text, view_of(value));
@@ -120,15 +115,13 @@ static struct view refusal_text(struct exchange *exchange, const struct http_res
     buffer_add_view(&text, VIEW("\r\n"));
     add_header(&text, "Date", date);
     add_header(&text, "Connection", "close");
-    for (size_t i = 0; i < response->header_count; i++) {
+    for (size_t i = 0; i < response->header_count; i++)
         add_header(&text, response->headers[i].name, response->headers[i].value);
-    }
     buffer_add_view(&text, VIEW("Content-Length: "));
     buffer_add_int(&text, (long long)response->body.len);
     buffer_add_view(&text, VIEW("\r\n\r\n"));
-    if (exchange->method != METHOD_HEAD) {
+    if (exchange->method != METHOD_HEAD)
         buffer_add_view(&text, response->body);
-    }
     return buffer_view(&text);
 }
 
@@ -148,9 +141,8 @@ void exchange_refuse(struct exchange *exchange, int status, const char *detail)
     http->on_refusal(http->cookie, exchange, status, detail, &response);
     text = refusal_text(exchange, &response);
     sent = send(exchange->connection->fd, text.at, text.len, MSG_NOSIGNAL | MSG_DONTWAIT);
-    if (sent != (ssize_t)text.len) {
+    if (sent != (ssize_t)text.len)
         log_debug("refusal %d was not sent: the client has left or does not read", status);
-    }
 }
 
 static enum MHD_Result got_header(void *cookie, enum MHD_ValueKind kind, const char *name, size_t name_len, const char *value, size_t value_len)
@@ -170,16 +162,14 @@ static bool check_head(struct exchange *exchange, const char *method, const char
     MHD_get_connection_values_n(exchange->mhd, MHD_HEADER_KIND, got_header, &gate);
     exchange->method = gate.method;
     verdict = gate_close(&gate);
-    if (verdict.status == 0 && arena_low() && (gate.length > 0 || gate.chunked)) {
+    if (verdict.status == 0 && arena_low() && (gate.length > 0 || gate.chunked))
         verdict = (struct gate_verdict){503, "The service is short of memory and takes no bodies now."};
-    }
     if (verdict.status != 0) {
         exchange_refuse(exchange, verdict.status, verdict.detail);
         return false;
     }
-    if (gate.length > 0) {
+    if (gate.length > 0)
         buffer_room(&exchange->body, gate.length < BODY_AT_ONCE ? (size_t)gate.length : BODY_AT_ONCE);
-    }
     connection_move(exchange->connection, PHASE_BODY);
     return true;
 }
@@ -222,9 +212,8 @@ enum MHD_Result exchange_step(void *cookie, struct MHD_Connection *mhd, const ch
     struct exchange *exchange = *request;
     bool go_on = false;
 
-    if (!exchange) {
+    if (!exchange)
         return MHD_NO; /* exchange_begin had no memory, or the connection is out of time */
-    }
     switch (exchange->connection->phase) {
     case PHASE_HEAD:
         go_on = check_head(exchange, method, version);
@@ -259,9 +248,8 @@ struct view exchange_header(const struct exchange *exchange, const char *name)
 {
     struct view value = {NULL, 0};
 
-    if (exchange->head_whole) {
+    if (exchange->head_whole)
         MHD_lookup_connection_value_n(exchange->mhd, MHD_HEADER_KIND, name, strlen(name), &value.at, &value.len);
-    }
     return value;
 }
 
@@ -292,12 +280,10 @@ static struct MHD_Response *make_response(const struct http_response *response, 
     struct MHD_Response *made = MHD_create_response_from_buffer(response->body.len, body, MHD_RESPMEM_PERSISTENT);
     bool complete = made != NULL;
 
-    if (complete && close) {
+    if (complete && close)
         complete = MHD_add_response_header(made, MHD_HTTP_HEADER_CONNECTION, "close") == MHD_YES;
-    }
-    for (size_t i = 0; complete && i < response->header_count; i++) {
+    for (size_t i = 0; complete && i < response->header_count; i++)
         complete = MHD_add_response_header(made, response->headers[i].name, response->headers[i].value) == MHD_YES;
-    }
     if (made && !complete) {
         MHD_destroy_response(made);
         made = NULL;
@@ -310,9 +296,8 @@ static bool queue_response(struct exchange *exchange, const struct http_response
     struct MHD_Response *made = make_response(response, response->close || exchange->http->quiesced);
     bool queued;
 
-    if (!made) {
+    if (!made)
         return false;
-    }
     queued = MHD_queue_response(exchange->mhd, (unsigned)response->status, made) == MHD_YES;
     MHD_destroy_response(made);
     return queued;

@@ -60,8 +60,8 @@ static const char *const method_names[METHOD_COUNT] = {
 
 /* RFC 9110 section 5.6.2: tchar. */
 static const bool token_bytes[256] = {
-    ['!'] = 1, ['#'] = 1, ['$'] = 1, ['%'] = 1, ['&'] = 1, ['\''] = 1, ['*'] = 1, ['+'] = 1, ['-'] = 1, ['.'] = 1, ['^'] = 1, ['_'] = 1,
-    ['`'] = 1, ['|'] = 1, ['~'] = 1, ['0' ... '9'] = 1, ['A' ... 'Z'] = 1, ['a' ... 'z'] = 1,
+    ['!'] = 1, ['#'] = 1, ['$'] = 1, ['%'] = 1, ['&'] = 1, ['\''] = 1, ['*'] = 1,         ['+'] = 1,         ['-'] = 1,
+    ['.'] = 1, ['^'] = 1, ['_'] = 1, ['`'] = 1, ['|'] = 1, ['~'] = 1,  ['0' ... '9'] = 1, ['A' ... 'Z'] = 1, ['a' ... 'z'] = 1,
 };
 
 const char *method_name(enum method method)
@@ -96,9 +96,8 @@ static size_t count_of(struct view text, char byte)
 {
     size_t count = 0;
 
-    for (size_t i = 0; i < text.len; i++) {
+    for (size_t i = 0; i < text.len; i++)
         count += text.at[i] == byte;
-    }
     return count;
 }
 
@@ -114,21 +113,17 @@ static bool holds_nul_escape(struct view path)
 
 static bool all_visible(struct view text)
 {
-    for (size_t i = 0; i < text.len; i++) {
-        if (text.at[i] < '!' || text.at[i] > '~') {
+    for (size_t i = 0; i < text.len; i++)
+        if (text.at[i] < '!' || text.at[i] > '~')
             return false;
-        }
-    }
     return true;
 }
 
 static bool is_token(struct view name)
 {
-    for (size_t i = 0; i < name.len; i++) {
-        if (!token_bytes[(unsigned char)name.at[i]]) {
+    for (size_t i = 0; i < name.len; i++)
+        if (!token_bytes[(unsigned char)name.at[i]])
             return false;
-        }
-    }
     return name.len > 0;
 }
 
@@ -137,9 +132,8 @@ static bool holds_control(struct view value)
     for (size_t i = 0; i < value.len; i++) {
         unsigned char byte = (unsigned char)value.at[i];
 
-        if ((byte < ' ' && byte != '\t') || byte == 0x7F) {
+        if ((byte < ' ' && byte != '\t') || byte == 0x7F)
             return true;
-        }
     }
     return false;
 }
@@ -195,15 +189,14 @@ void gate_header(struct gate *gate, struct view name, struct view value)
     gate->index_bytes += INDEX_ENTRY;
     note(gate, FAULT_HEADER_NAME, !is_token(name));
     note(gate, FAULT_HEADER_VALUE, holds_control(value));
-    if (same_name(name, VIEW("Host"))) {
+    if (same_name(name, VIEW("Host")))
         gate->hosts++;
-    } else if (same_name(name, VIEW("Content-Length"))) {
+    else if (same_name(name, VIEW("Content-Length")))
         got_length(gate, value);
-    } else if (same_name(name, VIEW("Transfer-Encoding"))) {
+    else if (same_name(name, VIEW("Transfer-Encoding")))
         got_coding(gate, value);
-    } else if (same_name(name, VIEW("Cookie"))) {
+    else if (same_name(name, VIEW("Cookie")))
         gate->index_bytes += value.len + (count_of(value, ';') + 1) * INDEX_ENTRY;
-    }
 }
 
 struct gate_verdict gate_close(struct gate *gate)
@@ -219,8 +212,7 @@ struct gate_verdict gate_close(struct gate *gate)
     note(gate, FAULT_BODY_UNEXPECTED, bodiless && !(gate->faults & 1u << FAULT_METHOD) && (gate->codings > 0 || gate->length > 0));
     note(gate, FAULT_HEAD_LARGE, gate->head_bytes > gate->limits.headers_max);
     note(gate, FAULT_INDEX_LARGE, gate->index_bytes > gate->limits.index_max);
-    if (gate->faults == 0) {
+    if (gate->faults == 0)
         return (struct gate_verdict){0, NULL};
-    }
     return verdicts[__builtin_ctz(gate->faults)];
 }

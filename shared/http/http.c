@@ -27,7 +27,7 @@
  * libmicrohttpd cuts everything of a request from one pool for each connection, which it zeroes every time: twice the head and no more.
  *   [ the head as sent: headers_max │ its index: the rest │ the answer's head ]
  */
-#define POOL_BYTES(headers_max) ((headers_max) * 2)
+#define POOL_BYTES(headers_max) ((headers_max)*2)
 #define ANSWER_HEAD_BYTES 1024
 /* From 1.0 on, 1 refuses what the gate cannot see (bare LF, folded headers). In 0.9.75 it only takes from the gate what that words better. */
 #define STRICTNESS (MHD_VERSION >= 0x01000000 ? 1 : 0)
@@ -49,9 +49,8 @@ static void __attribute__((format(printf, 2, 0))) complained(void *cookie, const
 {
     char text[256];
 
-    if (log_level() < LOG_DEBUG) {
+    if (log_level() < LOG_DEBUG)
         return;
-    }
     vsnprintf(text, sizeof(text), format, args);
     text[strcspn(text, "\r\n")] = '\0';
     log_debug("libmicrohttpd: %s", text);
@@ -63,12 +62,11 @@ static int bound_socket(const struct addrinfo *where, bool share)
     int fd = socket(where->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     bool bound;
 
-    if (fd < 0) {
+    if (fd < 0)
         return -1;
-    }
     /* SO_REUSEADDR: connections of the process before us, in TIME_WAIT, do not count as somebody else. */
-    bound = setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes)) == 0
-        && (!share || setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &yes, sizeof(yes)) == 0) && bind(fd, where->ai_addr, where->ai_addrlen) == 0;
+    bound = setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes)) == 0 &&
+            (!share || setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &yes, sizeof(yes)) == 0) && bind(fd, where->ai_addr, where->ai_addrlen) == 0;
     if (!bound) {
         int error = errno;
 
@@ -87,9 +85,8 @@ static int listen_on(const struct addrinfo *where, const struct http_settings *s
     /* With SO_REUSEPORT two programs of one user can listen on one port and share its clients. Without it the kernel says so. */
     if (settings->first && settings->port != 0) {
         fd = bound_socket(where, false);
-        if (fd < 0) {
+        if (fd < 0)
             return -1;
-        }
         close(fd);
     }
     fd = bound_socket(where, true);
@@ -132,9 +129,8 @@ static int open_listener(const struct http_settings *settings)
         return -1;
     }
     fd = listen_on(where, settings);
-    if (fd < 0) {
+    if (fd < 0)
         log_error("cannot listen on %s:%d: %s; %s", settings->address, settings->port, strerror(errno), advice(errno));
-    }
     freeaddrinfo(where);
     return fd;
 }
@@ -158,15 +154,10 @@ static struct MHD_Daemon *start_daemon(struct http *http, int listen_fd)
 {
     return MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_TURBO | MHD_USE_ERROR_LOG, 0, NULL, NULL, exchange_step, http,
                             MHD_OPTION_EXTERNAL_LOGGER, complained, http, /* first, so that it has what the other options complain of */
-                            MHD_OPTION_LISTEN_SOCKET, listen_fd,
-                            MHD_OPTION_CONNECTION_LIMIT, http->settings.connections_max,
-                            MHD_OPTION_CONNECTION_MEMORY_LIMIT, POOL_BYTES(http->settings.headers_max),
-                            MHD_OPTION_STRICT_FOR_CLIENT, STRICTNESS,
-                            MHD_OPTION_UNESCAPE_CALLBACK, no_unescape, http,
-                            MHD_OPTION_URI_LOG_CALLBACK, exchange_begin, http,
-                            MHD_OPTION_NOTIFY_COMPLETED, exchange_end, http,
-                            MHD_OPTION_NOTIFY_CONNECTION, connection_notified, http,
-                            MHD_OPTION_END);
+                            MHD_OPTION_LISTEN_SOCKET, listen_fd, MHD_OPTION_CONNECTION_LIMIT, http->settings.connections_max,
+                            MHD_OPTION_CONNECTION_MEMORY_LIMIT, POOL_BYTES(http->settings.headers_max), MHD_OPTION_STRICT_FOR_CLIENT, STRICTNESS,
+                            MHD_OPTION_UNESCAPE_CALLBACK, no_unescape, http, MHD_OPTION_URI_LOG_CALLBACK, exchange_begin, http,
+                            MHD_OPTION_NOTIFY_COMPLETED, exchange_end, http, MHD_OPTION_NOTIFY_CONNECTION, connection_notified, http, MHD_OPTION_END);
 }
 
 void http_work(struct http *http)
@@ -185,9 +176,8 @@ void http_work(struct http *http)
         passes++;
     } while (more && passes < PASSES_MAX);
     http->ready = more;
-    if (timed && wait_ms > 0) {
+    if (timed && wait_ms > 0)
         loop_timer_set(http->due, (int64_t)wait_ms);
-    }
 }
 
 static void got_ready(void *cookie, unsigned events)
@@ -208,9 +198,8 @@ static bool turn(void *cookie)
 {
     struct http *http = cookie;
 
-    if (http->ready || http->resumed) {
+    if (http->ready || http->resumed)
         http_work(http);
-    }
     return http->ready;
 }
 
@@ -250,9 +239,8 @@ struct http *http_start(struct loop *loop, const struct http_settings *settings,
     struct http *http;
 
     CHECK(settings->headers_max >= HEADERS_LEAST);
-    if (listen_fd < 0) {
+    if (listen_fd < 0)
         return NULL;
-    }
     http = calloc(1, sizeof(*http));
     CHECK(http);
     http->loop = loop;
@@ -301,9 +289,8 @@ void http_quiesce(struct http *http)
     MHD_socket listen_fd;
 
     CHECK(!http->running);
-    if (http->quiesced) {
+    if (http->quiesced)
         return;
-    }
     http->quiesced = true;
     /* Closing the listener resets what the kernel has accepted and we have not: those clients have sent requests. */
     do {
@@ -312,9 +299,8 @@ void http_quiesce(struct http *http)
         passes++;
     } while (http->connections > before && passes < QUIESCE_PASSES);
     listen_fd = MHD_quiesce_daemon(http->daemon);
-    if (listen_fd != MHD_INVALID_SOCKET) {
+    if (listen_fd != MHD_INVALID_SOCKET)
         close(listen_fd);
-    }
 }
 
 /* Sends what was answered and is not out yet. */
@@ -335,9 +321,8 @@ void http_stop(struct http *http)
 {
     struct MHD_Daemon *daemon;
 
-    if (!http) {
+    if (!http)
         return;
-    }
     /* libmicrohttpd aborts when it is stopped with suspended connections. */
     CHECK(http->suspended == 0);
     http->stopping = true;

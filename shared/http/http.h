@@ -55,11 +55,11 @@ int http_port(const struct http *http);
 
 /* The request. */
 enum method exchange_method(const struct exchange *exchange);
-struct view exchange_path(const struct exchange *exchange);   /* raw, as sent, without the query */
-struct view exchange_query(const struct exchange *exchange);  /* raw, without '?', empty if none */
+struct view exchange_path(const struct exchange *exchange);                     /* raw, as sent, without the query */
+struct view exchange_query(const struct exchange *exchange);                    /* raw, without '?', empty if none */
 struct view exchange_header(const struct exchange *exchange, const char *name); /* .at is NULL if absent */
 struct view exchange_body(const struct exchange *exchange);
-struct arena *exchange_arena(struct exchange *exchange);       /* the request's memory; http's hold on it ends when the answer was sent */
+struct arena *exchange_arena(struct exchange *exchange); /* the request's memory; http's hold on it ends when the answer was sent */
 /* One value for whoever answers. */
 void exchange_set_cookie(struct exchange *exchange, void *cookie);
 void *exchange_cookie(const struct exchange *exchange);
@@ -72,7 +72,7 @@ struct http_response {
     struct view body;                  /* from the exchange's arena, or static */
     const struct http_header *headers; /* Content-Type and all others but Date, Content-Length, Connection */
     size_t header_count;
-    bool close;                        /* close the connection after it */
+    bool close; /* close the connection after it */
 };
 
 /* Answers. For HEAD the body is measured and not sent. Must be called once; the exchange is not to be touched afterwards. */

@@ -47,11 +47,11 @@ struct http {
     struct loop_timer *due;   /* when libmicrohttpd wants to run though nothing happens */
     struct loop_timer *sweep; /* ends what is out of time; set while there are connections */
     int epoll_fd, port;
-    bool ready;    /* the epoll descriptor or ${due} says that there is work */
-    bool resumed;  /* so do answers to suspended exchanges */
-    bool running;  /* inside MHD_run */
-    bool quiesced; /* no new connections */
-    bool stopping; /* on_request is not called any more */
+    bool ready;        /* the epoll descriptor or ${due} says that there is work */
+    bool resumed;      /* so do answers to suspended exchanges */
+    bool running;      /* inside MHD_run */
+    bool quiesced;     /* no new connections */
+    bool stopping;     /* on_request is not called any more */
     int64_t warned_ms; /* when it last said that the limit of connections is reached */
 
     struct {

@@ -30,14 +30,12 @@ static void linger_end(void *cookie)
     struct lingerer *lingerer = cookie;
     struct http *http = lingerer->http;
 
-    if (lingerer->prev) {
+    if (lingerer->prev)
         lingerer->prev->next = lingerer->next;
-    } else {
+    else
         http->lingering = lingerer->next;
-    }
-    if (lingerer->next) {
+    if (lingerer->next)
         lingerer->next->prev = lingerer->prev;
-    }
     http->lingering_count--;
     loop_timer_free(lingerer->timer);
     loop_unwatch(lingerer->watch);
@@ -57,34 +55,29 @@ static void linger_ready(void *cookie, unsigned events)
 {
     struct lingerer *lingerer = cookie;
 
-    if (!still_there(lingerer->fd)) {
+    if (!still_there(lingerer->fd))
         linger_end(lingerer);
-    }
 }
 
 void linger_begin(struct http *http, int fd)
 {
     struct lingerer *lingerer = http->lingering_count < LINGERING_MAX && still_there(fd) ? calloc(1, sizeof(*lingerer)) : NULL;
 
-    if (!lingerer) {
+    if (!lingerer)
         return;
-    }
     lingerer->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-    if (lingerer->fd < 0) {
+    if (lingerer->fd < 0)
         goto no_fd;
-    }
     lingerer->watch = loop_watch(http->loop, lingerer->fd, LOOP_READ, linger_ready, lingerer);
-    if (!lingerer->watch) {
+    if (!lingerer->watch)
         goto no_watch;
-    }
     shutdown(lingerer->fd, SHUT_WR);
     lingerer->timer = loop_timer_new(http->loop, linger_end, lingerer);
     loop_timer_set(lingerer->timer, LINGER_MS);
     lingerer->http = http;
     lingerer->next = http->lingering;
-    if (lingerer->next) {
+    if (lingerer->next)
         lingerer->next->prev = lingerer;
-    }
     http->lingering = lingerer;
     http->lingering_count++;
     return;
@@ -97,7 +90,6 @@ no_fd:
 
 void linger_end_all(struct http *http)
 {
-    while (http->lingering) {
+    while (http->lingering)
         linger_end(http->lingering);
-    }
 }

@@ -58,29 +58,25 @@ void faults_add(struct faults *faults, struct view pointer, const char *format, 
 
 static void add_escaped(struct buffer *out, struct view name)
 {
-    for (size_t i = 0; i < name.len; i++) {
-        if (name.at[i] == '~') {
+    for (size_t i = 0; i < name.len; i++)
+        if (name.at[i] == '~')
             buffer_add_view(out, VIEW("~0"));
-        } else if (name.at[i] == '/') {
+        else if (name.at[i] == '/')
             buffer_add_view(out, VIEW("~1"));
-        } else {
+        else
             buffer_add(out, &name.at[i], 1);
-        }
-    }
 }
 
 static void add_pointer(struct buffer *out, const struct place *place)
 {
-    if (!place) {
+    if (!place)
         return;
-    }
     add_pointer(out, place->up);
     buffer_add_view(out, VIEW("/"));
-    if (place->name.at) {
+    if (place->name.at)
         add_escaped(out, place->name);
-    } else {
+    else
         buffer_add_int(out, (long long)place->index);
-    }
 }
 
 static struct view pointer_to(struct arena *arena, const struct place *place)
@@ -118,22 +114,19 @@ static bool is_within(const struct field *field, int64_t number)
 /* "must be a text of 1 to 64 bytes": ${what} must it be, and counted in what ${unit}. */
 static void complain_size(const struct reading *reading, const struct place *place, const struct field *field, const char *what, const char *unit)
 {
-    if (!is_bounded(field)) {
+    if (!is_bounded(field))
         complain(reading, place, "must be %s", what);
-    } else if (field->min == field->max) {
+    else if (field->min == field->max)
         complain(reading, place, "must be %s of %lld %s", what, (long long)field->min, unit);
-    } else {
+    else
         complain(reading, place, "must be %s of %lld to %lld %s", what, (long long)field->min, (long long)field->max, unit);
-    }
 }
 
 static bool has_control(struct view text)
 {
-    for (size_t i = 0; i < text.len; i++) {
-        if ((unsigned char)text.at[i] < 0x20 || text.at[i] == 0x7f) {
+    for (size_t i = 0; i < text.len; i++)
+        if ((unsigned char)text.at[i] < 0x20 || text.at[i] == 0x7f)
             return true;
-        }
-    }
     return false;
 }
 
@@ -142,9 +135,8 @@ static bool is_choice(const char *choices, struct view text)
     while (choices) {
         size_t len = strcspn(choices, "|");
 
-        if (view_equal((struct view){choices, len}, text)) {
+        if (view_equal((struct view){choices, len}, text))
             return true;
-        }
         choices = choices[len] ? choices + len + 1 : NULL;
     }
     return false;
@@ -162,9 +154,8 @@ static void add_word(struct words *words, struct view word)
     size_t room = sizeof(words->text) - words->len;
     int len = snprintf(words->text + words->len, room, "%s%.*s", words->len > 0 ? ", " : "", VIEW_ARG(word));
 
-    if (len > 0 && (size_t)len < room) {
+    if (len > 0 && (size_t)len < room)
         words->len += (size_t)len;
-    }
     words->text[words->len] = '\0';
 }
 
@@ -184,40 +175,37 @@ static void complain_choices(const struct reading *reading, const struct place *
 /* Each read_x binds one value to the C object that ${into} points to, or complains. */
 static void read_int(const struct reading *reading, const struct place *place, const struct field *field, const struct value *value, int64_t *into)
 {
-    if (value->kind == VALUE_INT && is_within(field, value->integer)) {
+    if (value->kind == VALUE_INT && is_within(field, value->integer))
         *into = value->integer;
-    } else if (is_bounded(field)) {
+    else if (is_bounded(field))
         complain(reading, place, "must be an integer from %lld to %lld", (long long)field->min, (long long)field->max);
-    } else {
+    else
         complain(reading, place, "must be an integer");
-    }
 }
 
 static void read_money(const struct reading *reading, const struct place *place, const struct value *value, struct view *into)
 {
-    if (value->kind == VALUE_INT) {
+    if (value->kind == VALUE_INT)
         *into = arena_printf(reading->arena, "%lld", (long long)value->integer);
-    } else if (value->kind != VALUE_DECIMAL && value->kind != VALUE_TEXT) {
+    else if (value->kind != VALUE_DECIMAL && value->kind != VALUE_TEXT)
         complain(reading, place, "must be an amount of money, such as 19.90");
-    } else if (has_control(value->text)) {
+    else if (has_control(value->text))
         complain(reading, place, "must not hold control characters");
-    } else {
+    else
         *into = value->text;
-    }
 }
 
 static void read_text(const struct reading *reading, const struct place *place, const struct field *field, const struct value *value,
                       struct view *into)
 {
-    if (field->choices && (value->kind != VALUE_TEXT || !is_choice(field->choices, value->text))) {
+    if (field->choices && (value->kind != VALUE_TEXT || !is_choice(field->choices, value->text)))
         complain_choices(reading, place, field->choices);
-    } else if (value->kind != VALUE_TEXT || !is_within(field, (int64_t)value->text.len)) {
+    else if (value->kind != VALUE_TEXT || !is_within(field, (int64_t)value->text.len))
         complain_size(reading, place, field, "a text", "bytes");
-    } else if (has_control(value->text)) {
+    else if (has_control(value->text))
         complain(reading, place, "must not hold control characters");
-    } else {
+    else
         *into = value->text;
-    }
 }
 
 static void read_map(const struct reading *reading, const struct place *place, const struct shape *shape, const struct value *value, void *into);
@@ -251,32 +239,28 @@ static void read_field(const struct reading *reading, const struct place *place,
         read_text(reading, place, field, value, into);
         break;
     case FIELD_BOOL:
-        if (value->kind == VALUE_BOOL) {
+        if (value->kind == VALUE_BOOL)
             *(bool *)into = value->boolean;
-        } else {
+        else
             complain(reading, place, "must be true or false");
-        }
         break;
     case FIELD_LIST:
         read_list(reading, place, field, value, into);
         break;
     case FIELD_ANY:
-        if (value->kind == VALUE_MAP) {
+        if (value->kind == VALUE_MAP)
             *(struct value *)into = *value;
-        } else {
+        else
             complain(reading, place, "must be an object");
-        }
         break;
     }
 }
 
 static const struct field *find_field(const struct shape *shape, struct view name)
 {
-    for (size_t i = 0; i < shape->count; i++) {
-        if (view_equal(name, view_of(shape->fields[i].name))) {
+    for (size_t i = 0; i < shape->count; i++)
+        if (view_equal(name, view_of(shape->fields[i].name)))
             return &shape->fields[i];
-        }
-    }
     return NULL;
 }
 
@@ -284,9 +268,8 @@ static void complain_unknown(const struct reading *reading, const struct place *
 {
     struct words known = {.len = 0};
 
-    for (size_t i = 0; i < shape->count; i++) {
+    for (size_t i = 0; i < shape->count; i++)
         add_word(&known, view_of(shape->fields[i].name));
-    }
     complain(reading, place, "is not a member that is known here; known are: %s", known.text);
 }
 
@@ -297,9 +280,8 @@ static void check_required(const struct reading *reading, const struct place *pl
         const struct place missing = {.up = place, .name = view_of(field->name)};
         const struct value *value = field->required ? value_get(map, field->name) : NULL;
 
-        if (field->required && (!value || value->kind == VALUE_NULL)) {
+        if (field->required && (!value || value->kind == VALUE_NULL))
             complain(reading, &missing, "is required");
-        }
     }
 }
 
@@ -315,14 +297,12 @@ static void read_map(const struct reading *reading, const struct place *place, c
         const struct place inner = {.up = place, .name = {member->name.at ? member->name.at : "", member->name.len}};
 
         if (!field) {
-            if (reading->unknown_is_fault) {
+            if (reading->unknown_is_fault)
                 complain_unknown(reading, &inner, shape);
-            }
         } else if (member->value.kind != VALUE_NULL) {
             read_field(reading, &inner, field, &member->value, (char *)into + field->offset);
-            if (field->given) {
+            if (field->given)
                 *(bool *)((char *)into + field->given) = true;
-            }
         }
     }
     check_required(reading, place, shape, value);
@@ -355,9 +335,8 @@ static bool is_given(const struct field *field, const void *from)
 static void write_list(const struct shape *shape, const struct items *items, struct writer *writer)
 {
     writer_list(writer, items->count);
-    for (size_t i = 0; i < items->count; i++) {
+    for (size_t i = 0; i < items->count; i++)
         shape_write(shape, (const char *)items->at + i * shape->size, writer);
-    }
     writer_end(writer);
 }
 
@@ -387,9 +366,8 @@ void shape_write(const struct shape *shape, const void *from, struct writer *wri
 {
     size_t given = 0;
 
-    for (size_t i = 0; i < shape->count; i++) {
+    for (size_t i = 0; i < shape->count; i++)
         given += is_given(&shape->fields[i], from);
-    }
     writer_map(writer, given);
     for (size_t i = 0; i < shape->count; i++) {
         const struct field *field = &shape->fields[i];

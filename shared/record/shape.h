@@ -22,16 +22,16 @@ struct field {
     const char *name;
     enum field_type type;
     size_t offset;
-    size_t given;           /* offset of a bool that is set when the member was there and not null; 0: none */
+    size_t given; /* offset of a bool that is set when the member was there and not null; 0: none */
     bool required;
     int64_t min, max;       /* INT: value; TEXT: bytes; LIST: items; both 0: any */
     const char *choices;    /* TEXT: "a|b|c", NULL: any */
     const struct shape *of; /* LIST */
 };
 struct shape {
-    const char *name;       /* for messages: "order" */
+    const char *name; /* for messages: "order" */
     const struct field *fields;
-    size_t count, size;     /* of fields; of the struct */
+    size_t count, size; /* of fields; of the struct */
 };
 struct items {
     void *at;

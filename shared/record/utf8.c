@@ -15,20 +15,15 @@ static size_t sequence_len(const unsigned char *bytes, size_t left)
 {
     const struct lead *lead = leads, *end = leads + sizeof(leads) / sizeof(leads[0]);
 
-    while (lead < end && (bytes[0] < lead->first || bytes[0] > lead->last)) {
+    while (lead < end && (bytes[0] < lead->first || bytes[0] > lead->last))
         lead++;
-    }
-    if (lead == end || lead->len > left) {
+    if (lead == end || lead->len > left)
         return 0;
-    }
-    if (lead->len > 1 && (bytes[1] < lead->second_min || bytes[1] > lead->second_max)) {
+    if (lead->len > 1 && (bytes[1] < lead->second_min || bytes[1] > lead->second_max))
         return 0;
-    }
-    for (size_t i = 2; i < lead->len; i++) {
-        if ((bytes[i] & 0xc0) != 0x80) {
+    for (size_t i = 2; i < lead->len; i++)
+        if ((bytes[i] & 0xc0) != 0x80)
             return 0;
-        }
-    }
     return lead->len;
 }
 
@@ -40,9 +35,8 @@ static size_t valid_len(struct view text)
     while (done < text.len) {
         size_t len = sequence_len((const unsigned char *)text.at + done, text.len - done);
 
-        if (len == 0) {
+        if (len == 0)
             break;
-        }
         done += len;
     }
     return done;
@@ -58,9 +52,8 @@ struct view utf8_clean(struct arena *arena, struct view text)
     struct buffer out = {.arena = arena};
     size_t good = valid_len(text);
 
-    if (good == text.len) {
+    if (good == text.len)
         return text;
-    }
     while (text.len > 0) {
         buffer_add(&out, text.at, good);
         text.at += good;

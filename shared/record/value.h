@@ -62,7 +62,7 @@ struct writer {
     struct buffer out;
     int depth;
     struct {
-        size_t left;  /* members or items still to come */
+        size_t left; /* members or items still to come */
         bool map, first;
     } open[VALUE_DEPTH_MAX + 2];
     bool after_name;

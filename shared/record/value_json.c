@@ -25,20 +25,17 @@ static const char stand_in[] = "0.5";
 
 static const char *skip_any(const char *at, const char *end, const char *set)
 {
-    while (at < end && *at != '\0' && strchr(set, *at)) {
+    while (at < end && *at != '\0' && strchr(set, *at))
         at++;
-    }
     return at;
 }
 
 /* ${at} is behind the opening quote; returns the place behind the closing one. */
 static const char *skip_text(const char *at, const char *end)
 {
-    for (; at < end && *at != '"'; at++) {
-        if (*at == '\\' && at + 1 < end) {
+    for (; at < end && *at != '"'; at++)
+        if (*at == '\\' && at + 1 < end)
             at++;
-        }
-    }
     return at < end ? at + 1 : end;
 }
 
@@ -47,9 +44,8 @@ static bool scan_next(struct scan *scan, struct token *out)
 {
     const char *at = scan->at = skip_any(scan->at, scan->end, " \t\r\n");
 
-    if (at == scan->end) {
+    if (at == scan->end)
         return false;
-    }
     switch (*at++) {
     case '{':
     case '[':
@@ -88,9 +84,8 @@ static size_t digits_len(struct view text, size_t from)
 {
     size_t len = 0;
 
-    while (from + len < text.len && text.at[from + len] >= '0' && text.at[from + len] <= '9') {
+    while (from + len < text.len && text.at[from + len] >= '0' && text.at[from + len] <= '9')
         len++;
-    }
     return len;
 }
 
@@ -99,23 +94,20 @@ static bool is_number(struct view text)
 {
     size_t at = text.len > 0 && text.at[0] == '-', len = digits_len(text, at);
 
-    if (len == 0 || (text.at[at] == '0' && len > 1)) {
+    if (len == 0 || (text.at[at] == '0' && len > 1))
         return false;
-    }
     at += len;
     if (at < text.len && text.at[at] == '.') {
         len = digits_len(text, at + 1);
-        if (len == 0) {
+        if (len == 0)
             return false;
-        }
         at += 1 + len;
     }
     if (at < text.len && (text.at[at] == 'e' || text.at[at] == 'E')) {
         at += 1 + (at + 1 < text.len && (text.at[at + 1] == '+' || text.at[at + 1] == '-'));
         len = digits_len(text, at);
-        if (len == 0) {
+        if (len == 0)
             return false;
-        }
         at += len;
     }
     return at == text.len;
@@ -157,18 +149,14 @@ static const char *prepare(struct arena *arena, struct view bytes, char *copy)
         nodes -= token.kind == TOKEN_COLON && nodes > 0;
         depth += token.kind == TOKEN_OPEN;
         depth -= token.kind == TOKEN_CLOSE;
-        if (depth > VALUE_DEPTH_MAX) {
+        if (depth > VALUE_DEPTH_MAX)
             return complain(arena, bytes, at, arena_printf(arena, "nested deeper than %d levels", VALUE_DEPTH_MAX).at);
-        }
-        if (nodes > VALUE_NODES_MAX) {
+        if (nodes > VALUE_NODES_MAX)
             return complain(arena, bytes, at, arena_printf(arena, "more than %d values", VALUE_NODES_MAX).at);
-        }
-        if (token.kind != TOKEN_NUMBER) {
+        if (token.kind != TOKEN_NUMBER)
             continue;
-        }
-        if (!is_number(token.text)) {
+        if (!is_number(token.text))
             return complain(arena, bytes, at, "malformed number");
-        }
         if (is_decimal(token.text)) {
             memset(copy + (at - bytes.at), ' ', token.text.len);
             memcpy(copy + (at - bytes.at), stand_in, sizeof(stand_in) - 1);
@@ -182,11 +170,9 @@ static struct view next_decimal(struct scan *decimals)
 {
     struct token token = {.text = {"", 0}};
 
-    while (scan_next(decimals, &token)) {
-        if (token.kind == TOKEN_NUMBER && is_decimal(token.text)) {
+    while (scan_next(decimals, &token))
+        if (token.kind == TOKEN_NUMBER && is_decimal(token.text))
             break;
-        }
-    }
     return token.text;
 }
 
@@ -199,9 +185,8 @@ static void convert_list(struct arena *arena, struct scan *decimals, const json_
     out->kind = VALUE_LIST;
     out->list.count = count;
     out->list.items = ARENA_ARRAY(arena, struct value, count);
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < count; i++)
         convert(arena, decimals, json_array_get(json, i), &out->list.items[i]);
-    }
 }
 
 static void convert_map(struct arena *arena, struct scan *decimals, json_t *json, struct value *out)
@@ -213,7 +198,8 @@ static void convert_map(struct arena *arena, struct scan *decimals, json_t *json
     out->kind = VALUE_MAP;
     out->map.count = json_object_size(json);
     out->map.members = member = ARENA_ARRAY(arena, struct member, out->map.count);
-    json_object_foreach(json, name, value) {
+    json_object_foreach(json, name, value)
+    {
         member->name = arena_copy(arena, view_of(name));
         convert(arena, decimals, value, &member->value);
         member++;
@@ -269,13 +255,11 @@ const char *value_read_json(struct arena *arena, struct view bytes, struct value
     json_error_t error;
     json_t *json;
 
-    if (problem) {
+    if (problem)
         return problem;
-    }
     json = json_loadb(copy.at, copy.len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
-    if (!json) {
+    if (!json)
         return say_error(arena, &error);
-    }
     convert(arena, &decimals, json, out);
     json_decref(json);
     return NULL;

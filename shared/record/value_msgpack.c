@@ -18,12 +18,12 @@ struct head {
 /* First bytes 0xc0 ... 0xdf. */
 static const struct head wide_heads[32] = {
     {HEAD_FIXED, 0}, {HEAD_UNUSED, 0}, {HEAD_FIXED, 0}, {HEAD_FIXED, 0}, /* nil, never used, false, true */
-    {HEAD_BIN, 1}, {HEAD_BIN, 2}, {HEAD_BIN, 4}, {HEAD_EXT, 1}, {HEAD_EXT, 2}, {HEAD_EXT, 4},
-    {HEAD_FIXED, 4}, {HEAD_FIXED, 8}, /* float32, float64 */
-    {HEAD_FIXED, 1}, {HEAD_FIXED, 2}, {HEAD_FIXED, 4}, {HEAD_FIXED, 8}, /* uint8 ... uint64 */
-    {HEAD_FIXED, 1}, {HEAD_FIXED, 2}, {HEAD_FIXED, 4}, {HEAD_FIXED, 8}, /* int8 ... int64 */
-    {HEAD_EXT, 0}, {HEAD_EXT, 0}, {HEAD_EXT, 0}, {HEAD_EXT, 0}, {HEAD_EXT, 0}, /* fixext */
-    {HEAD_TEXT, 1}, {HEAD_TEXT, 2}, {HEAD_TEXT, 4}, {HEAD_LIST, 2}, {HEAD_LIST, 4}, {HEAD_MAP, 2}, {HEAD_MAP, 4},
+    {HEAD_BIN, 1},   {HEAD_BIN, 2},    {HEAD_BIN, 4},   {HEAD_EXT, 1},   {HEAD_EXT, 2},  {HEAD_EXT, 4}, {HEAD_FIXED, 4},
+    {HEAD_FIXED, 8},                                                                    /* float32, float64 */
+    {HEAD_FIXED, 1}, {HEAD_FIXED, 2},  {HEAD_FIXED, 4}, {HEAD_FIXED, 8},                /* uint8 ... uint64 */
+    {HEAD_FIXED, 1}, {HEAD_FIXED, 2},  {HEAD_FIXED, 4}, {HEAD_FIXED, 8},                /* int8 ... int64 */
+    {HEAD_EXT, 0},   {HEAD_EXT, 0},    {HEAD_EXT, 0},   {HEAD_EXT, 0},   {HEAD_EXT, 0}, /* fixext */
+    {HEAD_TEXT, 1},  {HEAD_TEXT, 2},   {HEAD_TEXT, 4},  {HEAD_LIST, 2},  {HEAD_LIST, 4}, {HEAD_MAP, 2}, {HEAD_MAP, 4},
 };
 
 struct checker {
@@ -44,17 +44,14 @@ static bool read_wide_head(struct checker *checker, struct head *out)
 
     *out = wide_heads[*checker->at - 0xc0];
     checker->at++;
-    if (out->kind == HEAD_FIXED) {
+    if (out->kind == HEAD_FIXED)
         return true;
-    }
     length_bytes = out->bytes;
     out->bytes = 0;
-    if ((size_t)(checker->end - checker->at) < length_bytes) {
+    if ((size_t)(checker->end - checker->at) < length_bytes)
         return false;
-    }
-    for (size_t i = 0; i < length_bytes; i++) {
+    for (size_t i = 0; i < length_bytes; i++)
         out->bytes = out->bytes << 8 | *checker->at++;
-    }
     return true;
 }
 
@@ -62,40 +59,34 @@ static bool read_head(struct checker *checker, struct head *out)
 {
     unsigned char first;
 
-    if (checker->at == checker->end) {
+    if (checker->at == checker->end)
         return false;
-    }
     first = *checker->at;
-    if (first >= 0xc0 && first <= 0xdf) {
+    if (first >= 0xc0 && first <= 0xdf)
         return read_wide_head(checker, out);
-    }
     checker->at++;
-    if (first >= 0x80 && first <= 0x8f) {
+    if (first >= 0x80 && first <= 0x8f)
         *out = (struct head){HEAD_MAP, first & 0x0f};
-    } else if (first >= 0x90 && first <= 0x9f) {
+    else if (first >= 0x90 && first <= 0x9f)
         *out = (struct head){HEAD_LIST, first & 0x0f};
-    } else if (first >= 0xa0 && first <= 0xbf) {
+    else if (first >= 0xa0 && first <= 0xbf)
         *out = (struct head){HEAD_TEXT, first & 0x1f};
-    } else {
+    else
         *out = (struct head){HEAD_FIXED, 0}; /* a small integer */
-    }
     return true;
 }
 
 static const char *check_payload(struct checker *checker, const struct head *head)
 {
-    if ((size_t)(checker->end - checker->at) < head->bytes) {
+    if ((size_t)(checker->end - checker->at) < head->bytes)
         return complain(checker, "the document ends early,");
-    }
     if (head->kind == HEAD_TEXT) {
         struct view text = {(const char *)checker->at, head->bytes};
 
-        if (!utf8_valid(text)) {
+        if (!utf8_valid(text))
             return complain(checker, "a text is not UTF-8");
-        }
-        if (text.len > 0 && memchr(text.at, '\0', text.len)) {
+        if (text.len > 0 && memchr(text.at, '\0', text.len))
             return complain(checker, "a text holds the character U+0000, which is not accepted here,");
-        }
     }
     checker->at += head->bytes;
     return NULL;
@@ -107,9 +98,8 @@ static const char *check_name(struct checker *checker)
 {
     struct head head;
 
-    if (!read_head(checker, &head)) {
+    if (!read_head(checker, &head))
         return complain(checker, "the document ends early,");
-    }
     return head.kind == HEAD_TEXT ? check_payload(checker, &head) : complain(checker, "a member's name is not a text");
 }
 
@@ -118,21 +108,17 @@ static const char *check_inside(struct checker *checker, const struct head *head
 {
     size_t bytes_each = head->kind == HEAD_MAP ? 2 : 1;
 
-    if (depth > VALUE_DEPTH_MAX) {
+    if (depth > VALUE_DEPTH_MAX)
         return complain(checker, arena_printf(checker->arena, "nested deeper than %d levels", VALUE_DEPTH_MAX).at);
-    }
-    if (head->bytes > (size_t)(checker->end - checker->at) / bytes_each) {
+    if (head->bytes > (size_t)(checker->end - checker->at) / bytes_each)
         return complain(checker, "a list or map announces more than the document holds");
-    }
     for (size_t i = 0; i < head->bytes; i++) {
         const char *problem = head->kind == HEAD_MAP ? check_name(checker) : NULL;
 
-        if (!problem) {
+        if (!problem)
             problem = check_node(checker, depth);
-        }
-        if (problem) {
+        if (problem)
             return problem;
-        }
     }
     return NULL;
 }
@@ -143,12 +129,10 @@ static const char *check_node(struct checker *checker, int depth)
     struct head head;
 
     checker->nodes++;
-    if (checker->nodes > VALUE_NODES_MAX) {
+    if (checker->nodes > VALUE_NODES_MAX)
         return complain(checker, arena_printf(checker->arena, "more than %d values", VALUE_NODES_MAX).at);
-    }
-    if (!read_head(checker, &head)) {
+    if (!read_head(checker, &head))
         return complain(checker, "the document ends early,");
-    }
     switch (head.kind) {
     case HEAD_FIXED:
     case HEAD_TEXT:
@@ -170,9 +154,8 @@ static int compare_names(const void *a, const void *b)
 {
     struct view left = (*(const struct member *const *)a)->name, right = (*(const struct member *const *)b)->name;
 
-    if (left.len != right.len) {
+    if (left.len != right.len)
         return left.len < right.len ? -1 : 1;
-    }
     return left.len > 0 ? memcmp(left.at, right.at, left.len) : 0;
 }
 
@@ -182,19 +165,15 @@ static const char *check_unique(struct arena *arena, const struct value *map)
     size_t count = map->map.count;
     const struct member **sorted;
 
-    if (count < 2) {
+    if (count < 2)
         return NULL;
-    }
     sorted = ARENA_ARRAY(arena, const struct member *, count);
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < count; i++)
         sorted[i] = &map->map.members[i];
-    }
     qsort(sorted, count, sizeof(sorted[0]), compare_names);
-    for (size_t i = 1; i < count; i++) {
-        if (compare_names(&sorted[i - 1], &sorted[i]) == 0) {
+    for (size_t i = 1; i < count; i++)
+        if (compare_names(&sorted[i - 1], &sorted[i]) == 0)
             return arena_printf(arena, "duplicate member name '%.*s'", VIEW_ARG(sorted[i]->name)).at;
-        }
-    }
     return NULL;
 }
 
@@ -205,14 +184,12 @@ static const char *convert_float(struct arena *arena, const msgpack_object *obje
     double number = object->via.f64;
     char text[32];
 
-    if (!__builtin_isfinite(number)) {
+    if (!__builtin_isfinite(number))
         return "a number is not finite (NaN or infinity)";
-    }
     for (int digits = narrow ? 6 : 15; digits <= (narrow ? 9 : 17); digits++) {
         snprintf(text, sizeof(text), "%.*g", digits, number);
-        if (narrow ? strtof(text, NULL) == (float)number : strtod(text, NULL) == number) {
+        if (narrow ? strtof(text, NULL) == (float)number : strtod(text, NULL) == number)
             break;
-        }
     }
     *out = (struct value){.kind = VALUE_DECIMAL, .text = arena_copy(arena, view_of(text))};
     return NULL;
@@ -220,11 +197,10 @@ static const char *convert_float(struct arena *arena, const msgpack_object *obje
 
 static void convert_unsigned(struct arena *arena, uint64_t number, struct value *out)
 {
-    if (number <= INT64_MAX) {
+    if (number <= INT64_MAX)
         *out = (struct value){.kind = VALUE_INT, .integer = (int64_t)number};
-    } else {
+    else
         *out = (struct value){.kind = VALUE_DECIMAL, .text = arena_printf(arena, "%llu", (unsigned long long)number)};
-    }
 }
 
 static const char *convert(struct arena *arena, const msgpack_object *object, struct value *out);
@@ -236,9 +212,8 @@ static const char *convert_list(struct arena *arena, const msgpack_object_array 
     out->kind = VALUE_LIST;
     out->list.count = array->size;
     out->list.items = ARENA_ARRAY(arena, struct value, array->size);
-    for (uint32_t i = 0; i < array->size && !problem; i++) {
+    for (uint32_t i = 0; i < array->size && !problem; i++)
         problem = convert(arena, &array->ptr[i], &out->list.items[i]);
-    }
     return problem;
 }
 
@@ -295,18 +270,15 @@ const char *value_read_msgpack(struct arena *arena, struct view bytes, struct va
     const char *problem = check_node(&checker, 0);
     msgpack_unpacked unpacked;
 
-    if (problem) {
+    if (problem)
         return problem;
-    }
-    if (checker.at != checker.end) {
+    if (checker.at != checker.end)
         return complain(&checker, "something follows the document");
-    }
     msgpack_unpacked_init(&unpacked);
-    if (msgpack_unpack_next(&unpacked, bytes.at, bytes.len, NULL) == MSGPACK_UNPACK_SUCCESS) {
+    if (msgpack_unpack_next(&unpacked, bytes.at, bytes.len, NULL) == MSGPACK_UNPACK_SUCCESS)
         problem = convert(arena, &unpacked.data, out);
-    } else {
+    else
         problem = "the document could not be unpacked for want of memory";
-    }
     msgpack_unpacked_destroy(&unpacked);
     return problem;
 }

@@ -42,21 +42,19 @@ static void count_one(struct writer *writer)
 
     CHECK(writer->open[inner].left > 0);
     writer->open[inner].left--;
-    if (writer->format == FORMAT_JSON && !writer->open[inner].first) {
+    if (writer->format == FORMAT_JSON && !writer->open[inner].first)
         buffer_add(&writer->out, LIT(","));
-    }
     writer->open[inner].first = false;
 }
 
 static void begin_value(struct writer *writer)
 {
-    if (writer->depth == 0) {
+    if (writer->depth == 0)
         CHECK(writer->out.len == 0); /* one document, one value */
-    } else if (writer->open[writer->depth - 1].map) {
+    else if (writer->open[writer->depth - 1].map)
         CHECK(writer->after_name);
-    } else {
+    else
         count_one(writer);
-    }
     writer->after_name = false;
 }
 
@@ -100,9 +98,8 @@ void writer_end(struct writer *writer)
     CHECK(writer->depth > 0 && !writer->after_name);
     writer->depth--;
     CHECK(writer->open[writer->depth].left == 0);
-    if (writer->format == FORMAT_JSON) {
+    if (writer->format == FORMAT_JSON)
         buffer_add(&writer->out, writer->open[writer->depth].map ? "}" : "]", 1);
-    }
 }
 
 /* ${byte} as RFC 8259 section 7 wants it inside quotes; NULL if it can stand as it is. */
@@ -124,9 +121,8 @@ static const char *escape(unsigned char byte, char out[8])
     case '\t':
         return "\\t";
     default:
-        if (byte >= 0x20) {
+        if (byte >= 0x20)
             return NULL;
-        }
         snprintf(out, 8, "\\u%04x", byte);
         return out;
     }
@@ -147,9 +143,8 @@ static void add_quoted(struct buffer *out, struct view text)
             plain = i + 1;
         }
     }
-    if (text.len > plain) {
+    if (text.len > plain)
         buffer_add(out, text.at + plain, text.len - plain);
-    }
     buffer_add(out, LIT("\""));
 }
 
@@ -171,9 +166,8 @@ void writer_name(struct writer *writer, struct view name)
     CHECK(writer->depth > 0 && writer->open[writer->depth - 1].map && !writer->after_name);
     count_one(writer);
     add_text(writer, name);
-    if (writer->format == FORMAT_JSON) {
+    if (writer->format == FORMAT_JSON)
         buffer_add(&writer->out, LIT(":"));
-    }
     writer->after_name = true;
 }
 
@@ -197,11 +191,10 @@ void writer_bool(struct writer *writer, bool boolean)
     } else {
         msgpack_packer packer = packer_of(writer);
 
-        if (boolean) {
+        if (boolean)
             msgpack_pack_true(&packer);
-        } else {
+        else
             msgpack_pack_false(&packer);
-        }
     }
 }
 
@@ -259,23 +252,21 @@ static void pack_decimal(struct writer *writer, struct view decimal)
 
     errno = 0;
     whole = strtoull(text.at, NULL, 10);
-    if (errno == 0 && strspn(text.at, "0123456789") == text.len) {
+    if (errno == 0 && strspn(text.at, "0123456789") == text.len)
         msgpack_pack_uint64(&packer, whole);
-    } else if (__builtin_isfinite(number)) {
+    else if (__builtin_isfinite(number))
         msgpack_pack_double(&packer, number);
-    } else {
+    else
         msgpack_pack_str_with_body(&packer, text.at, text.len);
-    }
 }
 
 static void writer_decimal(struct writer *writer, struct view decimal)
 {
     begin_value(writer);
-    if (writer->format == FORMAT_JSON) {
+    if (writer->format == FORMAT_JSON)
         buffer_add_view(&writer->out, decimal);
-    } else {
+    else
         pack_decimal(writer, decimal);
-    }
 }
 
 void writer_value(struct writer *writer, const struct value *value)
@@ -298,9 +289,8 @@ void writer_value(struct writer *writer, const struct value *value)
         break;
     case VALUE_LIST:
         writer_list(writer, value->list.count);
-        for (size_t i = 0; i < value->list.count; i++) {
+        for (size_t i = 0; i < value->list.count; i++)
             writer_value(writer, &value->list.items[i]);
-        }
         writer_end(writer);
         break;
     case VALUE_MAP:

@@ -108,7 +108,7 @@ static uint64_t sum_over_threads(struct service *service, size_t offset)
 static void route_metrics(struct buffer *out, struct service *service, size_t r, const char *labels)
 {
     uint64_t count = 0;
-    for (int class = 1; class <= 5; class++) {
+    for (int class = 1; class <= 5; class ++) {
         uint64_t sum = sum_over_threads(service, offsetof(struct metrics, routes[r].by_class[class]));
         count += sum;
         if (sum)
@@ -163,7 +163,8 @@ static void metrics(struct worker_thread *thread, struct exchange *exchange, str
     line(&out, "# HELP souk_request_seconds Time from a whole request to its answer.\n# TYPE souk_request_seconds histogram\n");
     for (size_t r = 0; r < service->program->route_count; r++) {
         char labels[256];
-        snprintf(labels, sizeof(labels), "method=\"%s\",route=\"%s\"", method_name(service->program->routes[r].method), service->program->routes[r].path);
+        snprintf(labels, sizeof(labels), "method=\"%s\",route=\"%s\"", method_name(service->program->routes[r].method),
+                 service->program->routes[r].path);
         route_metrics(&out, service, r, labels);
     }
     route_metrics(&out, service, METRICS_ROUTES_MAX - 1, "method=\"\",route=\"none\"");

@@ -137,7 +137,8 @@ static bool read_accept(struct request *request)
     else if (accepts(accept, "application/msgpack"))
         request->ask.format = FORMAT_MSGPACK;
     else if (!accepts(accept, "application/problem+json"))
-        return refuse(request, &OUTCOME_NOT_ACCEPTABLE, "Accept is \"%.100s\"; answers are made as application/json or application/msgpack", accept.at);
+        return refuse(request, &OUTCOME_NOT_ACCEPTABLE, "Accept is \"%.100s\"; answers are made as application/json or application/msgpack",
+                      accept.at);
     return true;
 }
 
@@ -147,7 +148,9 @@ static bool read_key(struct request *request)
     struct view key = copied_header(request, "Idempotency-Key");
     if (key.at == NULL) {
         if (request->route->flags & ROUTE_KEY)
-            return refuse(request, &OUTCOME_KEY_MISSING, "this request changes something: send an Idempotency-Key header with a new value (a UUID, say), and the same one with every retry");
+            return refuse(
+                request, &OUTCOME_KEY_MISSING,
+                "this request changes something: send an Idempotency-Key header with a new value (a UUID, say), and the same one with every retry");
         return true;
     }
     if (key.len >= 2 && key.at[0] == '"' && key.at[key.len - 1] == '"')
@@ -264,19 +267,22 @@ static bool read_format(struct request *request, enum format *format)
     size_t len = 0;
     while (len < type.len && type.at[len] != ';' && type.at[len] != ' ')
         len++;
-    if (type.at == NULL || (len == 16 && !strncasecmp(type.at, "application/json", len)) || (len == 28 && !strncasecmp(type.at, "application/merge-patch+json", len)))
+    if (type.at == NULL || (len == 16 && !strncasecmp(type.at, "application/json", len)) ||
+        (len == 28 && !strncasecmp(type.at, "application/merge-patch+json", len)))
         *format = FORMAT_JSON;
     else if (len == 19 && !strncasecmp(type.at, "application/msgpack", len))
         *format = FORMAT_MSGPACK;
     else
-        return refuse(request, &OUTCOME_MEDIA_TYPE, "Content-Type is \"%.*s\"; send application/json or application/msgpack", (int)(len < 100 ? len : 100), type.at);
+        return refuse(request, &OUTCOME_MEDIA_TYPE, "Content-Type is \"%.*s\"; send application/json or application/msgpack",
+                      (int)(len < 100 ? len : 100), type.at);
     return true;
 }
 
 static bool answer_faults(struct request *request, const struct faults *faults)
 {
-    struct writer *w = answer_problem(request->refusal, &OUTCOME_UNPROCESSABLE, 1, "%zu member%s of the body cannot be accepted; \"errors\" names them", faults->count,
-                                      faults->count == 1 ? "" : "s");
+    struct writer *w =
+        answer_problem(request->refusal, &OUTCOME_UNPROCESSABLE, 1, "%zu member%s of the body cannot be accepted; \"errors\" names them",
+                       faults->count, faults->count == 1 ? "" : "s");
     answer_faults_write(w, faults);
     writer_end(w);
     answer_send(request->refusal);
@@ -329,7 +335,8 @@ static bool refuse_method(struct request *request, unsigned allowed)
         answer_empty(flow, 204);
         return false;
     }
-    struct writer *w = answer_problem(flow, &OUTCOME_METHOD, 0, "%s is not for this path; allowed are: %s", method_name(exchange_method(request->exchange)), list);
+    struct writer *w =
+        answer_problem(flow, &OUTCOME_METHOD, 0, "%s is not for this path; allowed are: %s", method_name(exchange_method(request->exchange)), list);
     writer_end(w);
     answer_header(flow, "Allow", "%s", list);
     answer_send(flow);
@@ -399,7 +406,8 @@ void door_on_request(void *cookie, struct exchange *exchange)
 
 static const struct outcome *refusal_outcome(int status)
 {
-    static const struct outcome *const known[] = {&OUTCOME_BAD_REQUEST, &OUTCOME_TIMEOUT, &OUTCOME_TOO_LARGE, &OUTCOME_URI_TOO_LONG, &OUTCOME_HEADERS_TOO_LARGE, &OUTCOME_NOT_IMPLEMENTED};
+    static const struct outcome *const known[] = {&OUTCOME_BAD_REQUEST,  &OUTCOME_TIMEOUT,           &OUTCOME_TOO_LARGE,
+                                                  &OUTCOME_URI_TOO_LONG, &OUTCOME_HEADERS_TOO_LARGE, &OUTCOME_NOT_IMPLEMENTED};
     for (size_t i = 0; i < sizeof(known) / sizeof(*known); i++)
         if (known[i]->status == status)
             return known[i];

@@ -224,7 +224,8 @@ static void run_expire(struct run *run)
     run->answer_given = true;
     struct flow late = {.arena = flow->arena, .ask = flow->ask};
     if (flow->effects)
-        answer_refuse(&late, &OUTCOME_UNKNOWN, "the request's time is over while it is being carried out; send it again with the same Idempotency-Key");
+        answer_refuse(&late, &OUTCOME_UNKNOWN,
+                      "the request's time is over while it is being carried out; send it again with the same Idempotency-Key");
     else
         answer_refuse(&late, &OUTCOME_DEADLINE, "the request's time is over and nothing was changed; send it again");
     if (run->got_answer)
@@ -254,8 +255,9 @@ static void engine_got_deadlines(void *cookie)
 
 /* ---- start ---- */
 
-void engine_start(struct engine *engine, struct flow *flow, int64_t deadline_ms, void (*answered)(void *cookie, struct flow *flow, struct answer *answer),
-                  void (*ended)(void *cookie, struct flow *flow), void *cookie)
+void engine_start(struct engine *engine, struct flow *flow, int64_t deadline_ms,
+                  void (*answered)(void *cookie, struct flow *flow, struct answer *answer), void (*ended)(void *cookie, struct flow *flow),
+                  void *cookie)
 {
     arena_hold(flow->arena);
     struct run *run = ARENA_NEW(flow->arena, struct run);

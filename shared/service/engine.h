@@ -28,8 +28,9 @@ struct engine *engine_new(struct loop *loop, struct store *store, const struct o
  * answer, or, when ${deadline_ms} (0: none) passes first, with a 503 (effects were under way) or 504 that the engine makes; the flow goes on.
  * got_end is called once, last. Either may be NULL.
  */
-void engine_start(struct engine *engine, struct flow *flow, int64_t deadline_ms, void (*got_answer)(void *cookie, struct flow *flow, struct answer *answer),
-                  void (*got_end)(void *cookie, struct flow *flow), void *cookie);
+void engine_start(struct engine *engine, struct flow *flow, int64_t deadline_ms,
+                  void (*got_answer)(void *cookie, struct flow *flow, struct answer *answer), void (*got_end)(void *cookie, struct flow *flow),
+                  void *cookie);
 
 /* Root flows that have not ended. */
 unsigned engine_running(const struct engine *engine);

@@ -241,5 +241,6 @@ void answer_failed(struct flow *flow, const struct reply *reply, const char *wha
     if (reply->kind == REPLY_NOT_SENT || !flow->effects)
         answer_refuse(flow, &OUTCOME_SHARD_DOWN, "%s failed: %s; try again", what, reply->why);
     else
-        answer_refuse(flow, &OUTCOME_UNKNOWN, "%s was begun, and its answer is lost: %s; send the same request again with the same Idempotency-Key", what, reply->why);
+        answer_refuse(flow, &OUTCOME_UNKNOWN, "%s was begun, and its answer is lost: %s; send the same request again with the same Idempotency-Key",
+                      what, reply->why);
 }

@@ -60,17 +60,17 @@ struct param {
 #define ASK_IDS_MAX 2
 struct ask {
     enum method method;
-    const char *route;                 /* "/orders/{id}/cancel": the template; part of an idempotency key's scope */
-    int64_t ids[ASK_IDS_MAX];          /* the {id}s of the path */
-    const struct param *params;        /* of the query; see ask_param */
+    const char *route;          /* "/orders/{id}/cancel": the template; part of an idempotency key's scope */
+    int64_t ids[ASK_IDS_MAX];   /* the {id}s of the path */
+    const struct param *params; /* of the query; see ask_param */
     size_t param_count;
-    enum format format;                /* what the answer is written in */
-    const void *body;                  /* bound to the route's shape; NULL if the route has none or none was sent */
-    const struct value *document;      /* the body before it was bound; NULL if none */
+    enum format format;           /* what the answer is written in */
+    const void *body;             /* bound to the route's shape; NULL if the route has none or none was sent */
+    const struct value *document; /* the body before it was bound; NULL if none */
     struct view raw_body;
-    struct view caller;                /* who asks; empty while authentication is off */
-    bool create_only;                  /* If-None-Match: * */
-    struct view key;                   /* Idempotency-Key, empty if none */
+    struct view caller; /* who asks; empty while authentication is off */
+    bool create_only;   /* If-None-Match: * */
+    struct view key;    /* Idempotency-Key, empty if none */
     struct view if_match, if_none_match, cache_control, prefer, request_id, traceparent;
 };
 
@@ -94,22 +94,22 @@ struct flow {
     const struct world *world;
     const struct ask *ask;
     struct flow *parent;
-    int tag, index;               /* the parent's marks on this child */
+    int tag, index; /* the parent's marks on this child */
 
     /* The outbox, emptied by the runner after each step. */
     struct call *calls, **calls_tail;
     struct errand *errands, **errands_tail;
     struct flow *children, **children_tail;
-    int64_t sleep_ms;             /* -1: none asked */
-    struct answer *answer;        /* the one being made, or made */
+    int64_t sleep_ms;      /* -1: none asked */
+    struct answer *answer; /* the one being made, or made */
     bool answer_ready;
 
     /* The account. */
-    unsigned owed;                /* events that are still to come */
-    bool effects;                 /* a call that writes was asked for: a lost answer is UNKNOWN, not NOT DONE */
+    unsigned owed; /* events that are still to come */
+    bool effects;  /* a call that writes was asked for: a lost answer is UNKNOWN, not NOT DONE */
     bool answered, ended;
-    struct flow *next;            /* in the outbox of its parent */
-    void *runner;                 /* the runner's own */
+    struct flow *next; /* in the outbox of its parent */
+    void *runner;      /* the runner's own */
 };
 
 /* A flow in ${arena}, zeroed to its type's size, not started yet. Cannot fail. */
@@ -149,7 +149,8 @@ void answer_stored(struct flow *flow, int status, struct view json);
  * A problem (RFC 9457): type, title, status, detail, code, retryable, request_id, and ${more} members that the caller writes before answer_send.
  * Retry-After comes from the outcome.
  */
-struct writer *answer_problem(struct flow *flow, const struct outcome *outcome, size_t more, const char *detail, ...) __attribute__((format(printf, 4, 5)));
+struct writer *answer_problem(struct flow *flow, const struct outcome *outcome, size_t more, const char *detail, ...)
+    __attribute__((format(printf, 4, 5)));
 /* Takes back an answer that was begun and not sent. */
 void answer_drop(struct flow *flow);
 /* A problem without more members, sent. */

@@ -28,7 +28,8 @@
 static const struct option_row COMMON_OPTIONS[] = {
     {"http-address", OPTION_TEXT, AT(address), "127.0.0.1", 0, 0, NULL, "address to listen on; while auth is off only a loopback address"},
     {"http-port", OPTION_INT, AT(port), NULL, 0, 65535, NULL, "port to listen on; 0 takes any free one"},
-    {"shards", OPTION_TEXT, AT(shards), "shard-1=127.0.0.1:7001,shard-2=127.0.0.1:7002,shard-3=127.0.0.1:7003", 0, 0, NULL, "the ring: name=host:port[*weight],…"},
+    {"shards", OPTION_TEXT, AT(shards), "shard-1=127.0.0.1:7001,shard-2=127.0.0.1:7002,shard-3=127.0.0.1:7003", 0, 0, NULL,
+     "the ring: name=host:port[*weight],…"},
     {"partitions", OPTION_INT, AT(partitions), "256", 1, PARTITIONS_MAX, NULL, "partitions of the store, a power of two, fixed when it was made"},
     {"ring-epoch", OPTION_INT, AT(epoch), "1", 1, 1000000000, NULL, "rises by one with every change of the ring"},
     {"threads", OPTION_INT, AT(threads), "1", 1, 64, NULL, "event loops, each with its own connection to every shard"},
@@ -48,7 +49,8 @@ static const struct option_row COMMON_OPTIONS[] = {
 static bool is_loopback(const char *address)
 {
     struct in_addr v4;
-    return strcmp(address, "localhost") == 0 || strcmp(address, "::1") == 0 || (inet_pton(AF_INET, address, &v4) == 1 && ntohl(v4.s_addr) >> 24 == 127);
+    return strcmp(address, "localhost") == 0 || strcmp(address, "::1") == 0 ||
+           (inet_pton(AF_INET, address, &v4) == 1 && ntohl(v4.s_addr) >> 24 == 127);
 }
 
 static bool read_password(struct service *service)
@@ -74,7 +76,8 @@ static bool settings_check(struct service *service)
     const char *error = NULL;
     log_start(service->program->name, (enum log_level)log_level_of(settings->log_level));
     if (!is_loopback(settings->address)) {
-        log_error("SOUK_AUTH is off and SOUK_HTTP_ADDRESS is %s: anybody who reaches it could order and refund; listen on 127.0.0.1", settings->address);
+        log_error("SOUK_AUTH is off and SOUK_HTTP_ADDRESS is %s: anybody who reaches it could order and refund; listen on 127.0.0.1",
+                  settings->address);
         return false;
     }
     service->topology = topology_new(settings->shards, settings->partitions, settings->epoch, &error);
@@ -167,7 +170,8 @@ static void thread_got_tick(void *cookie)
     const char *missing = thread_missing(thread);
     const char *before = atomic_exchange(&thread->missing, missing);
     if (before && !missing && service_missing(service) == NULL)
-        log_info("ready on %s:%d after %lld ms", service->settings.address, atomic_load(&service->port), (long long)(clock_us() - service->started_us) / 1000);
+        log_info("ready on %s:%d after %lld ms", service->settings.address, atomic_load(&service->port),
+                 (long long)(clock_us() - service->started_us) / 1000);
     if (missing && !before)
         log_warn("not ready: %s; see /readyz", missing);
     if (atomic_load(&service->draining))

@@ -14,20 +14,20 @@
  * A worker program: routes, what they need, and the life around them. main() of each worker is a call of service_main with one of these.
  */
 enum route_flags {
-    ROUTE_KEY = 1,          /* Idempotency-Key is needed */
-    ROUTE_IF_MATCH = 2,     /* If-Match is needed (or If-None-Match: * where the flow allows creation) */
+    ROUTE_KEY = 1,      /* Idempotency-Key is needed */
+    ROUTE_IF_MATCH = 2, /* If-Match is needed (or If-None-Match: * where the flow allows creation) */
     ROUTE_BODY_OPTIONAL = 4,
-    ROUTE_CACHEABLE = 8,    /* not marked Cache-Control: no-store */
-    ROUTE_RAW = 16,         /* the body is a document that the flow reads itself (merge patch) */
+    ROUTE_CACHEABLE = 8, /* not marked Cache-Control: no-store */
+    ROUTE_RAW = 16,      /* the body is a document that the flow reads itself (merge patch) */
 };
 struct route {
     enum method method;
-    const char *path;              /* "/orders/{id}/cancel" */
+    const char *path; /* "/orders/{id}/cancel" */
     const struct flow_type *flow;
-    const struct shape *body;      /* NULL: no body is read */
+    const struct shape *body; /* NULL: no body is read */
     unsigned flags;
-    int deadline_ms;               /* 0: the service's default */
-    const char *params;            /* "limit|cursor|user": query parameters that are known; others are refused with 400. NULL: none */
+    int deadline_ms;    /* 0: the service's default */
+    const char *params; /* "limit|cursor|user": query parameters that are known; others are refused with 400. NULL: none */
 };
 
 struct service;
@@ -42,16 +42,16 @@ struct service_thread {
 };
 
 struct service_program {
-    const char *name;                       /* "souk-order" */
+    const char *name; /* "souk-order" */
     int preset_port;
     const struct route *routes;
     size_t route_count;
-    const struct option_row *options;       /* beside the common ones */
+    const struct option_row *options; /* beside the common ones */
     size_t option_count;
-    size_t settings_size;                   /* of the program's own settings struct */
+    size_t settings_size; /* of the program's own settings struct */
     const struct library *libraries;
     unsigned library_count;
-    bool catalogue;                         /* 4 KiB of headers rather than 8 */
+    bool catalogue; /* 4 KiB of headers rather than 8 */
     /* Called on each thread before it serves: the outside port, sweeps. Returns false (logged) to stop the start. May be NULL. */
     bool (*thread_start)(struct service_thread *thread, struct outside *outside);
     void (*thread_stop)(struct service_thread *thread);

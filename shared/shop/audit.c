@@ -96,8 +96,8 @@ static void sides_grow(struct audit *audit)
 static void check_pair(struct audit *audit, const struct side *line, const struct side *hold)
 {
     if (line->quantity != hold->quantity)
-        violation(audit, arena_printf(audit->flow.arena, "order %lld: product %lld is ordered %lld times and held %lld times", (long long)line->order_id, (long long)line->product_id,
-                                      (long long)line->quantity, (long long)hold->quantity));
+        violation(audit, arena_printf(audit->flow.arena, "order %lld: product %lld is ordered %lld times and held %lld times",
+                                      (long long)line->order_id, (long long)line->product_id, (long long)line->quantity, (long long)hold->quantity));
 }
 
 /* Takes one side: pairs it with the other if that was seen, else keeps it. Texts are copied. */
@@ -115,7 +115,13 @@ static void side_add(struct audit *audit, const struct side *side)
         check_pair(audit, line, hold);
         /* Paid, nothing left to do, and still only held: looked at again, since the hold may have been seen before the confirm. */
         if (line->settled && !hold->committed)
-            *slot = (struct side){.key = slot->key, .kind = SIDE_LINE, .txn = slot->txn, .product_id = line->product_id, .quantity = line->quantity, .order_id = line->order_id, .settled = true};
+            *slot = (struct side){.key = slot->key,
+                                  .kind = SIDE_LINE,
+                                  .txn = slot->txn,
+                                  .product_id = line->product_id,
+                                  .quantity = line->quantity,
+                                  .order_id = line->order_id,
+                                  .settled = true};
         else
             slot->kind = SIDE_MATCHED;
     }
@@ -183,7 +189,11 @@ static void take_order(struct audit *audit, struct arena *scratch, const struct 
         return;
     const struct order_line *lines = doc.lines.at;
     for (size_t i = 0; i < doc.lines.count; i++) {
-        struct side side = {.kind = SIDE_LINE, .txn = item_text(item_at(list, at + 1)), .product_id = lines[i].product_id, .quantity = lines[i].quantity, .order_id = id};
+        struct side side = {.kind = SIDE_LINE,
+                            .txn = item_text(item_at(list, at + 1)),
+                            .product_id = lines[i].product_id,
+                            .quantity = lines[i].quantity,
+                            .order_id = id};
         side.settled = verdict == VERDICT_PAID && !duty;
         side.key = side_key(side.txn, side.product_id);
         side_add(audit, &side);
@@ -282,8 +292,9 @@ static void got_line_order(struct audit *audit, const struct side *line, const s
         return;
     enum verdict verdict = verdict_of(order.state);
     if (verdict == VERDICT_PAID || (verdict == VERDICT_RESERVED && order_reply_now_ms(reply) < order.expires_ms))
-        violation(audit, arena_printf(audit->flow.arena, "order %lld: it is %.*s, and product %lld has %s", (long long)line->order_id, VIEW_ARG(order.state), (long long)line->product_id,
-                                      line->settled ? "not committed its units" : "no hold of it"));
+        violation(audit,
+                  arena_printf(audit->flow.arena, "order %lld: it is %.*s, and product %lld has %s", (long long)line->order_id, VIEW_ARG(order.state),
+                               (long long)line->product_id, line->settled ? "not committed its units" : "no hold of it"));
 }
 
 /* Who answers for this hold? The idempotency record of its transaction says which order, if any. */
@@ -291,7 +302,8 @@ static void ask_orphan_key(struct audit *audit, const struct side *hold)
 {
     struct txn txn;
     if (!txn_parse(hold->txn, &txn)) {
-        violation(audit, arena_printf(audit->flow.arena, "product %lld: a hold has the unreadable name %.*s", (long long)hold->product_id, VIEW_ARG(hold->txn)));
+        violation(audit, arena_printf(audit->flow.arena, "product %lld: a hold has the unreadable name %.*s", (long long)hold->product_id,
+                                      VIEW_ARG(hold->txn)));
         return;
     }
     struct call *call = call_command(audit->flow.arena, "HMGET", hold->order_partition);
@@ -338,11 +350,11 @@ static void got_orphan_hold(struct audit *audit, const struct side *hold, const 
     if (live_phase(reply).len == 0)
         return;
     if (hold->order_id)
-        violation(audit, arena_printf(audit->flow.arena, "product %lld: %lld units are still held for order %lld, which has ended or is not there", (long long)hold->product_id,
-                                      (long long)hold->quantity, (long long)hold->order_id));
+        violation(audit, arena_printf(audit->flow.arena, "product %lld: %lld units are still held for order %lld, which has ended or is not there",
+                                      (long long)hold->product_id, (long long)hold->quantity, (long long)hold->order_id));
     else
-        violation(audit, arena_printf(audit->flow.arena, "product %lld: %lld units are held by transaction %.*s, which placed no order", (long long)hold->product_id,
-                                      (long long)hold->quantity, VIEW_ARG(hold->txn)));
+        violation(audit, arena_printf(audit->flow.arena, "product %lld: %lld units are held by transaction %.*s, which placed no order",
+                                      (long long)hold->product_id, (long long)hold->quantity, VIEW_ARG(hold->txn)));
 }
 
 static void suspect(struct audit *audit, const struct side *side)

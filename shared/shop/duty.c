@@ -73,8 +73,8 @@ static void got_line(struct duty *duty, int index, const struct reply *reply)
 {
     const struct order_line *lines = duty->order.doc.lines.at;
     if (reply->kind == REPLY_REFUSED)
-        log_error("order %lld is %.*s, but product %lld has no hold of it (code %d); run `soukctl audit`", (long long)duty->order_id, VIEW_ARG(duty->order.state),
-                  (long long)lines[index].product_id, reply->code);
+        log_error("order %lld is %.*s, but product %lld has no hold of it (code %d); run `soukctl audit`", (long long)duty->order_id,
+                  VIEW_ARG(duty->order.state), (long long)lines[index].product_id, reply->code);
     duty->failed |= reply->kind != REPLY_OK;
     if (--duty->waiting > 0)
         return;

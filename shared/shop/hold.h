@@ -19,9 +19,9 @@ enum verdict verdict_of(struct view text);
 
 struct settled {
     enum verdict verdict;
-    int64_t ms;        /* RESERVED: until it expires; ABORTED: highest aborted attempt; else age of the order */
-    bool decided;      /* the key is placed (by whichever attempt) or refused */
-    int64_t order_id;  /* 0: none */
+    int64_t ms;       /* RESERVED: until it expires; ABORTED: highest aborted attempt; else age of the order */
+    bool decided;     /* the key is placed (by whichever attempt) or refused */
+    int64_t order_id; /* 0: none */
 };
 /* The question and its answer: the question itself aborts an attempt that was not placed (fence 2). */
 struct call *settle_call(struct arena *arena, unsigned partition, const struct txn *txn);

@@ -20,8 +20,8 @@ enum { SEED_FILTER = 0x66696c74, SEED_CHECK = 0x63686563 };
 static uint32_t filter_hash(struct flow *flow, bool newest_first, struct view filter)
 {
     const struct ask *ask = flow->ask;
-    struct view all = arena_printf(flow->arena, "%s %lld %lld %d %.*s", ask->route, (long long)ask->ids[0], (long long)ask->ids[1], newest_first,
-                                   VIEW_ARG(filter));
+    struct view all =
+        arena_printf(flow->arena, "%s %lld %lld %d %.*s", ask->route, (long long)ask->ids[0], (long long)ask->ids[1], newest_first, VIEW_ARG(filter));
     return hash32(all, SEED_FILTER);
 }
 

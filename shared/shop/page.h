@@ -42,12 +42,12 @@ typedef struct view page_key_of(void *cookie, struct arena *arena, unsigned part
 struct page {
     int limit;
     bool newest_first;
-    struct page_place after;               /* member empty: from the start */
+    struct page_place after; /* member empty: from the start */
     uint32_t filter_hash;
-    struct page_row *rows;                 /* merged, at most limit */
+    struct page_row *rows; /* merged, at most limit */
     size_t row_count;
-    bool more;                             /* there is a next page, */
-    struct page_place next;                /* and it begins behind this */
+    bool more;              /* there is a next page, */
+    struct page_place next; /* and it begins behind this */
 
     /* The question, as page_ask got it, and what has come of it. */
     const char *kind;
@@ -57,10 +57,10 @@ struct page {
     struct view state, payment_status;
     const char *const *fields;
     size_t field_count;
-    struct page_shard *shards;             /* of the topology */
-    unsigned waiting;                      /* shards that have not answered */
-    bool again;                            /* shards were asked a second time */
-    bool cut;                              /* rows behind the limit were left out */
+    struct page_shard *shards; /* of the topology */
+    unsigned waiting;          /* shards that have not answered */
+    bool again;                /* shards were asked a second time */
+    bool cut;                  /* rows behind the limit were left out */
 };
 
 /*

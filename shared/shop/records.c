@@ -12,7 +12,10 @@ static const struct field PRODUCT_FIELDS[] = {
     {.name = "name", .type = FIELD_TEXT, .offset = offsetof(struct product_doc, name), .required = true, .min = 1, .max = 1024},
     {.name = "price", .type = FIELD_INT, .offset = offsetof(struct product_doc, price), .required = true, .min = 0, .max = MONEY_MAX},
     {.name = "currency", .type = FIELD_TEXT, .offset = offsetof(struct product_doc, currency), .required = true, .min = 3, .max = 3},
-    {.name = "attributes", .type = FIELD_ANY, .offset = offsetof(struct product_doc, attributes), .given = offsetof(struct product_doc, has_attributes)},
+    {.name = "attributes",
+     .type = FIELD_ANY,
+     .offset = offsetof(struct product_doc, attributes),
+     .given = offsetof(struct product_doc, has_attributes)},
 };
 const struct shape PRODUCT_DOC = {.name = "product", FIELDS(PRODUCT_FIELDS), .size = sizeof(struct product_doc)};
 
@@ -21,15 +24,30 @@ static const struct field LINE_FIELDS[] = {
     {.name = "name", .type = FIELD_TEXT, .offset = offsetof(struct order_line, name), .required = true, .min = 1, .max = 1024},
     {.name = "quantity", .type = FIELD_INT, .offset = offsetof(struct order_line, quantity), .required = true, .min = 1, .max = MONEY_MAX},
     {.name = "price", .type = FIELD_INT, .offset = offsetof(struct order_line, price), .required = true, .min = 0, .max = MONEY_MAX},
-    {.name = "product_version", .type = FIELD_INT, .offset = offsetof(struct order_line, product_version), .required = true, .min = 1, .max = MONEY_MAX},
+    {.name = "product_version",
+     .type = FIELD_INT,
+     .offset = offsetof(struct order_line, product_version),
+     .required = true,
+     .min = 1,
+     .max = MONEY_MAX},
 };
 static const struct shape LINE = {.name = "line", FIELDS(LINE_FIELDS), .size = sizeof(struct order_line)};
 
 static const struct field ORDER_FIELDS[] = {
     {.name = "schema", .type = FIELD_INT, .offset = offsetof(struct order_doc, schema), .required = true, .min = 1, .max = INT32_MAX},
     {.name = "lines", .type = FIELD_LIST, .offset = offsetof(struct order_doc, lines), .required = true, .min = 1, .max = 1000, .of = &LINE},
-    {.name = "tracking", .type = FIELD_TEXT, .offset = offsetof(struct order_doc, tracking), .given = offsetof(struct order_doc, has_tracking), .min = 0, .max = 1024},
-    {.name = "reason", .type = FIELD_TEXT, .offset = offsetof(struct order_doc, reason), .given = offsetof(struct order_doc, has_reason), .min = 0, .max = 1024},
+    {.name = "tracking",
+     .type = FIELD_TEXT,
+     .offset = offsetof(struct order_doc, tracking),
+     .given = offsetof(struct order_doc, has_tracking),
+     .min = 0,
+     .max = 1024},
+    {.name = "reason",
+     .type = FIELD_TEXT,
+     .offset = offsetof(struct order_doc, reason),
+     .given = offsetof(struct order_doc, has_reason),
+     .min = 0,
+     .max = 1024},
 };
 const struct shape ORDER_DOC = {.name = "order", FIELDS(ORDER_FIELDS), .size = sizeof(struct order_doc)};
 
@@ -119,7 +137,22 @@ struct call *order_read_call(struct arena *arena, unsigned partition, int64_t id
 }
 
 /* The places of order_read's answer, behind its code. */
-enum { READ_NOW, READ_STATE, READ_PAYMENT_STATUS, READ_V, READ_USER, READ_TOTAL, READ_CURRENCY, READ_CREATED, READ_EXPIRES, READ_T, READ_PAYMENTS, READ_UPDATED, READ_HOLD_MS, READ_DOC };
+enum {
+    READ_NOW,
+    READ_STATE,
+    READ_PAYMENT_STATUS,
+    READ_V,
+    READ_USER,
+    READ_TOTAL,
+    READ_CURRENCY,
+    READ_CREATED,
+    READ_EXPIRES,
+    READ_T,
+    READ_PAYMENTS,
+    READ_UPDATED,
+    READ_HOLD_MS,
+    READ_DOC
+};
 
 int64_t order_reply_now_ms(const struct reply *reply)
 {

@@ -105,7 +105,9 @@ static void got_look(struct settle *settle, const struct reply *reply)
 static void resolve(struct settle *settle, int index)
 {
     struct due_hold *hold = &settle->holds[index];
-    flow_call(&settle->flow, resolve_call(&settle->flow, settle->product_id, hold->txn, hold->settled.verdict, hold->settled.ms, hold->settled.order_id), TAG_RESOLVE, index);
+    flow_call(&settle->flow,
+              resolve_call(&settle->flow, settle->product_id, hold->txn, hold->settled.verdict, hold->settled.ms, hold->settled.order_id),
+              TAG_RESOLVE, index);
 }
 
 static void expire_order(struct settle *settle, int index)

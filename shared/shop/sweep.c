@@ -92,7 +92,8 @@ static void got_child(struct flow *flow, struct flow *child)
 
 static const struct flow_type SWEEP = {.name = "sweep", .size = sizeof(struct sweep), .start = start, .got_reply = got_reply, .got_child = got_child};
 
-struct flow *sweep_new(struct arena *arena, const struct world *world, const struct sweep_kind *kind, unsigned shard, struct view worker, unsigned prune_partition)
+struct flow *sweep_new(struct arena *arena, const struct world *world, const struct sweep_kind *kind, unsigned shard, struct view worker,
+                       unsigned prune_partition)
 {
     struct flow *flow = flow_new(arena, &SWEEP, world, NULL);
     struct sweep *sweep = (struct sweep *)flow;
@@ -111,9 +112,9 @@ struct sweeper {
     struct service_thread *thread;
     const struct sweep_kind *kind;
     struct loop_timer *timer;
-    char worker[64];          /* who holds the lease: host, process, time of start */
+    char worker[64]; /* who holds the lease: host, process, time of start */
     unsigned prune_partition;
-    bool busy[SHARDS_MAX];    /* the last sweep of that shard has not ended */
+    bool busy[SHARDS_MAX]; /* the last sweep of that shard has not ended */
     struct sweep_seat {
         struct sweeper *sweeper;
         unsigned shard;

@@ -31,6 +31,7 @@ struct sweeper *sweep_start(struct service_thread *thread, const struct sweep_ki
 void sweep_stop(struct sweeper *sweeper);
 
 /* One sweep of one shard as a flow, for tests and simulators. */
-struct flow *sweep_new(struct arena *arena, const struct world *world, const struct sweep_kind *kind, unsigned shard, struct view worker, unsigned prune_partition);
+struct flow *sweep_new(struct arena *arena, const struct world *world, const struct sweep_kind *kind, unsigned shard, struct view worker,
+                       unsigned prune_partition);
 
 #endif

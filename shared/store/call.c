@@ -37,9 +37,8 @@ void bulk_add(struct buffer *buffer, struct view text)
 
     bulk_head(buffer, '$', text.len);
     at = buffer_room(buffer, text.len + 2);
-    if (text.len > 0) {
+    if (text.len > 0)
         memcpy(at, text.at, text.len);
-    }
     at[text.len] = '\r';
     at[text.len + 1] = '\n';
     buffer->len += text.len + 2;
@@ -50,9 +49,8 @@ void bulk_add_int(struct buffer *buffer, int64_t number)
     char text[DIGITS_MAX + 1], *end = text + sizeof(text), *begin;
 
     begin = digits_before(end, number < 0 ? 0 - (uint64_t)number : (uint64_t)number);
-    if (number < 0) {
+    if (number < 0)
         *--begin = '-';
-    }
     bulk_add(buffer, (struct view){begin, (size_t)(end - begin)});
 }
 
@@ -137,11 +135,9 @@ struct view call_part(const struct call *call, unsigned n)
 {
     struct view rest = buffer_view(&call->body), part = {NULL, 0};
 
-    if (n >= call->keys + call->args) {
+    if (n >= call->keys + call->args)
         return part;
-    }
-    for (unsigned i = 0; i <= n; i++) {
+    for (unsigned i = 0; i <= n; i++)
         part = take_bulk(&rest);
-    }
     return part;
 }

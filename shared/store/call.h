@@ -24,8 +24,8 @@ struct function {
 struct call {
     const struct function *function; /* NULL: a plain command, complete in ${body} */
     unsigned partition;
-    int shard;                       /* -1: the partition's shard; else this one (calls over a whole shard) */
-    unsigned keys, args;             /* so far, in ${body} */
+    int shard;           /* -1: the partition's shard; else this one (calls over a whole shard) */
+    unsigned keys, args; /* so far, in ${body} */
     struct buffer body;
 
     /* Where the completion goes. Called once, in a later turn, on the sender's thread. ${reply} is valid until it returns. */

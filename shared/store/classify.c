@@ -59,11 +59,9 @@ static const struct row *find_row(struct view error)
     /* What Redis adds to every error that leaves a function: " script: NAME, on @user_function:LINE." */
     bool inside = memmem(error.at, error.len, ", on @user_", strlen(", on @user_")) != NULL;
 
-    for (size_t i = 0; i < sizeof(ROWS) / sizeof(ROWS[0]); i++) {
-        if (begins_with(error, ROWS[i].prefix)) {
+    for (size_t i = 0; i < sizeof(ROWS) / sizeof(ROWS[0]); i++)
+        if (begins_with(error, ROWS[i].prefix))
             return inside && !ROWS[i].in_function && ROWS[i].kind == REPLY_NOT_SENT ? &RAISED_INSIDE : &ROWS[i];
-        }
-    }
     return inside ? &RAISED_INSIDE : &UNKNOWN_ERROR;
 }
 
@@ -99,12 +97,10 @@ enum reply_kind reply_classify(const struct function *function, const struct ite
         *unclassified = row == &UNKNOWN_ERROR;
         return row->kind;
     }
-    if (!function) {
+    if (!function)
         return REPLY_OK;
-    }
-    if (first->type == ITEM_INT && first->integer >= INT_MIN && first->integer <= INT_MAX) {
+    if (first->type == ITEM_INT && first->integer >= INT_MIN && first->integer <= INT_MAX)
         return classify_code(first->integer, code, why);
-    }
     *why = "bug: the function's answer does not begin with a code";
     *unclassified = true;
     return REPLY_UNKNOWN;

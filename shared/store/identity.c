@@ -21,9 +21,8 @@ enum field { FIELD_NAME, FIELD_PARTITIONS, FIELD_EPOCH, FIELD_UUID };
 void identity_step(struct shard *shard)
 {
     shard->awaited--;
-    if (shard->awaited > 0) {
+    if (shard->awaited > 0)
         return;
-    }
     if (shard->state == SHARD_CHECKING && shard->missing) {
         shard_move(shard, SHARD_LOADING);
         library_load(shard);
@@ -48,9 +47,8 @@ static bool same_number(struct shard *shard, struct view found, long expected, c
 {
     long long number;
 
-    if (view_to_int(found, &number) && number == expected) {
+    if (view_to_int(found, &number) && number == expected)
         return true;
-    }
     shard_refuse(shard, "souk:shard has %s \"%.*s\", expected %ld: %s", field, VIEW_ARG(found), expected, advice);
     return false;
 }
@@ -79,9 +77,8 @@ static bool same_shard(struct shard *shard, const struct item *fields)
 /* The same shard with another uuid was made anew since we last saw it: its records are others, which is fine for us and worth a line. */
 static void note_uuid(struct shard *shard, struct view uuid)
 {
-    if (shard->uuid[0] && !view_equal(uuid, view_of(shard->uuid))) {
+    if (shard->uuid[0] && !view_equal(uuid, view_of(shard->uuid)))
         log_warn("shard %s was made anew: its uuid was %s and is now %.*s", shard->address->name, shard->uuid, VIEW_ARG(uuid));
-    }
     snprintf(shard->uuid, sizeof(shard->uuid), "%.*s", VIEW_ARG(uuid));
 }
 
@@ -117,9 +114,8 @@ static void got_time_in_check(struct call *call, const struct reply *reply)
 {
     struct shard *shard = call->cookie;
 
-    if (set_clock(shard, reply)) {
+    if (set_clock(shard, reply))
         identity_step(shard);
-    }
 }
 
 static void got_time(struct call *call, const struct reply *reply)
@@ -132,12 +128,10 @@ static void got_time(struct call *call, const struct reply *reply)
 
 void identity_ask_time(struct shard *shard)
 {
-    if (shard->time_asked) {
+    if (shard->time_asked)
         return;
-    }
-    if (!shard->time_call) {
+    if (!shard->time_call)
         shard->time_call = shard_question(shard, shard->store->arena, "TIME", got_time);
-    }
     shard->time_asked = true;
     shard_ask(shard, shard->time_call);
 }
@@ -159,9 +153,8 @@ void identity_check(struct shard *shard)
     shard->missing = 0;
     if (settings->password) {
         question = shard_question(shard, shard->check_arena, "AUTH", got_auth);
-        if (settings->user) {
+        if (settings->user)
             call_arg(question, view_of(settings->user));
-        }
         call_arg(question, view_of(settings->password));
         ask_in_check(shard, question);
     }

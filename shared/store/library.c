@@ -27,9 +27,8 @@ static void got_list(struct call *call, const struct reply *reply)
                      VIEW_ARG(reply->root->text));
         return;
     }
-    if (reply->root->count == 0) {
+    if (reply->root->count == 0)
         shard->missing |= UINT32_C(1) << call->index;
-    }
     identity_step(shard);
 }
 

@@ -49,16 +49,14 @@ static void heed(struct shard *shard, const struct call *call, const struct repl
 
     shard->figures.not_sent += reply->kind == REPLY_NOT_SENT;
     shard->figures.unknown += reply->kind == REPLY_UNKNOWN;
-    if (reply->root->type == ITEM_ERROR || unclassified) {
+    if (reply->root->type == ITEM_ERROR || unclassified)
         complain(shard, call, reply);
-    }
     if (ring && !shard->ring_told) {
         log_warn("shard %s has another ring epoch than %ld: checking it again", shard->address->name, shard->store->settings.topology->epoch);
         shard->ring_told = true;
     }
-    if ((ring || classify_library_gone(reply->root)) && shard->state == SHARD_READY) {
+    if ((ring || classify_library_gone(reply->root)) && shard->state == SHARD_READY)
         shard_check(shard);
-    }
 }
 
 /* hiredis has an answer to the oldest command, or the context dies: then let_go settles all that is owed, and there is nothing to do here. */
@@ -69,13 +67,11 @@ static void got_answer(redisAsyncContext *link, void *received, void *cookie)
     struct reply reply = {.kind = REPLY_OK};
     bool unclassified;
 
-    if (!received) {
+    if (!received)
         return;
-    }
     CHECK(queue_take(&shard->owed) == call);
-    if (shard->unflushed == call) {
+    if (shard->unflushed == call)
         shard->unflushed = shard->owed.head; /* an answer before the question: a confused server, but our accounts stay right */
-    }
     if (call->fate == &OURS) {
         reply.root = reader_root(received);
     } else {
@@ -123,13 +119,11 @@ static bool pass(struct shard *shard, struct call *call)
     struct view command = encode(shard, call);
 
     call->sent_us = clock_us();
-    if (redisAsyncFormattedCommand(shard->link, got_answer, call, command.at, command.len) != REDIS_OK) {
+    if (redisAsyncFormattedCommand(shard->link, got_answer, call, command.at, command.len) != REDIS_OK)
         return false;
-    }
     queue_add(&shard->owed, call);
-    if (!shard->unflushed) {
+    if (!shard->unflushed)
         shard->unflushed = call;
-    }
     return true;
 }
 
@@ -138,13 +132,12 @@ const struct reply *shard_send(struct shard *shard, struct call *call)
     const struct reply *fate = NULL;
 
     call->fate = NULL;
-    if (shard->state != SHARD_READY) {
+    if (shard->state != SHARD_READY)
         fate = &NOT_READY;
-    } else if (shard->in_flight >= STORE_INFLIGHT_MAX) {
+    else if (shard->in_flight >= STORE_INFLIGHT_MAX)
         fate = &TOO_MANY;
-    } else if (!pass(shard, call)) {
+    else if (!pass(shard, call))
         fate = &UNWRITTEN;
-    }
     if (fate) {
         shard->figures.not_sent++;
         return fate;
@@ -196,9 +189,8 @@ void pipeline_write(struct shard *shard)
     shard->left = false;
     redisAsyncHandleWrite(shard->link);
     shard->flushing = false;
-    if (!shard->link) {
+    if (!shard->link)
         return;
-    }
     shard->figures.bytes_out += before - sdslen(shard->link->c.obuf);
     if (shard->left != shard->blocked) {
         shard->blocked = shard->left;
@@ -208,17 +200,15 @@ void pipeline_write(struct shard *shard)
 
 void shard_flush(struct shard *shard)
 {
-    if (!shard->link) {
+    if (!shard->link)
         return; /* it broke meanwhile */
-    }
     if (shard->link->c.err) {
         /* Memory was short while a command was appended: hiredis awaits an answer to what it does not have, and would mix up all that follow. */
         shard_break(shard, shard->link->c.errstr);
         return;
     }
-    if (!shard->blocked) {
+    if (!shard->blocked)
         pipeline_write(shard); /* else the descriptor is watched and tells when to go on */
-    }
 }
 
 /* What was owed completes: what was not handed to the kernel as NOT_SENT, the rest as UNKNOWN. Questions of our own are simply dropped. */
@@ -227,9 +217,8 @@ void pipeline_settle(struct shard *shard, const struct reply *fate)
     struct call *call;
 
     while ((call = queue_take(&shard->owed))) {
-        if (call == shard->unflushed) {
+        if (call == shard->unflushed)
             fate = &UNWRITTEN;
-        }
         if (call->fate != &OURS) {
             *(fate->kind == REPLY_UNKNOWN ? &shard->figures.unknown : &shard->figures.not_sent) += 1;
             store_fail(shard->store, call, fate);

@@ -48,9 +48,8 @@ static void *handle(const redisReadTask *task, struct item *item, int seen_type)
 {
     struct received *received;
 
-    if (task->parent) {
+    if (task->parent)
         return item;
-    }
     received = (struct received *)(void *)((char *)item - offsetof(struct received, item));
     received->seen.type = seen_type;
     received->seen.str = (char *)item->text.at;
@@ -72,9 +71,8 @@ static void *create_list(const redisReadTask *task, size_t count)
     struct reader *reader = task->privdata;
     struct item *item;
 
-    if (count > ITEMS_MAX) {
+    if (count > ITEMS_MAX)
         return NULL;
-    }
     item = place(task, ITEM_LIST);
     item->items = ARENA_ARRAY(reader->arena, struct item, count);
     item->count = count;

@@ -13,19 +13,15 @@ int64_t item_int(const struct item *item)
     long long number;
     bool negative;
 
-    if (item->type == ITEM_INT) {
+    if (item->type == ITEM_INT)
         return item->integer;
-    }
-    if (item->type != ITEM_TEXT) {
+    if (item->type != ITEM_TEXT)
         return 0;
-    }
     negative = text.len > 0 && text.at[0] == '-';
-    if (negative) {
+    if (negative)
         text = (struct view){text.at + 1, text.len - 1};
-    }
-    if (!view_to_int(text, &number)) {
+    if (!view_to_int(text, &number))
         return 0;
-    }
     return negative ? -number : number;
 }
 
@@ -36,12 +32,10 @@ struct view item_text(const struct item *item)
 
 const struct item *reply_item(const struct reply *reply, size_t n)
 {
-    if (!reply->root) {
+    if (!reply->root)
         return &NOTHING;
-    }
-    if (reply->root->type != ITEM_LIST) {
+    if (reply->root->type != ITEM_LIST)
         return n == 0 ? reply->root : &NOTHING;
-    }
     return item_at(reply->root, n + reply->first);
 }
 

@@ -26,10 +26,10 @@ struct item {
 
 struct reply {
     enum reply_kind kind;
-    int code;          /* a function's first integer: 0 for OK, its outcome for REFUSED */
-    const char *why;   /* NOT_SENT, UNKNOWN: one sentence for people (static) */
+    int code;                /* a function's first integer: 0 for OK, its outcome for REFUSED */
+    const char *why;         /* NOT_SENT, UNKNOWN: one sentence for people (static) */
     const struct item *root; /* all that was sent; NULL if nothing came */
-    size_t first;      /* the item of a listed root that reply_item(reply, 0) is: 1 behind a function's code, 0 for a plain command */
+    size_t first;            /* the item of a listed root that reply_item(reply, 0) is: 1 behind a function's code, 0 for a plain command */
 };
 
 /*
@@ -37,8 +37,8 @@ struct reply {
  * an answer that is no list counts as a list of one.
  */
 const struct item *reply_item(const struct reply *reply, size_t n);
-int64_t reply_int(const struct reply *reply, size_t n);       /* integers, and texts that are integers; 0 otherwise */
-struct view reply_text(const struct reply *reply, size_t n);  /* texts; empty otherwise */
+int64_t reply_int(const struct reply *reply, size_t n);      /* integers, and texts that are integers; 0 otherwise */
+struct view reply_text(const struct reply *reply, size_t n); /* texts; empty otherwise */
 /* The same for the items of a nested list. */
 const struct item *item_at(const struct item *list, size_t n);
 int64_t item_int(const struct item *item);

@@ -55,8 +55,8 @@ static redisContext *connect_shard(const struct store_settings *settings, unsign
     struct timeval timeout = {CONNECT_TIMEOUT_S, 0};
     redisContext *context = redisConnectWithTimeout(address->host, address->port, timeout);
     if (context == NULL || context->err) {
-        *error = say("cannot reach shard %s at %s:%d: %s; start its redis-server, or correct SOUK_SHARDS", address->name, address->host, address->port,
-                     context ? context->errstr : "out of memory");
+        *error = say("cannot reach shard %s at %s:%d: %s; start its redis-server, or correct SOUK_SHARDS", address->name, address->host,
+                     address->port, context ? context->errstr : "out of memory");
         redisFree(context);
         return NULL;
     }
@@ -97,8 +97,8 @@ static const char *compare_identity(const redisReply *found, const struct topolo
     for (size_t i = 0; i < 3; i++) {
         const char *have = found->element[i]->str ? found->element[i]->str : "";
         if (strcmp(have, want[i]) != 0)
-            return say("the shard at %s:%d says its %s is \"%s\", and the ring says \"%s\"; correct SOUK_SHARDS, SOUK_PARTITIONS or SOUK_RING_EPOCH", address->host,
-                       address->port, fields[i], have, want[i]);
+            return say("the shard at %s:%d says its %s is \"%s\", and the ring says \"%s\"; correct SOUK_SHARDS, SOUK_PARTITIONS or SOUK_RING_EPOCH",
+                       address->host, address->port, fields[i], have, want[i]);
     }
     return NULL;
 }
@@ -109,8 +109,9 @@ static const char *init_empty(redisContext *context, const struct topology *topo
     redisReply *size = redisCommand(context, "DBSIZE");
     const char *error = check_reply(context, size, address, "DBSIZE");
     if (error == NULL && size->integer > 0)
-        error = say("shard %s at %s:%d holds %lld keys and no souk:shard: it is not an empty shard of Souk; use another redis-server, or restore its souk:shard", address->name,
-                    address->host, address->port, size->integer);
+        error = say("shard %s at %s:%d holds %lld keys and no souk:shard: it is not an empty shard of Souk; use another redis-server, or restore its "
+                    "souk:shard",
+                    address->name, address->host, address->port, size->integer);
     freeReplyObject(size);
     if (error)
         return error;

@@ -58,9 +58,8 @@ struct shard *shard_new(struct store *store, unsigned index)
 {
     struct shard *shard = calloc(1, sizeof(*shard));
 
-    if (!shard) {
+    if (!shard)
         return NULL;
-    }
     shard->store = store;
     shard->index = index;
     shard->address = &store->settings.topology->shards[index];
@@ -95,12 +94,10 @@ static void let_go(void *cookie)
 {
     struct shard *shard = cookie;
 
-    if (!shard->link) {
+    if (!shard->link)
         return;
-    }
-    if (!shard->fate) {
+    if (!shard->fate)
         tell(shard, shard->link->c.errstr);
-    }
     loop_unwatch(shard->watch);
     shard->watch = NULL;
     shard->link = NULL;
@@ -143,9 +140,8 @@ void shard_check(struct shard *shard)
 static void got_connected(struct shard *shard)
 {
     redisAsyncHandleWrite(shard->link);
-    if (!shard->link || !(shard->link->c.flags & REDIS_CONNECTED)) {
+    if (!shard->link || !(shard->link->c.flags & REDIS_CONNECTED))
         return;
-    }
     loop_watch_change(shard->watch, LOOP_READ);
     shard_check(shard);
 }
@@ -158,21 +154,18 @@ static void got_ready(void *cookie, unsigned events)
         got_connected(shard);
         return;
     }
-    if (events & LOOP_READ) {
+    if (events & LOOP_READ)
         redisAsyncHandleRead(shard->link);
-    }
-    if (shard->link && shard->blocked && (events & LOOP_WRITE)) {
+    if (shard->link && shard->blocked && (events & LOOP_WRITE))
         pipeline_write(shard);
-    }
 }
 
 /* Binds hiredis to us and to the loop. Its wishes to read are always granted, its wishes to stop writing follow from our own accounts. */
 static bool bind_link(struct shard *shard, redisAsyncContext *link)
 {
     shard->watch = loop_watch(shard->store->loop, link->c.fd, LOOP_WRITE, got_ready, shard);
-    if (!shard->watch) {
+    if (!shard->watch)
         return false;
-    }
     reader_attach(&shard->reader, link->c.reader);
     link->data = shard;
     link->ev.data = shard;
@@ -195,9 +188,8 @@ void shard_connect(struct shard *shard)
         loop_timer_set(shard->timer, PATIENCE_MS);
         return;
     }
-    if (link) {
+    if (link)
         redisAsyncFree(link);
-    }
     fall(shard);
 }
 
@@ -229,12 +221,10 @@ static void beat(struct shard *shard)
         shard->time_due_us = next;
         identity_ask_time(shard);
     }
-    if (shard->time_due_us < next) {
+    if (shard->time_due_us < next)
         next = shard->time_due_us;
-    }
-    if (shard->owed.head && shard->owed.head->sent_us + STORE_CALL_TIMEOUT_MS * 1000 < next) {
+    if (shard->owed.head && shard->owed.head->sent_us + STORE_CALL_TIMEOUT_MS * 1000 < next)
         next = shard->owed.head->sent_us + STORE_CALL_TIMEOUT_MS * 1000;
-    }
     loop_timer_set(shard->timer, (next - now + 999) / 1000);
 }
 
@@ -279,9 +269,8 @@ void shard_close(struct shard *shard)
 
 void shard_free(struct shard *shard)
 {
-    if (!shard) {
+    if (!shard)
         return;
-    }
     loop_timer_free(shard->timer);
     reader_free(&shard->reader);
     arena_free(shard->check_arena);

@@ -38,31 +38,31 @@ struct shard {
 
     /* What is under way. */
     struct queue owed;
-    struct call *unflushed;  /* NULL: all were handed to the kernel */
-    unsigned in_flight;      /* of ${owed}, the calls of others */
-    unsigned gathered;       /* the calls of others since the last write */
+    struct call *unflushed; /* NULL: all were handed to the kernel */
+    unsigned in_flight;     /* of ${owed}, the calls of others */
+    unsigned gathered;      /* the calls of others since the last write */
     struct shard *next_dirty;
-    bool dirty;              /* in the store's list of those that have something to write */
-    bool flushing, left;     /* while writing: hiredis asked for more writing */
-    bool blocked;            /* the kernel took only a part: the descriptor is watched until it takes more */
+    bool dirty;          /* in the store's list of those that have something to write */
+    bool flushing, left; /* while writing: hiredis asked for more writing */
+    bool blocked;        /* the kernel took only a part: the descriptor is watched until it takes more */
 
     /* The check (identity.c, library.c). */
     struct arena *check_arena;
-    unsigned awaited;        /* its answers still to come */
-    uint32_t missing;        /* bit i: library i is not there */
+    unsigned awaited; /* its answers still to come */
+    uint32_t missing; /* bit i: library i is not there */
     char uuid[SHARD_UUID_MAX];
     bool ring_told;
 
     /* The shard's clock: its time minus our monotonic one; unknown before its first answer. */
     bool clock_known;
     int64_t clock_ahead_ms;
-    struct call *time_call;  /* made once; used again for every beat */
+    struct call *time_call; /* made once; used again for every beat */
     bool time_asked;
     int64_t time_due_us;
 
     struct shard_figures figures;
     int64_t complained_us;
-    unsigned complaints;     /* not logged since then */
+    unsigned complaints; /* not logged since then */
 };
 
 /* Returns NULL if memory is short. It is DOWN; shard_connect begins its life. */

@@ -23,18 +23,16 @@ static void complete_ripe(struct store *store)
 {
     struct call *call;
 
-    while ((call = queue_take(&store->ripe))) {
+    while ((call = queue_take(&store->ripe)))
         call->done(call, call->fate);
-    }
 }
 
 static void ripen(struct store *store)
 {
     struct call *call;
 
-    while ((call = queue_take(&store->failed))) {
+    while ((call = queue_take(&store->failed)))
         queue_add(&store->ripe, call);
-    }
 }
 
 /*
@@ -71,9 +69,8 @@ static bool make_shards(struct store *store)
     unsigned count = store->settings.topology->shard_count;
 
     store->shards = calloc(count, sizeof(struct shard *));
-    if (!store->shards) {
+    if (!store->shards)
         return false;
-    }
     for (unsigned i = 0; i < count; i++) {
         store->shards[i] = shard_new(store, i);
         if (!store->shards[i]) {
@@ -89,23 +86,20 @@ struct store *store_open(struct loop *loop, const struct store_settings *setting
     struct store *store = calloc(1, sizeof(*store));
 
     CHECK(settings->library_count >= 1 && settings->library_count <= LIBRARIES_MAX);
-    if (!store) {
+    if (!store)
         goto no_memory;
-    }
     store->loop = loop;
     store->settings = *settings;
     queue_clear(&store->failed);
     queue_clear(&store->ripe);
     store->arena = arena_new();
     store->command.arena = store->arena;
-    if (!make_shards(store)) {
+    if (!make_shards(store))
         goto no_shards;
-    }
     signal(SIGPIPE, SIG_IGN);
     loop_each_turn(loop, LOOP_STORE, got_turn_end, store);
-    for (unsigned i = 0; i < settings->topology->shard_count; i++) {
+    for (unsigned i = 0; i < settings->topology->shard_count; i++)
         shard_connect(store->shards[i]);
-    }
     return store;
 
 no_shards:
@@ -130,9 +124,8 @@ void store_send(struct store *store, struct call *call)
 
     CHECK(call->done && call->partition < topology->partitions);
     fate = shard_send(shard_at(store, call->shard >= 0 ? (unsigned)call->shard : topology->owner[call->partition]), call);
-    if (fate) {
+    if (fate)
         store_fail(store, call, fate);
-    }
 }
 
 bool store_shard_ready(const struct store *store, unsigned shard)
@@ -142,11 +135,9 @@ bool store_shard_ready(const struct store *store, unsigned shard)
 
 bool store_all_ready(const struct store *store)
 {
-    for (unsigned i = 0; i < store->settings.topology->shard_count; i++) {
-        if (!store_shard_ready(store, i)) {
+    for (unsigned i = 0; i < store->settings.topology->shard_count; i++)
+        if (!store_shard_ready(store, i))
             return false;
-        }
-    }
     return true;
 }
 
@@ -175,12 +166,10 @@ struct shard_figures store_shard_figures(const struct store *store, unsigned sha
 
 void store_close(struct store *store)
 {
-    if (!store) {
+    if (!store)
         return;
-    }
-    for (unsigned i = 0; i < store->settings.topology->shard_count; i++) {
+    for (unsigned i = 0; i < store->settings.topology->shard_count; i++)
         shard_close(store->shards[i]);
-    }
     do {
         ripen(store);
         complete_ripe(store);

@@ -25,8 +25,8 @@
  * is older than STORE_CALL_TIMEOUT_MS, completes as UNKNOWN (or NOT_SENT if none of its bytes had been handed to the kernel).
  */
 #define STORE_CALL_TIMEOUT_MS 2000
-#define STORE_LIMIT_MS 30000      /* how long a writing call may travel */
-#define STORE_INFLIGHT_MAX 16384  /* per shard; above it calls complete as NOT_SENT */
+#define STORE_LIMIT_MS 30000     /* how long a writing call may travel */
+#define STORE_INFLIGHT_MAX 16384 /* per shard; above it calls complete as NOT_SENT */
 
 struct loop;
 struct store;
@@ -40,7 +40,7 @@ struct store_settings {
     const struct topology *topology;
     const struct library *libraries; /* the first holds the functions of calls; the others are loaded beside it */
     unsigned library_count;
-    const char *user, *password;     /* AUTH; NULL: none */
+    const char *user, *password; /* AUTH; NULL: none */
 };
 
 /*
@@ -64,9 +64,9 @@ int64_t store_shard_now_ms(const struct store *store, unsigned shard);
 const struct topology *store_topology(const struct store *store);
 
 struct shard_figures {
-    uint64_t calls, batches, bytes_out;  /* handed to the connection; writes that carried calls; all bytes */
-    uint64_t not_sent, unknown;          /* calls that completed so */
-    uint64_t reconnects;                 /* attempts to connect after the first */
+    uint64_t calls, batches, bytes_out; /* handed to the connection; writes that carried calls; all bytes */
+    uint64_t not_sent, unknown;         /* calls that completed so */
+    uint64_t reconnects;                /* attempts to connect after the first */
     unsigned in_flight;
 };
 struct shard_figures store_shard_figures(const struct store *store, unsigned shard);

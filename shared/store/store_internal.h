@@ -43,9 +43,8 @@ static inline struct call *queue_take(struct queue *queue)
 
     if (call) {
         queue->head = call->next;
-        if (!queue->head) {
+        if (!queue->head)
             queue->tail = &queue->head;
-        }
         call->next = NULL;
     }
     return call;

@@ -50,15 +50,13 @@ static struct view cut(struct view *rest, char mark)
 
 static bool name_acceptable(struct view name)
 {
-    if (name.len == 0 || name.len >= sizeof(((struct shard_address *)0)->name)) {
+    if (name.len == 0 || name.len >= sizeof(((struct shard_address *)0)->name))
         return false;
-    }
     for (size_t i = 0; i < name.len; i++) {
         char c = name.at[i];
 
-        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.')) {
+        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.'))
             return false;
-        }
     }
     return true;
 }
@@ -67,9 +65,8 @@ static bool int_between(struct view text, long long least, long long most, int *
 {
     long long number;
 
-    if (!view_to_int(text, &number) || number < least || number > most) {
+    if (!view_to_int(text, &number) || number < least || number > most)
         return false;
-    }
     *out = (int)number;
     return true;
 }
@@ -79,14 +76,12 @@ static bool split_address(struct view address, struct view *host, struct view *p
 {
     const char *colon = memrchr(address.at, ':', address.len);
 
-    if (!colon) {
+    if (!colon)
         return false;
-    }
     *host = (struct view){address.at, (size_t)(colon - address.at)};
     *port = (struct view){colon + 1, address.len - host->len - 1};
-    if (host->len >= 2 && host->at[0] == '[' && host->at[host->len - 1] == ']') {
+    if (host->len >= 2 && host->at[0] == '[' && host->at[host->len - 1] == ']')
         *host = (struct view){host->at + 1, host->len - 2};
-    }
     return host->len > 0 && host->len < sizeof(((struct shard_address *)0)->host) && !memchr(host->at, ' ', host->len);
 }
 
@@ -96,19 +91,15 @@ static const char *read_shard(struct view part, struct shard_address *shard)
     struct view rest = part, name = cut(&rest, '='), address = cut(&rest, '*'), host, port;
     bool weighted = address.at + address.len < part.at + part.len;
 
-    if (!name_acceptable(name)) {
+    if (!name_acceptable(name))
         return refuse("shard \"%.*s\": its name must be 1 to 63 letters, digits, '-', '_' or '.', then '=' and its address", VIEW_ARG(part));
-    }
-    if (!split_address(address, &host, &port)) {
+    if (!split_address(address, &host, &port))
         return refuse("shard \"%.*s\": behind the '=' must stand host:port", VIEW_ARG(part));
-    }
-    if (!int_between(port, 1, 65535, &shard->port)) {
+    if (!int_between(port, 1, 65535, &shard->port))
         return refuse("shard \"%.*s\": \"%.*s\" is not a port from 1 to 65535", VIEW_ARG(part), VIEW_ARG(port));
-    }
     shard->weight = 1;
-    if (weighted && !int_between(rest, 1, WEIGHT_MAX, &shard->weight)) {
+    if (weighted && !int_between(rest, 1, WEIGHT_MAX, &shard->weight))
         return refuse("shard \"%.*s\": \"%.*s\" is not a weight from 1 to %d", VIEW_ARG(part), VIEW_ARG(rest), WEIGHT_MAX);
-    }
     memcpy(shard->name, name.at, name.len);
     memcpy(shard->host, host.at, host.len);
     return NULL;
@@ -120,12 +111,10 @@ static const char *check_twice(const struct topology *topology, const struct sha
     for (unsigned i = 0; i < topology->shard_count; i++) {
         const struct shard_address *other = &topology->shards[i];
 
-        if (strcmp(other->name, shard->name) == 0) {
+        if (strcmp(other->name, shard->name) == 0)
             return refuse("shard \"%s\" is listed twice", shard->name);
-        }
-        if (other->port == shard->port && strcmp(other->host, shard->host) == 0) {
+        if (other->port == shard->port && strcmp(other->host, shard->host) == 0)
             return refuse("shards \"%s\" and \"%s\" have the same address %s:%d", other->name, shard->name, shard->host, shard->port);
-        }
     }
     return NULL;
 }
@@ -140,13 +129,11 @@ static const char *read_shards(struct topology *topology, struct view rest)
         struct shard_address *shard = &topology->shards[topology->shard_count];
 
         more = part.at + part.len != rest.at + rest.len;
-        if (topology->shard_count == SHARDS_MAX) {
+        if (topology->shard_count == SHARDS_MAX)
             return refuse("there are more than %d shards", SHARDS_MAX);
-        }
         error = read_shard(part, shard);
-        if (!error) {
+        if (!error)
             error = check_twice(topology, shard);
-        }
         topology->shard_count++;
     }
     return error;
@@ -156,9 +143,8 @@ static int compare_points(const void *left, const void *right)
 {
     const struct point *a = left, *b = right;
 
-    if (a->place != b->place) {
+    if (a->place != b->place)
         return a->place < b->place ? -1 : 1;
-    }
     return strcmp(a->name, b->name);
 }
 
@@ -166,9 +152,8 @@ static unsigned total_weight(const struct topology *topology)
 {
     unsigned total = 0;
 
-    for (unsigned i = 0; i < topology->shard_count; i++) {
+    for (unsigned i = 0; i < topology->shard_count; i++)
         total += (unsigned)topology->shards[i].weight;
-    }
     return total;
 }
 
@@ -176,9 +161,8 @@ static struct point *make_points(const struct topology *topology, size_t *count)
 {
     struct point *points = malloc(sizeof(*points) * total_weight(topology) * POINTS_PER_WEIGHT), *point = points;
 
-    if (!points) {
+    if (!points)
         return NULL;
-    }
     for (unsigned i = 0; i < topology->shard_count; i++) {
         const struct shard_address *shard = &topology->shards[i];
 
@@ -202,11 +186,10 @@ static size_t first_point(const struct point *points, size_t count, uint64_t pla
     while (low < high) {
         size_t middle = low + (high - low) / 2;
 
-        if (points[middle].place < place) {
+        if (points[middle].place < place)
             low = middle + 1;
-        } else {
+        else
             high = middle;
-        }
     }
     return low % count;
 }
@@ -233,9 +216,8 @@ static void place_partitions(struct topology *topology, const struct point *poin
         int len = snprintf(text, sizeof(text), "%u", partition);
         size_t at = first_point(points, count, hash128((struct view){text, (size_t)len}, 0).high);
 
-        while (room[points[at].shard] == 0) {
+        while (room[points[at].shard] == 0)
             at = (at + 1) % count;
-        }
         topology->owner[partition] = (uint16_t)points[at].shard;
         room[points[at].shard]--;
     }
@@ -249,9 +231,8 @@ static bool build_ring(struct topology *topology)
 
     topology->owner = calloc(topology->partitions, sizeof(*topology->owner));
     points = make_points(topology, &count);
-    if (topology->owner && points) {
+    if (topology->owner && points)
         place_partitions(topology, points, count);
-    }
     free(points);
     return topology->owner && points;
 }
@@ -261,18 +242,16 @@ struct topology *topology_new(const char *shards, int partitions, long epoch, co
     struct topology *topology = calloc(1, sizeof(*topology));
 
     *error = NULL;
-    if (!topology) {
+    if (!topology)
         *error = refuse("no memory for the ring");
-    } else if (partitions < 1 || partitions > PARTITIONS_MAX || (partitions & (partitions - 1)) != 0) {
+    else if (partitions < 1 || partitions > PARTITIONS_MAX || (partitions & (partitions - 1)) != 0)
         *error = refuse("the number of partitions is %d; it must be a power of two from 1 to %d", partitions, PARTITIONS_MAX);
-    } else if (epoch < 1) {
+    else if (epoch < 1)
         *error = refuse("the ring's epoch is %ld; it must be 1 or more", epoch);
-    } else {
+    else
         *error = read_shards(topology, view_of(shards ? shards : ""));
-    }
-    if (*error) {
+    if (*error)
         goto refused;
-    }
     topology->partitions = (unsigned)partitions;
     topology->epoch = epoch;
     if (!build_ring(topology)) {

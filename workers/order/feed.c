@@ -122,7 +122,9 @@ static bool read_params(struct feed *feed)
     }
     feed->limit = (int)number;
     if (after.at && !cursor_read(feed, after)) {
-        answer_refuse(flow, &OUTCOME_BAD_REQUEST, "\"after\" is no cursor of this feed; take it from the Link header of the page before, or leave it out to begin at the oldest event");
+        answer_refuse(
+            flow, &OUTCOME_BAD_REQUEST,
+            "\"after\" is no cursor of this feed; take it from the Link header of the page before, or leave it out to begin at the oldest event");
         return false;
     }
     return true;
@@ -172,7 +174,8 @@ static void add_event(struct feed *feed, const struct item *row)
     event->id = arena_printf(arena, "%lld.%.*s", (long long)item_int(item_at(row, 0)), VIEW_ARG(event->stream_id));
     event->ms = ms;
     event->sequence = sequence;
-    struct view *const texts[] = {&event->order, &event->payment, &event->version, &event->from, &event->to, &event->payment_status, &event->cause, &event->request};
+    struct view *const texts[] = {&event->order, &event->payment,        &event->version, &event->from,
+                                  &event->to,    &event->payment_status, &event->cause,   &event->request};
     for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++)
         *texts[i] = arena_copy(arena, item_text(item_at(row, 2 + i)));
     feed->count++;
@@ -240,7 +243,8 @@ static void feed_got_reply(struct flow *flow, struct call *call, const struct re
         for (size_t i = 1; reply_item(reply, i)->type == ITEM_LIST; i++)
             add_event(feed, reply_item(reply, i));
     } else {
-        feed->last_failure = (struct reply){.kind = reply->kind == REPLY_REFUSED ? REPLY_NOT_SENT : reply->kind, .why = reply->why ? reply->why : "the shard refused"};
+        feed->last_failure =
+            (struct reply){.kind = reply->kind == REPLY_REFUSED ? REPLY_NOT_SENT : reply->kind, .why = reply->why ? reply->why : "the shard refused"};
     }
     if (--feed->waiting > 0)
         return;

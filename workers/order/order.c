@@ -57,7 +57,8 @@ void order_answer(struct flow *flow, int status, const struct order *order, bool
 
 void order_broken(struct flow *flow, const char *what, int64_t id)
 {
-    log_error("%s order %lld gave something this version does not understand (request %.*s); look at it with `soukctl get order %lld`", what, (long long)id,
-              VIEW_ARG(flow->ask->request_id), (long long)id);
-    answer_refuse(flow, &OUTCOME_BROKEN, "%s order %lld gave something this worker does not understand; tell the operator the request_id", what, (long long)id);
+    log_error("%s order %lld gave something this version does not understand (request %.*s); look at it with `soukctl get order %lld`", what,
+              (long long)id, VIEW_ARG(flow->ask->request_id), (long long)id);
+    answer_refuse(flow, &OUTCOME_BROKEN, "%s order %lld gave something this worker does not understand; tell the operator the request_id", what,
+                  (long long)id);
 }

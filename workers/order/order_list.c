@@ -49,7 +49,8 @@ static struct view index_key(void *cookie, struct arena *arena, unsigned partiti
     const char *state = nth_name(list->state, STATES, COUNT(STATES), n / statuses);
     if (state == NULL)
         return (struct view){NULL, 0};
-    return arena_printf(arena, "orders:{%u}:in:%s:%s", partition, state, nth_name(list->payment_status, PAYMENT_STATUSES, COUNT(PAYMENT_STATUSES), n % statuses));
+    return arena_printf(arena, "orders:{%u}:in:%s:%s", partition, state,
+                        nth_name(list->payment_status, PAYMENT_STATUSES, COUNT(PAYMENT_STATUSES), n % statuses));
 }
 
 static bool filter_known(struct flow *flow, const char *param, struct view value, const char *const *names, size_t count)
@@ -61,7 +62,8 @@ static bool filter_known(struct flow *flow, const char *param, struct view value
         buffer_add(&list, ", ", i ? 2 : 0);
         buffer_add_view(&list, view_of(names[i]));
     }
-    answer_refuse(flow, &OUTCOME_BAD_REQUEST, "\"%.*s\" is no %s; there are: %.*s", (int)(value.len < 64 ? value.len : 64), value.at, param, (int)list.len, list.at);
+    answer_refuse(flow, &OUTCOME_BAD_REQUEST, "\"%.*s\" is no %s; there are: %.*s", (int)(value.len < 64 ? value.len : 64), value.at, param,
+                  (int)list.len, list.at);
     return false;
 }
 
@@ -71,8 +73,10 @@ static void list_start(struct flow *flow)
     list->user = ask_param(flow->ask, "user");
     list->state = ask_param(flow->ask, "state");
     list->payment_status = ask_param(flow->ask, "payment_status");
-    struct view filter = arena_printf(flow->arena, "orders|%.*s|%.*s|%.*s", VIEW_ARG(list->user), VIEW_ARG(list->state), VIEW_ARG(list->payment_status));
-    if (!filter_known(flow, "state", list->state, STATES, COUNT(STATES)) || !filter_known(flow, "payment_status", list->payment_status, PAYMENT_STATUSES, COUNT(PAYMENT_STATUSES)) ||
+    struct view filter =
+        arena_printf(flow->arena, "orders|%.*s|%.*s|%.*s", VIEW_ARG(list->user), VIEW_ARG(list->state), VIEW_ARG(list->payment_status));
+    if (!filter_known(flow, "state", list->state, STATES, COUNT(STATES)) ||
+        !filter_known(flow, "payment_status", list->payment_status, PAYMENT_STATUSES, COUNT(PAYMENT_STATUSES)) ||
         !page_read(flow, &list->page, true, filter)) {
         flow_end(flow);
         return;

@@ -37,7 +37,12 @@ static const struct field CANCEL_FIELDS[] = {
 };
 const struct shape CANCEL_BODY = {.name = "cancellation", .fields = CANCEL_FIELDS, .count = 1, .size = sizeof(struct cancel_body)};
 static const struct field FULFIL_FIELDS[] = {
-    {.name = "tracking", .type = FIELD_TEXT, .offset = offsetof(struct fulfil_body, tracking), .given = offsetof(struct fulfil_body, has_tracking), .min = 1, .max = 255},
+    {.name = "tracking",
+     .type = FIELD_TEXT,
+     .offset = offsetof(struct fulfil_body, tracking),
+     .given = offsetof(struct fulfil_body, has_tracking),
+     .min = 1,
+     .max = 255},
 };
 const struct shape FULFIL_BODY = {.name = "fulfilment", .fields = FULFIL_FIELDS, .count = 1, .size = sizeof(struct fulfil_body)};
 
@@ -130,8 +135,8 @@ static void read_back(struct move *move)
 static void answer_illegal(struct move *move, const struct reply *reply)
 {
     struct view state = reply_text(reply, 0), payment_status = reply_text(reply, 1);
-    struct writer *w = answer_problem(&move->flow, &OUTCOME_ILLEGAL_TRANSITION, 2, "%s is not possible: order %lld is %.*s, its payment %.*s", move->verb, (long long)move->id,
-                                      VIEW_ARG(state), VIEW_ARG(payment_status));
+    struct writer *w = answer_problem(&move->flow, &OUTCOME_ILLEGAL_TRANSITION, 2, "%s is not possible: order %lld is %.*s, its payment %.*s",
+                                      move->verb, (long long)move->id, VIEW_ARG(state), VIEW_ARG(payment_status));
     WRITER_TEXT(w, "state", state);
     WRITER_TEXT(w, "payment_status", payment_status);
     writer_end(w);
@@ -160,7 +165,8 @@ static void got_refused(struct move *move, const struct reply *reply)
         answer_refuse(flow, &OUTCOME_KEY_REUSED, "this Idempotency-Key was used for another %s of this order; use a new key", move->verb);
         break;
     case CODE_PAYMENT_OPEN: {
-        struct writer *w = answer_problem(flow, &OUTCOME_PAYMENT_OPEN, 1, "payment %lld of this order is under way; wait until it is decided", (long long)reply_int(reply, 0));
+        struct writer *w = answer_problem(flow, &OUTCOME_PAYMENT_OPEN, 1, "payment %lld of this order is under way; wait until it is decided",
+                                          (long long)reply_int(reply, 0));
         WRITER_INT(w, "payment_id", reply_int(reply, 0));
         writer_end(w);
         answer_send(flow);

@@ -264,4 +264,5 @@ static void history_got_reply(struct flow *flow, struct call *call, const struct
     flow_end(flow);
 }
 
-const struct flow_type ORDER_HISTORY_FLOW = {.name = "get order history", .size = sizeof(struct flow), .start = history_start, .got_reply = history_got_reply};
+const struct flow_type ORDER_HISTORY_FLOW = {
+    .name = "get order history", .size = sizeof(struct flow), .start = history_start, .got_reply = history_got_reply};

@@ -36,8 +36,8 @@ struct place_line {
     int64_t product_id, quantity, available, version;
     struct product_doc product;
     enum line_state state;
-    int rounds;         /* how often holds were settled for it */
-    bool unsettled;     /* a hold that is due could not be asked about, or there are too many of them */
+    int rounds;     /* how often holds were settled for it */
+    bool unsettled; /* a hold that is due could not be asked about, or there are too many of them */
 };
 
 /* What to do when the releasing is done. */
@@ -56,7 +56,7 @@ struct place {
     unsigned line_count, waiting;
     const struct reply_failure {
         struct reply reply;
-    } *failure;
+    } * failure;
     enum place_next next;
     int64_t next_attempt;
     int stored_status;
@@ -89,8 +89,16 @@ static const struct shape ITEM = {.name = "item", .fields = ITEM_FIELDS, .count 
 static const struct field BODY_FIELDS[] = {
     {.name = "user", .type = FIELD_TEXT, .offset = offsetof(struct place_body, user), .required = true, .min = 1, .max = 128},
     {.name = "items", .type = FIELD_LIST, .offset = offsetof(struct place_body, items), .required = true, .min = 1, .max = LINES_MAX, .of = &ITEM},
-    {.name = "expected_total", .type = FIELD_MONEY_TEXT, .offset = offsetof(struct place_body, expected_total), .given = offsetof(struct place_body, has_expected_total)},
-    {.name = "hold_seconds", .type = FIELD_INT, .offset = offsetof(struct place_body, hold_seconds), .given = offsetof(struct place_body, has_hold_seconds), .min = 1, .max = HOLD_SECONDS_MAX},
+    {.name = "expected_total",
+     .type = FIELD_MONEY_TEXT,
+     .offset = offsetof(struct place_body, expected_total),
+     .given = offsetof(struct place_body, has_expected_total)},
+    {.name = "hold_seconds",
+     .type = FIELD_INT,
+     .offset = offsetof(struct place_body, hold_seconds),
+     .given = offsetof(struct place_body, has_hold_seconds),
+     .min = 1,
+     .max = HOLD_SECONDS_MAX},
 };
 const struct shape PLACE_BODY = {.name = "order", .fields = BODY_FIELDS, .count = 4, .size = sizeof(struct place_body)};
 
@@ -116,7 +124,8 @@ static bool merge_lines(struct place *place)
             lines[count++] = lines[i];
         if (lines[count - 1].quantity <= QUANTITY_MAX)
             continue;
-        answer_refuse(&place->flow, &OUTCOME_UNPROCESSABLE, "the lines of product %lld come to more than %d units; at most that many can be ordered at once",
+        answer_refuse(&place->flow, &OUTCOME_UNPROCESSABLE,
+                      "the lines of product %lld come to more than %d units; at most that many can be ordered at once",
                       (long long)lines[count - 1].product_id, QUANTITY_MAX);
         return false;
     }
@@ -230,13 +239,15 @@ static void look_up(struct place *place)
 static void try_line(struct place *place, unsigned index)
 {
     struct place_line *line = &place->lines[index];
-    flow_call(&place->flow, try_call(&place->flow, line->product_id, place->txn, line->quantity, place->partition, hold_ms(place)), TAG_PLACE, (int)index);
+    flow_call(&place->flow, try_call(&place->flow, line->product_id, place->txn, line->quantity, place->partition, hold_ms(place)), TAG_PLACE,
+              (int)index);
 }
 
 static void try_all(struct place *place)
 {
     if (place->tries++ == ATTEMPTS_MAX) {
-        answer_refuse(&place->flow, &OUTCOME_UNKNOWN, "placing the order was interrupted %d times by others who settled its holds; send the same request again", ATTEMPTS_MAX);
+        answer_refuse(&place->flow, &OUTCOME_UNKNOWN,
+                      "placing the order was interrupted %d times by others who settled its holds; send the same request again", ATTEMPTS_MAX);
         flow_end(&place->flow);
         return;
     }
@@ -271,7 +282,8 @@ static void fault_at_line(struct place *place, const struct place_line *line, co
     size_t index = 0;
     while (items[index].product_id != line->product_id)
         index++;
-    faults_add(&place->faults, arena_printf(place->flow.arena, "/items/%zu/product_id", index), "%s (product %lld)", text, (long long)line->product_id);
+    faults_add(&place->faults, arena_printf(place->flow.arena, "/items/%zu/product_id", index), "%s (product %lld)", text,
+               (long long)line->product_id);
 }
 
 static void find_missing(struct place *place)
@@ -311,7 +323,8 @@ static bool total_is_expected(struct place *place)
     }
     if (expected == place->total)
         return true;
-    struct writer *w = answer_problem(&place->flow, &OUTCOME_TOTAL_CHANGED, 2, "the total is not the expected one; show the buyer the new total and ask again with a new Idempotency-Key");
+    struct writer *w = answer_problem(&place->flow, &OUTCOME_TOTAL_CHANGED, 2,
+                                      "the total is not the expected one; show the buyer the new total and ask again with a new Idempotency-Key");
     WRITER_MONEY(w, "total", place->total, digits);
     WRITER_MONEY(w, "expected_total", expected, digits);
     writer_end(w);
@@ -323,7 +336,8 @@ static void begin_shortfall(struct place *place)
     size_t count = 0;
     for (unsigned i = 0; i < place->line_count; i++)
         count += place->lines[i].state == LINE_SHORT;
-    struct writer *w = answer_problem(&place->flow, &OUTCOME_INSUFFICIENT_STOCK, 1, "%zu of the products have fewer units than ordered; \"shortfalls\" says how many there are", count);
+    struct writer *w = answer_problem(&place->flow, &OUTCOME_INSUFFICIENT_STOCK, 1,
+                                      "%zu of the products have fewer units than ordered; \"shortfalls\" says how many there are", count);
     writer_name(w, VIEW("shortfalls"));
     writer_list(w, count);
     for (unsigned i = 0; i < place->line_count; i++) {
@@ -371,7 +385,8 @@ static void decide(struct place *place)
         place->next = NEXT_UNACCEPTABLE;
         ask_settle(place);
     } else if (any_unsettled(place)) {
-        answer_refuse(&place->flow, &OUTCOME_SHARD_DOWN, "a product is short, and not all of the earlier orders that hold it could be asked whether they still do; try again");
+        answer_refuse(&place->flow, &OUTCOME_SHARD_DOWN,
+                      "a product is short, and not all of the earlier orders that hold it could be asked whether they still do; try again");
         flow_end(&place->flow);
     } else if (any_line(place, LINE_SHORT)) {
         begin_shortfall(place);
@@ -690,4 +705,5 @@ static void place_got_reply(struct flow *flow, struct call *call, const struct r
     }
 }
 
-const struct flow_type PLACE_FLOW = {.name = "place order", .size = sizeof(struct place), .start = place_start, .got_reply = place_got_reply, .got_child = place_got_child};
+const struct flow_type PLACE_FLOW = {
+    .name = "place order", .size = sizeof(struct place), .start = place_start, .got_reply = place_got_reply, .got_child = place_got_child};

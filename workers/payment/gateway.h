@@ -34,11 +34,11 @@ struct gateway_errand {
 
     /* What became of it. */
     enum gateway_result result;
-    struct view result_ref;      /* the gateway's name of the charge; empty if none came of it */
-    struct view failure;         /* FAILED: the gateway's code, word characters only */
-    const char *why;             /* UNKNOWN, NOT_SENT: for the log; static */
+    struct view result_ref; /* the gateway's name of the charge; empty if none came of it */
+    struct view failure;    /* FAILED: the gateway's code, word characters only */
+    const char *why;        /* UNKNOWN, NOT_SENT: for the log; static */
 
-    int64_t since_us;            /* the port's own */
+    int64_t since_us; /* the port's own */
 };
 
 /* The errand about one operation of a payment: its key is "souk-<payment id>-<op>", op as it is stored ("charge:1", "refund:2"). Cannot fail. */

@@ -37,8 +37,8 @@ struct gateway_port {
     struct loop_timer *turn; /* the next turn: completes what failed without libcurl */
     struct line waiting, failed;
     unsigned under_way;
-    int64_t logged_us;       /* when a failure was last logged */
-    unsigned failures;       /* since then */
+    int64_t logged_us; /* when a failure was last logged */
+    unsigned failures; /* since then */
     struct slot *free;
     struct slot slots[GATEWAY_UNDER_WAY_MAX];
 };

@@ -26,10 +26,10 @@ struct operation {
     unsigned partition;
     int64_t payment_id;
     struct txn_key key;
-    struct view op;       /* "charge:1" */
-    int64_t version;      /* which one is shown */
+    struct view op;  /* "charge:1" */
+    int64_t version; /* which one is shown */
     bool replayed;
-    int64_t paid_order;   /* whose holds are to be confirmed; 0: none */
+    int64_t paid_order; /* whose holds are to be confirmed; 0: none */
 };
 
 /* The intent is stored. ${errand} is complete but for what comes back. */

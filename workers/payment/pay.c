@@ -29,8 +29,8 @@ static const struct field PAY_FIELDS[] = {
     {.name = "capture", .type = FIELD_TEXT, .offset = offsetof(struct pay_body, capture), .choices = "automatic|manual"},
     {.name = "method", .type = FIELD_ANY, .offset = offsetof(struct pay_body, method), .required = true},
 };
-const struct shape PAY_BODY = {.name = "payment", .fields = PAY_FIELDS, .count = sizeof(PAY_FIELDS) / sizeof(*PAY_FIELDS),
-                               .size = sizeof(struct pay_body)};
+const struct shape PAY_BODY = {
+    .name = "payment", .fields = PAY_FIELDS, .count = sizeof(PAY_FIELDS) / sizeof(*PAY_FIELDS), .size = sizeof(struct pay_body)};
 
 static const struct operation_kind PAY_KIND = {.done = "succeeded|authorized", .status = 201};
 
@@ -156,8 +156,8 @@ static void answer_total_changed(struct pay *pay, int64_t total)
 static void answer_open(struct pay *pay, int64_t payment_id)
 {
     struct flow *flow = &pay->operation.flow;
-    struct writer *w = answer_problem(flow, &OUTCOME_PAYMENT_OPEN, 1, "payment %lld of this order is not decided; wait for it, or void it",
-                                      (long long)payment_id);
+    struct writer *w =
+        answer_problem(flow, &OUTCOME_PAYMENT_OPEN, 1, "payment %lld of this order is not decided; wait for it, or void it", (long long)payment_id);
     WRITER_INT(w, "payment_id", payment_id);
     writer_end(w);
     answer_send(flow);

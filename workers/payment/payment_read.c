@@ -83,8 +83,8 @@ static void get_got_wake(struct flow *flow)
     read_once((struct get *)flow);
 }
 
-const struct flow_type PAYMENT_GET_FLOW = {.name = "get payment", .size = sizeof(struct get), .start = get_start, .got_reply = get_got_reply,
-                                           .got_wake = get_got_wake};
+const struct flow_type PAYMENT_GET_FLOW = {
+    .name = "get payment", .size = sizeof(struct get), .start = get_start, .got_reply = get_got_reply, .got_wake = get_got_wake};
 
 /* ---- many ---- */
 

@@ -70,8 +70,24 @@ static void begin(struct reconcile *reconcile, bool refund)
 }
 
 /* The places of payment_read's answer. */
-enum { READ_NOW, READ_DUTY, READ_DUTY_N, READ_STATUS, READ_V, READ_ORDER_ID, READ_AMOUNT, READ_CURRENCY, READ_CAPTURED, READ_REFUNDED, READ_REFUNDING,
-       READ_OP, READ_CAPTURE, READ_CREATED, READ_UPDATED, READ_GATEWAY_REF };
+enum {
+    READ_NOW,
+    READ_DUTY,
+    READ_DUTY_N,
+    READ_STATUS,
+    READ_V,
+    READ_ORDER_ID,
+    READ_AMOUNT,
+    READ_CURRENCY,
+    READ_CAPTURED,
+    READ_REFUNDED,
+    READ_REFUNDING,
+    READ_OP,
+    READ_CAPTURE,
+    READ_CREATED,
+    READ_UPDATED,
+    READ_GATEWAY_REF
+};
 
 static void got_payment(struct reconcile *reconcile, const struct reply *reply)
 {

@@ -151,8 +151,8 @@ static void show(struct refunding *refunding, struct view status)
 static void answer_above(struct refunding *refunding, int64_t refundable)
 {
     struct flow *flow = &refunding->flow;
-    struct writer *w = answer_problem(flow, &OUTCOME_UNPROCESSABLE, 1,
-                                      "this amount cannot be refunded; \"refundable\" is what is left of the payment");
+    struct writer *w =
+        answer_problem(flow, &OUTCOME_UNPROCESSABLE, 1, "this amount cannot be refunded; \"refundable\" is what is left of the payment");
     WRITER_MONEY(w, "refundable", refundable, refunding->payment.digits);
     writer_end(w);
     answer_send(flow);

@@ -80,8 +80,7 @@ bool product_faultless(struct flow *flow, const struct faults *faults)
     if (faults->count == 0)
         return true;
     struct writer *w = answer_problem(flow, &OUTCOME_UNPROCESSABLE, 1, "%zu member%s of the body cannot be accepted; \"errors\" names them",
-                                      faults->count,
-                                      faults->count == 1 ? "" : "s");
+                                      faults->count, faults->count == 1 ? "" : "s");
     answer_faults_write(w, faults);
     writer_end(w);
     answer_send(flow);
@@ -180,8 +179,7 @@ void product_missing(struct flow *flow)
 void product_stale(struct flow *flow, int64_t current)
 {
     struct writer *w = answer_problem(flow, &OUTCOME_STALE, 1, "product %lld has version %lld now; read it again and decide again",
-                                      (long long)flow->ask->ids[0],
-                                      (long long)current);
+                                      (long long)flow->ask->ids[0], (long long)current);
     WRITER_INT(w, "current_version", current);
     writer_end(w);
     answer_send(flow);

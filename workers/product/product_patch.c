@@ -209,5 +209,5 @@ static void patch_got_reply(struct flow *flow, struct call *call, const struct r
         flow_end(flow);
 }
 
-const struct flow_type PRODUCT_PATCH_FLOW = {.name = "product_patch", .size = sizeof(struct product_patch), .start = patch_start,
-                                             .got_reply = patch_got_reply};
+const struct flow_type PRODUCT_PATCH_FLOW = {
+    .name = "product_patch", .size = sizeof(struct product_patch), .start = patch_start, .got_reply = patch_got_reply};

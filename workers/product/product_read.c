@@ -68,8 +68,8 @@ const struct flow_type PRODUCT_READ_FLOW = {.name = "product_read", .size = size
 
 struct product_list {
     struct flow flow;
-    struct page page;          /* unused when ids were given */
-    struct product *products;  /* found or not: id 0 is one that is left out */
+    struct page page;         /* unused when ids were given */
+    struct product *products; /* found or not: id 0 is one that is left out */
     size_t count;
     unsigned waiting;
 };
@@ -218,5 +218,5 @@ static void list_got_reply(struct flow *flow, struct call *call, const struct re
         got_id(list, (size_t)call->index, reply);
 }
 
-const struct flow_type PRODUCT_LIST_FLOW = {.name = "product_list", .size = sizeof(struct product_list), .start = list_start,
-                                            .got_reply = list_got_reply};
+const struct flow_type PRODUCT_LIST_FLOW = {
+    .name = "product_list", .size = sizeof(struct product_list), .start = list_start, .got_reply = list_got_reply};

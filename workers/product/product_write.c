@@ -57,8 +57,8 @@ static void create_got_reply(struct flow *flow, struct call *call, const struct 
     flow_end(flow);
 }
 
-const struct flow_type PRODUCT_CREATE_FLOW = {.name = "product_create", .size = sizeof(struct product_create), .start = create_start,
-                                              .got_reply = create_got_reply};
+const struct flow_type PRODUCT_CREATE_FLOW = {
+    .name = "product_create", .size = sizeof(struct product_create), .start = create_start, .got_reply = create_got_reply};
 
 /* ---- PUT /products/{id} ---- */
 
@@ -208,5 +208,5 @@ static void delete_got_reply(struct flow *flow, struct call *call, const struct 
     flow_end(flow);
 }
 
-const struct flow_type PRODUCT_DELETE_FLOW = {.name = "product_delete", .size = sizeof(struct product_delete), .start = delete_start,
-                                              .got_reply = delete_got_reply};
+const struct flow_type PRODUCT_DELETE_FLOW = {
+    .name = "product_delete", .size = sizeof(struct product_delete), .start = delete_start, .got_reply = delete_got_reply};

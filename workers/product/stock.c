@@ -134,8 +134,7 @@ static void answer_short(struct flow *flow, int64_t available)
 {
     const struct adjust_body *body = flow->ask->body;
     struct writer *w = answer_problem(flow, &OUTCOME_INSUFFICIENT_STOCK, 1, "%lld units of product %lld are available; not more can be taken away",
-                                      (long long)available,
-                                      (long long)flow->ask->ids[0]);
+                                      (long long)available, (long long)flow->ask->ids[0]);
     writer_name(w, VIEW("shortfalls"));
     writer_list(w, 1);
     writer_map(w, 2 + body->has_delta);
@@ -151,9 +150,9 @@ static void answer_short(struct flow *flow, int64_t available)
 
 static void answer_unexpected(struct flow *flow, const struct counters *counters)
 {
-    struct writer *w = answer_problem(flow, &OUTCOME_STOCK_CHANGED, COUNTERS_MEMBERS,
-                                      "%lld units of product %lld are on hand, another number than expected",
-                                      (long long)counters->on_hand, (long long)flow->ask->ids[0]);
+    struct writer *w =
+        answer_problem(flow, &OUTCOME_STOCK_CHANGED, COUNTERS_MEMBERS, "%lld units of product %lld are on hand, another number than expected",
+                       (long long)counters->on_hand, (long long)flow->ask->ids[0]);
     counters_write(w, counters);
     writer_end(w);
     answer_send(flow);
@@ -177,8 +176,8 @@ static void adjust_got_reply(struct flow *flow, struct call *call, const struct 
     flow_end(flow);
 }
 
-const struct flow_type STOCK_ADJUST_FLOW = {.name = "stock_adjust", .size = sizeof(struct flow), .start = adjust_start,
-                                            .got_reply = adjust_got_reply};
+const struct flow_type STOCK_ADJUST_FLOW = {
+    .name = "stock_adjust", .size = sizeof(struct flow), .start = adjust_start, .got_reply = adjust_got_reply};
 
 /* ---- GET /products/{id}/stock-movements: the ledger, newest first, straight from its stream ---- */
 
@@ -287,5 +286,5 @@ static void moves_got_reply(struct flow *flow, struct call *call, const struct r
     flow_end(flow);
 }
 
-const struct flow_type STOCK_MOVES_FLOW = {.name = "stock_moves", .size = sizeof(struct stock_moves), .start = moves_start,
-                                           .got_reply = moves_got_reply};
+const struct flow_type STOCK_MOVES_FLOW = {
+    .name = "stock_moves", .size = sizeof(struct stock_moves), .start = moves_start, .got_reply = moves_got_reply};

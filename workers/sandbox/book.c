@@ -24,8 +24,8 @@ struct book {
 };
 
 static const char *const OP_NAMES[BOOK_OP_COUNT] = {
-    [BOOK_CHARGE] = "charge", [BOOK_AUTHORIZE] = "authorize", [BOOK_CAPTURE] = "capture", [BOOK_VOID] = "void", [BOOK_REFUND] = "refund",
-    [BOOK_CLOSE] = "close",
+    [BOOK_CHARGE] = "charge", [BOOK_AUTHORIZE] = "authorize", [BOOK_CAPTURE] = "capture",
+    [BOOK_VOID] = "void",     [BOOK_REFUND] = "refund",       [BOOK_CLOSE] = "close",
 };
 
 /* Tokens that a charge is decided by; any other fails as invalid_token. */

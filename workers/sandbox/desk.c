@@ -44,8 +44,8 @@ static const struct field BODY_FIELDS[] = {
     {.name = "currency", .type = FIELD_TEXT, .offset = AT(currency), .given = AT(has_currency), .min = 3, .max = 3},
     {.name = "token", .type = FIELD_TEXT, .offset = AT(token), .given = AT(has_token), .min = 1, .max = 255},
 };
-static const struct shape BODY = {.name = "request", .fields = BODY_FIELDS, .count = sizeof(BODY_FIELDS) / sizeof(*BODY_FIELDS),
-                                  .size = sizeof(struct ask_body)};
+static const struct shape BODY = {
+    .name = "request", .fields = BODY_FIELDS, .count = sizeof(BODY_FIELDS) / sizeof(*BODY_FIELDS), .size = sizeof(struct ask_body)};
 
 /* ---- answers ---- */
 
