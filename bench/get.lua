@@ -3,10 +3,6 @@
 
 local summary_of = dofile((debug.getinfo(1, 'S').source:match('^@(.*/)') or './') .. 'summary.lua')
 
-function setup(thread)
-    summary_of.add(thread)
-end
-
 -- The requests are made once: what is measured is the server, not this script.
 function init(args)
     requests, at = {}, 0

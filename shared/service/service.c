@@ -134,7 +134,7 @@ static void thread_close(struct worker_thread *thread)
     const struct service_program *program = thread->public.service->program;
     if (thread->http)
         http_stop(thread->http);
-    if (program->thread_stop)
+    if (program->thread_stop && thread->public.own)
         program->thread_stop(&thread->public);
     if (thread->public.store)
         store_close(thread->public.store);
@@ -205,6 +205,16 @@ static bool thread_serve(struct worker_thread *thread, int index)
     return true;
 }
 
+static void got_stop_signal(void *cookie, int signum)
+{
+    struct service *service = cookie;
+    if (atomic_exchange(&service->draining, true))
+        return;
+    log_info("stopping on signal %d: finishing what is under way", signum);
+    for (int i = 0; i < service->settings.threads; i++)
+        loop_wake(service->threads[i].public.loop);
+}
+
 static bool thread_init(struct service *service, int index)
 {
     struct worker_thread *thread = &service->threads[index];
@@ -222,7 +232,13 @@ static bool thread_init(struct service *service, int index)
     if (getrandom(&thread->request_seed, sizeof(thread->request_seed), 0) != sizeof(thread->request_seed))
         thread->request_seed = (uint64_t)clock_us() << 20 ^ (uint64_t)getpid();
     atomic_store(&thread->missing, "the worker is starting");
-    if ((thread->public.loop = loop_new()) == NULL || (thread->public.store = store_open(thread->public.loop, &store)) == NULL)
+    if ((thread->public.loop = loop_new()) == NULL)
+        return false;
+    if (index == 0) { /* before anybody can see that we are there, and stop us */
+        loop_on_signal(thread->public.loop, SIGTERM, got_stop_signal, service);
+        loop_on_signal(thread->public.loop, SIGINT, got_stop_signal, service);
+    }
+    if ((thread->public.store = store_open(thread->public.loop, &store)) == NULL)
         return false;
     if ((thread->public.engine = engine_new(thread->public.loop, thread->public.store, &thread->outside)) == NULL)
         return false;
@@ -248,16 +264,6 @@ static void *thread_run(void *cookie)
 
 /* ---- the process ---- */
 
-static void got_stop_signal(void *cookie, int signum)
-{
-    struct service *service = cookie;
-    if (atomic_exchange(&service->draining, true))
-        return;
-    log_info("stopping on signal %d: finishing what is under way", signum);
-    for (int i = 0; i < service->settings.threads; i++)
-        loop_wake(service->threads[i].public.loop);
-}
-
 static bool service_run(struct service *service)
 {
     int count = service->settings.threads;
@@ -269,8 +275,6 @@ static bool service_run(struct service *service)
             arena_thread_end();
             return false;
         }
-    loop_on_signal(service->threads[0].public.loop, SIGTERM, got_stop_signal, service);
-    loop_on_signal(service->threads[0].public.loop, SIGINT, got_stop_signal, service);
     for (int i = 1; i < count; i++)
         if ((errno = pthread_create(&threads[i], NULL, thread_run, &service->threads[i]))) {
             log_error("cannot start thread %d of %d: %s; lower SOUK_THREADS", i + 1, count, strerror(errno));

@@ -54,7 +54,7 @@ struct service_program {
     bool catalogue; /* 4 KiB of headers rather than 8 */
     /* Called on each thread before it serves: the outside port, sweeps. Returns false (logged) to stop the start. May be NULL. */
     bool (*thread_start)(struct service_thread *thread, struct outside *outside);
-    void (*thread_stop)(struct service_thread *thread);
+    void (*thread_stop)(struct service_thread *thread); /* only if thread_start has set ${own} */
     /* What must be true beside reachable shards to be ready: returns NULL, or what is missing (static). May be NULL. */
     const char *(*ready)(struct service_thread *thread);
 };

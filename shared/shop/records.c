@@ -71,6 +71,28 @@ struct view record_store(const struct shape *shape, struct arena *arena, const v
     return writer_done(&writer);
 }
 
+struct view record_with_text(struct arena *arena, struct view bytes, const char *name, struct view text)
+{
+    struct value value;
+    if (value_read(FORMAT_MSGPACK, arena, bytes, &value) != NULL || value.kind != VALUE_MAP)
+        return VIEW("");
+    const struct value *old = value_get(&value, name);
+    struct writer w;
+    writer_init(&w, FORMAT_MSGPACK, arena);
+    writer_map(&w, value.map.count + (old == NULL));
+    for (size_t i = 0; i < value.map.count; i++) {
+        const struct member *member = &value.map.members[i];
+        if (&member->value == old)
+            continue;
+        writer_name(&w, member->name);
+        writer_value(&w, &member->value);
+    }
+    writer_name(&w, view_of(name));
+    writer_text(&w, text);
+    writer_end(&w);
+    return writer_done(&w);
+}
+
 /* ---- orders ---- */
 
 static bool order_is(const struct order *order, const char *state)
@@ -174,8 +196,9 @@ bool order_from_reply(struct arena *arena, const struct reply *reply, int64_t id
         .txn = arena_copy(arena, reply_text(reply, READ_T)),
         .payments = arena_copy(arena, reply_text(reply, READ_PAYMENTS)),
         .updated_ms = reply_int(reply, READ_UPDATED),
+        .stored = arena_copy(arena, reply_text(reply, READ_DOC)),
     };
-    return money_digits(order->currency) >= 0 && record_load(&ORDER_DOC, arena, arena_copy(arena, reply_text(reply, READ_DOC)), &order->doc);
+    return money_digits(order->currency) >= 0 && record_load(&ORDER_DOC, arena, order->stored, &order->doc);
 }
 
 size_t split_bars(struct view text, struct view *out, size_t most)

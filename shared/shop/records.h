@@ -47,12 +47,19 @@ bool record_load(const struct shape *shape, struct arena *arena, struct view byt
 /* Writes one, as MessagePack. */
 struct view record_store(const struct shape *shape, struct arena *arena, const void *from);
 
+/*
+ * The stored document ${bytes} with its text member ${name} set: everything else in it stays as it is, also members that a newer version wrote.
+ * Returns an empty view if the document is damaged.
+ */
+struct view record_with_text(struct arena *arena, struct view bytes, const char *name, struct view text);
+
 /* One order as far as an answer shows it: its native fields, and those of one version. */
 struct order {
     int64_t id, version, total, created_ms, expires_ms, updated_ms;
     struct view user, currency, state, payment_status;
     struct view payments; /* ids, comma-separated */
     struct view txn;      /* T */
+    struct view stored;   /* the document as it is stored */
     struct order_doc doc;
 };
 

@@ -21,20 +21,6 @@ struct sweep {
 
 enum { TAG_SWEEP, TAG_PRUNE };
 
-/* The partitions of a shard, comma-separated. */
-static struct view partitions_of(struct arena *arena, const struct topology *topology, unsigned shard)
-{
-    struct buffer list = {.arena = arena};
-    for (unsigned p = 0; p < topology->partitions; p++) {
-        if (topology->owner[p] != shard)
-            continue;
-        if (list.len)
-            buffer_add(&list, ",", 1);
-        buffer_add_int(&list, p);
-    }
-    return buffer_view(&list);
-}
-
 static void start(struct flow *flow)
 {
     struct sweep *sweep = (struct sweep *)flow;
@@ -45,7 +31,7 @@ static void start(struct flow *flow)
     call_arg(call, sweep->worker);
     call_arg_int(call, SWEEP_LEASE_MS);
     call_arg_int(call, SWEEP_AT_ONCE);
-    call_arg(call, partitions_of(flow->arena, flow->world->topology, sweep->shard));
+    call_arg(call, topology_partitions_of(flow->world->topology, sweep->shard, flow->arena));
     flow_call(flow, call, TAG_SWEEP, 0);
 }
 

@@ -277,3 +277,16 @@ unsigned topology_partition_of_text(const struct topology *topology, struct view
 {
     return hash32(text, 0) & (topology->partitions - 1);
 }
+
+struct view topology_partitions_of(const struct topology *topology, unsigned shard, struct arena *arena)
+{
+    struct buffer list = {.arena = arena};
+    for (unsigned p = 0; p < topology->partitions; p++) {
+        if (topology->owner[p] != shard)
+            continue;
+        if (list.len)
+            buffer_add(&list, ",", 1);
+        buffer_add_int(&list, p);
+    }
+    return buffer_view(&list);
+}

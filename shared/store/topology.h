@@ -4,6 +4,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "arena.h"
 #include "view.h"
 
 /*
@@ -43,5 +44,8 @@ static inline unsigned topology_partition_of_id(const struct topology *topology,
     return (unsigned)((uint64_t)id & (topology->partitions - 1));
 }
 unsigned topology_partition_of_text(const struct topology *topology, struct view text);
+
+/* The partitions of a shard as functions take them: "3,7,9". */
+struct view topology_partitions_of(const struct topology *topology, unsigned shard, struct arena *arena);
 
 #endif

@@ -86,19 +86,6 @@ static struct view cursor_print(struct feed *feed)
 
 /* ---- asking ---- */
 
-static struct view partitions_of(struct arena *arena, const struct topology *topology, unsigned shard)
-{
-    struct buffer list = {.arena = arena};
-    for (unsigned p = 0; p < topology->partitions; p++) {
-        if (topology->owner[p] != shard)
-            continue;
-        if (list.len)
-            buffer_add(&list, ",", 1);
-        buffer_add_int(&list, p);
-    }
-    return buffer_view(&list);
-}
-
 static void ask_shard(struct feed *feed, unsigned shard)
 {
     struct flow *flow = &feed->flow;
@@ -107,7 +94,7 @@ static void ask_shard(struct feed *feed, unsigned shard)
     call_key(call, VIEW("souk:shard"));
     call_arg_int(call, feed->upto[shard]);
     call_arg_int(call, feed->limit);
-    call_arg(call, partitions_of(flow->arena, flow->world->topology, shard));
+    call_arg(call, topology_partitions_of(flow->world->topology, shard, flow->arena));
     flow_call(flow, call, 0, (int)shard);
 }
 

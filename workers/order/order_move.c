@@ -116,13 +116,12 @@ static void got_loaded(struct move *move, const struct reply *reply)
         flow_end(&move->flow);
         return;
     }
-    if (body && body->has_tracking && !move->order.doc.has_tracking) {
-        move->order.doc.has_tracking = true;
-        move->order.doc.tracking = body->tracking;
-    }
+    struct view doc = move->order.stored;
+    if (body && body->has_tracking)
+        doc = record_with_text(move->flow.arena, doc, "tracking", body->tracking);
     struct call *call = move_call(move);
     call_arg(call, move->flow.ask->request_id);
-    call_arg(call, record_store(&ORDER_DOC, move->flow.arena, &move->order.doc));
+    call_arg(call, doc);
     flow_call(&move->flow, call, TAG_MOVE, 0);
 }
 

@@ -176,6 +176,12 @@ static void answer_illegal(struct pay *pay, const struct reply *reply)
     answer_send(flow);
 }
 
+/* Its time is over, whether or not somebody has expired it already. */
+static void answer_expired(struct flow *flow, int64_t order_id)
+{
+    answer_refuse(flow, &OUTCOME_ORDER_EXPIRED, "the hold of order %lld is over; place a new order", (long long)order_id);
+}
+
 static void got_refused(struct pay *pay, const struct reply *reply)
 {
     struct flow *flow = &pay->operation.flow;
@@ -195,13 +201,16 @@ static void got_refused(struct pay *pay, const struct reply *reply)
         end_no_order(pay);
         return;
     case CODE_ILLEGAL:
-        answer_illegal(pay, reply);
+        if (view_equal(reply_text(reply, 0), VIEW("expired")))
+            answer_expired(flow, body->order_id);
+        else
+            answer_illegal(pay, reply);
         break;
     case CODE_PAYMENT_OPEN:
         answer_open(pay, reply_int(reply, 0));
         break;
     case CODE_EXPIRED:
-        answer_refuse(flow, &OUTCOME_ORDER_EXPIRED, "the hold of order %lld is over; place a new order", (long long)body->order_id);
+        answer_expired(flow, body->order_id);
         break;
     case CODE_AMOUNT:
         if (!body->has_amount) {
