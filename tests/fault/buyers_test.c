@@ -60,7 +60,8 @@ static void test_last_unit(void **state)
     for (int i = 0; i < BUYERS; i++) {
         char key[32];
         snprintf(key, sizeof(key), "last-%d", i);
-        post_set(&crowd->posts[i], worker_of(crowd, i), "/orders", key, "{\"user\":\"last-%d\",\"items\":[{\"product_id\":%lld,\"quantity\":1}]}", i, (long long)product);
+        post_set(&crowd->posts[i], worker_of(crowd, i), "/orders", key, "{\"user\":\"last-%d\",\"items\":[{\"product_id\":%lld,\"quantity\":1}]}", i,
+                 (long long)product);
     }
     all_buy(crowd);
     assert_int_equal(count_status(crowd->responses, BUYERS, 201), 1);
@@ -107,8 +108,8 @@ static void set_pair(struct post *post, const char *base, const char *name, int 
 {
     char key[32];
     snprintf(key, sizeof(key), "%s-%d", name, i);
-    post_set(post, base, "/orders", key, "{\"user\":\"%s-%d\",\"items\":[{\"product_id\":%lld,\"quantity\":1},{\"product_id\":%lld,\"quantity\":1}]}", name, i, (long long)first,
-             (long long)second);
+    post_set(post, base, "/orders", key, "{\"user\":\"%s-%d\",\"items\":[{\"product_id\":%lld,\"quantity\":1},{\"product_id\":%lld,\"quantity\":1}]}",
+             name, i, (long long)first, (long long)second);
 }
 
 /* Two products on two shards, half of the crowd asks for them in the other order. Two who each have one of the last pair may both be refused; then the units are there

@@ -75,7 +75,8 @@ static void test_under_way_is_answered(void **state)
     assert_int_equal(readyz(witness.readiness), 200);
 
     souk_pause_shard(souk, 2);
-    post_set(&post, souk_url(souk, SOUK_ORDER), "/orders", "drain", "{\"user\":\"%s\",\"items\":[{\"product_id\":%lld,\"quantity\":1}]}", user, (long long)product);
+    post_set(&post, souk_url(souk, SOUK_ORDER), "/orders", "drain", "{\"user\":\"%s\",\"items\":[{\"product_id\":%lld,\"quantity\":1}]}", user,
+             (long long)product);
     witness.order = post_raw(souk_worker_port(souk, SOUK_ORDER), "/orders", &post);
     assert_true(stock_becomes(souk, product, "held", 1, 2000));
     assert_int_equal(pthread_create(&witness.thread, NULL, watch_drain, &witness), 0);
@@ -108,7 +109,8 @@ static void test_time_limit(void **state)
     product_put(souk, product, 5);
     user_on(souk, 2, 0, user);
     souk_pause_shard(souk, 2);
-    post_set(&post, souk_url(souk, SOUK_ORDER), "/orders", "drain", "{\"user\":\"%s\",\"items\":[{\"product_id\":%lld,\"quantity\":1}]}", user, (long long)product);
+    post_set(&post, souk_url(souk, SOUK_ORDER), "/orders", "drain", "{\"user\":\"%s\",\"items\":[{\"product_id\":%lld,\"quantity\":1}]}", user,
+             (long long)product);
     struct raw *raw = post_raw(souk_worker_port(souk, SOUK_ORDER), "/orders", &post);
     assert_true(stock_becomes(souk, product, "held", 1, 2000));
     assert_int_equal(souk_terminate(souk, SOUK_ORDER, EXIT_MS), 0);

@@ -42,8 +42,8 @@ static void shop_stop(struct shop *shop)
 static struct response *order(struct shop *shop, const char *user, const char *key, int hold_seconds)
 {
     struct post post;
-    post_set(&post, souk_url(shop->souk, SOUK_ORDER), "/orders", key, "{\"user\":\"%s\",\"items\":[{\"product_id\":%lld,\"quantity\":1}],\"hold_seconds\":%d}", user,
-             (long long)shop->product, hold_seconds);
+    post_set(&post, souk_url(shop->souk, SOUK_ORDER), "/orders", key,
+             "{\"user\":\"%s\",\"items\":[{\"product_id\":%lld,\"quantity\":1}],\"hold_seconds\":%d}", user, (long long)shop->product, hold_seconds);
     return post_send(souk_client(shop->souk), &post);
 }
 

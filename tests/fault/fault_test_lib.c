@@ -35,7 +35,8 @@ void post_set(struct post *post, const char *base, const char *path, const char 
     va_start(args, format);
     int len = vsnprintf(post->body, sizeof(post->body), format, args);
     va_end(args);
-    post->request = (struct client_request){.method = "POST", .url = post->url, .headers = post->headers, .body = post->body, .body_len = (size_t)len};
+    post->request =
+        (struct client_request){.method = "POST", .url = post->url, .headers = post->headers, .body = post->body, .body_len = (size_t)len};
 }
 
 struct response *post_send(struct client *client, const struct post *post)
@@ -47,8 +48,8 @@ struct raw *post_raw(int port, const char *path, const struct post *post)
 {
     char bytes[2048];
     struct raw *raw = raw_open(port);
-    int len = snprintf(bytes, sizeof(bytes), "POST %s HTTP/1.1\r\nHost: localhost\r\n%s\r\n%s\r\nContent-Length: %zu\r\n\r\n%s", path, post->headers[0], post->headers[1],
-                       post->request.body_len, post->body);
+    int len = snprintf(bytes, sizeof(bytes), "POST %s HTTP/1.1\r\nHost: localhost\r\n%s\r\n%s\r\nContent-Length: %zu\r\n\r\n%s", path,
+                       post->headers[0], post->headers[1], post->request.body_len, post->body);
     assert_non_null(raw);
     assert_true(raw_send(raw, bytes, (size_t)len));
     return raw;
@@ -224,7 +225,8 @@ static void order_once(struct load *load, size_t n)
     struct post post;
     char key[96];
     snprintf(key, sizeof(key), "%s-%zu", load->name, n);
-    post_set(&post, load->urls[0], "/orders", key, "{\"user\":\"%s\",\"items\":[{\"product_id\":%lld,\"quantity\":1}]}", load->user, (long long)load->product);
+    post_set(&post, load->urls[0], "/orders", key, "{\"user\":\"%s\",\"items\":[{\"product_id\":%lld,\"quantity\":1}]}", load->user,
+             (long long)load->product);
     do {
         struct timespec moment = {0, record->tries ? 5000000 : 0};
         nanosleep(&moment, NULL);

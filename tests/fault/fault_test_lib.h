@@ -62,9 +62,9 @@ int64_t clock_now_ms(void);
  */
 #define LOAD_RECORDS_MAX 20000
 struct load_record {
-    int64_t id;              /* of the order; 0: none */
-    int status, tries;       /* the last answer's, and how often it was sent */
-    double took_ms;          /* the longest of them */
+    int64_t id;        /* of the order; 0: none */
+    int status, tries; /* the last answer's, and how often it was sent */
+    double took_ms;    /* the longest of them */
 };
 struct load {
     char user[32], name[32];

@@ -44,7 +44,8 @@ static void all_order(struct crowd *crowd, const char *key, int64_t left, int64_
 {
     for (int i = 0; i < CLIENTS; i++) {
         post_set(&crowd->posts[i], souk_url(crowd->souk, i % 2 ? crowd->second : SOUK_ORDER), "/orders", key,
-                 "{\"user\":\"ann\",\"items\":[{\"product_id\":%lld,\"quantity\":%d},{\"product_id\":%lld,\"quantity\":1}]}", (long long)left, quantity_of(i), (long long)right);
+                 "{\"user\":\"ann\",\"items\":[{\"product_id\":%lld,\"quantity\":%d},{\"product_id\":%lld,\"quantity\":1}]}", (long long)left,
+                 quantity_of(i), (long long)right);
         crowd->requests[i] = crowd->posts[i].request;
     }
     client_send_all(souk_client(crowd->souk), crowd->requests, CLIENTS, crowd->responses);

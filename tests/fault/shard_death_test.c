@@ -54,7 +54,8 @@ static void order_over_both(struct souk *souk)
     struct post post;
     char user[32];
     user_on(souk, 1, 50, user);
-    post_set(&post, souk_url(souk, SOUK_ORDER), "/orders", "both", "{\"user\":\"%s\",\"items\":[{\"product_id\":%lld,\"quantity\":1},{\"product_id\":%lld,\"quantity\":1}]}", user,
+    post_set(&post, souk_url(souk, SOUK_ORDER), "/orders", "both",
+             "{\"user\":\"%s\",\"items\":[{\"product_id\":%lld,\"quantity\":1},{\"product_id\":%lld,\"quantity\":1}]}", user,
              (long long)product_on(souk, 0, 0), (long long)product_on(souk, 1, 0));
     struct response *response = post_send(souk_client(souk), &post);
     assert_status(response, 503);

@@ -44,7 +44,8 @@ static void deal_set(struct deal *deal, struct souk *souk, int survivor, int n)
 static void post_deal(struct deal *deal, const char *user, const char *key)
 {
     post_set(&deal->post, souk_url(deal->souk, deal->survivor), "/orders", key,
-             "{\"user\":\"%s\",\"items\":[{\"product_id\":%lld,\"quantity\":2},{\"product_id\":%lld,\"quantity\":1}]}", user, (long long)deal->left, (long long)deal->right);
+             "{\"user\":\"%s\",\"items\":[{\"product_id\":%lld,\"quantity\":2},{\"product_id\":%lld,\"quantity\":1}]}", user, (long long)deal->left,
+             (long long)deal->right);
 }
 
 /* The client's retry with his key, at the worker that lives, until the shards are there again for it. */
@@ -137,7 +138,7 @@ static int64_t die_without_place(struct deal *deal, int worker)
 /* The client comes back with his key: he gets his order with the very holds that the dead worker took. */
 static void test_retry_gets_the_order(void **state)
 {
-    int64_t (*const deaths[])(struct deal *deal, int worker) = {die_between_tries, die_before_place, die_without_place};
+    int64_t (*const deaths[])(struct deal * deal, int worker) = {die_between_tries, die_before_place, die_without_place};
     struct souk *souk = start(false);
     for (int i = 0; i < 3; i++) {
         struct deal deal;
@@ -161,7 +162,7 @@ static void test_retry_gets_the_order(void **state)
 /* Nobody comes back: the dead worker's holds stand in nobody's way for longer than their time. All three wait for it together. */
 static void test_holds_block_nobody(void **state)
 {
-    int64_t (*const deaths[])(struct deal *deal, int worker) = {die_between_tries, die_without_place, die_before_place};
+    int64_t (*const deaths[])(struct deal * deal, int worker) = {die_between_tries, die_without_place, die_before_place};
     struct souk *souk = start(false);
     struct deal deals[3];
     int64_t since[3];
@@ -206,7 +207,8 @@ static int64_t place(struct deal *deal)
 
 static struct raw *pay(struct deal *deal, int64_t order)
 {
-    post_set(&deal->post, souk_url(deal->souk, SOUK_PAYMENT), "/payments", deal->key, "{\"order_id\":%lld,\"method\":{\"token\":\"tok_ok\"}}", (long long)order);
+    post_set(&deal->post, souk_url(deal->souk, SOUK_PAYMENT), "/payments", deal->key, "{\"order_id\":%lld,\"method\":{\"token\":\"tok_ok\"}}",
+             (long long)order);
     return post_raw(souk_worker_port(deal->souk, SOUK_PAYMENT), "/payments", &deal->post);
 }
 

@@ -50,12 +50,10 @@ struct client *client_new(void)
 
 void client_free(struct client *client)
 {
-    if (client == NULL) {
+    if (client == NULL)
         return;
-    }
-    for (size_t i = 0; i < client->idle_count; i++) {
+    for (size_t i = 0; i < client->idle_count; i++)
         curl_easy_cleanup(client->idle[i]);
-    }
     free(client->idle);
     curl_multi_cleanup(client->multi);
     curl_global_cleanup();
@@ -64,9 +62,8 @@ void client_free(struct client *client)
 
 static CURL *take_easy(struct client *client)
 {
-    if (client->idle_count == 0) {
+    if (client->idle_count == 0)
         return must(curl_easy_init());
-    }
     CURL *easy = client->idle[--client->idle_count];
     curl_easy_reset(easy);
     return easy;
@@ -95,9 +92,8 @@ static size_t got_body(char *bytes, size_t size, size_t count, void *cookie)
 
 static void drop_headers(struct response *response)
 {
-    for (char **header = response->headers; header && *header; header++) {
+    for (char **header = response->headers; header && *header; header++)
         free(*header);
-    }
     free(response->headers);
     response->headers = NULL;
 }
@@ -109,9 +105,8 @@ static size_t got_header(char *bytes, size_t size, size_t count, void *cookie)
     struct response *response = transfer->response;
     size_t len = size * count, text_len = len;
 
-    while (text_len > 0 && (bytes[text_len - 1] == '\r' || bytes[text_len - 1] == '\n')) {
+    while (text_len > 0 && (bytes[text_len - 1] == '\r' || bytes[text_len - 1] == '\n'))
         text_len--;
-    }
     if (text_len >= 5 && memcmp(bytes, "HTTP/", 5) == 0) {
         drop_headers(response);
         transfer->header_count = 0;
@@ -134,12 +129,10 @@ static void set_headers(struct transfer *transfer, const struct client_request *
     }
     /* A name without a value keeps libcurl from sending its own; 100-continue would only slow every body over 1 KiB down. */
     transfer->headers = must(curl_slist_append(transfer->headers, "Expect:"));
-    if (!typed) {
+    if (!typed)
         transfer->headers = must(curl_slist_append(transfer->headers, "Content-Type:"));
-    }
-    if (!accepting) {
+    if (!accepting)
         transfer->headers = must(curl_slist_append(transfer->headers, "Accept:"));
-    }
     curl_easy_setopt(transfer->easy, CURLOPT_HTTPHEADER, transfer->headers);
 }
 
@@ -162,9 +155,8 @@ static void transfer_start(struct client *client, struct transfer *transfer, con
         curl_easy_setopt(easy, CURLOPT_POSTFIELDS, "");
         curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE, 0L);
     }
-    if (strcmp(request->method, "HEAD") == 0) {
+    if (strcmp(request->method, "HEAD") == 0)
         curl_easy_setopt(easy, CURLOPT_NOBODY, 1L);
-    }
     curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, request->method);
     set_headers(transfer, request);
     curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, got_body);
@@ -218,17 +210,14 @@ void response_read_json(struct response *response)
 {
     const char *type = response_header(response, "Content-Type");
 
-    if (response->body_len == 0) {
+    if (response->body_len == 0)
         return;
-    }
-    if (type && strncmp(type, "application/msgpack", 19) == 0) {
+    if (type && strncmp(type, "application/msgpack", 19) == 0)
         response->json_text = json_of_msgpack(response->body, response->body_len);
-    } else if (strlen(response->body) == response->body_len) {
+    else if (strlen(response->body) == response->body_len)
         response->json_text = must(strdup(response->body));
-    }
-    if (response->json_text) {
+    if (response->json_text)
         response->json = json_loads(response->json_text, JSON_DECODE_ANY, NULL);
-    }
     if (response->json == NULL) {
         free(response->json_text);
         response->json_text = NULL;
@@ -245,11 +234,10 @@ static void transfer_finish(struct client *client, struct transfer *transfer, CU
     curl_easy_getinfo(transfer->easy, CURLINFO_TOTAL_TIME, &took);
     response->took_ms = took * 1000;
     response->status = code == CURLE_OK ? (int)status : 0;
-    if (code != CURLE_OK) {
+    if (code != CURLE_OK)
         snprintf(response->error, sizeof(response->error), "%s", transfer->error[0] ? transfer->error : curl_easy_strerror(code));
-    } else {
+    else
         response_read_json(response);
-    }
     curl_multi_remove_handle(client->multi, transfer->easy);
     curl_slist_free_all(transfer->headers);
     give_easy(client, transfer->easy);
@@ -280,21 +268,18 @@ void client_send_all(struct client *client, const struct client_request *request
     struct transfer *transfers = must(calloc(count + 1, sizeof(*transfers)));
     size_t finished = 0;
 
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < count; i++)
         transfer_start(client, &transfers[i], &requests[i]);
-    }
     while (finished < count) {
         int running;
 
         curl_multi_perform(client->multi, &running);
         finished += finish_those_done(client);
-        if (finished < count) {
+        if (finished < count)
             curl_multi_poll(client->multi, NULL, 0, 1000, NULL);
-        }
     }
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < count; i++)
         responses[i] = transfers[i].response;
-    }
     free(transfers);
 }
 
@@ -308,9 +293,8 @@ struct response *client_send(struct client *client, const struct client_request 
 
 void response_free(struct response *response)
 {
-    if (response == NULL) {
+    if (response == NULL)
         return;
-    }
     drop_headers(response);
     json_decref(response->json);
     free(response->json_text);
@@ -354,11 +338,9 @@ static const char *skip_space(const char *at)
 
 static const char *skip_string(const char *at)
 {
-    for (at++; *at && *at != '"'; at++) {
-        if (*at == '\\' && at[1]) {
+    for (at++; *at && *at != '"'; at++)
+        if (*at == '\\' && at[1])
             at++;
-        }
-    }
     return *at ? at + 1 : at;
 }
 
@@ -391,19 +373,16 @@ static const char *step_into(const char *at, const char *name, size_t len)
     bool map = *at == '{';
     unsigned long wanted = strtoul(name, NULL, 10);
 
-    if (!map && *at != '[') {
+    if (!map && *at != '[')
         return NULL;
-    }
     at = skip_space(at + 1);
     for (unsigned long index = 0; *at && *at != '}' && *at != ']'; index++) {
         bool found = map ? strncmp(at + 1, name, len) == 0 && at[len + 1] == '"' : index == wanted;
 
-        if (map) {
+        if (map)
             at = skip_space(skip_space(skip_string(at)) + 1);
-        }
-        if (found) {
+        if (found)
             return at;
-        }
         at = skip_space(skip_value(at));
         at = *at == ',' ? skip_space(at + 1) : at;
     }
@@ -420,9 +399,8 @@ size_t json_literal(const char *text, const char *path, const char **at)
         here = step_into(here, path, len);
         path += len + (path[len] == '.');
     }
-    if (here == NULL) {
+    if (here == NULL)
         return 0;
-    }
     *at = here;
     return (size_t)(skip_value(here) - here);
 }

@@ -20,17 +20,17 @@ struct client_request {
     const char *const *headers; /* "Name: value", ended by NULL; NULL: none. libcurl's own Accept and Content-Type are not sent */
     const void *body;           /* NULL: none */
     size_t body_len;
-    int timeout_ms;             /* 0: 20 s */
+    int timeout_ms; /* 0: 20 s */
 };
 
 struct response {
-    int status;             /* 0: there was no answer, see error */
-    char error[256];        /* why not: refused, closed, out of time */
-    char **headers;         /* "Name: value" as sent, ended by NULL */
-    char *body;             /* body_len bytes and a NUL */
+    int status;      /* 0: there was no answer, see error */
+    char error[256]; /* why not: refused, closed, out of time */
+    char **headers;  /* "Name: value" as sent, ended by NULL */
+    char *body;      /* body_len bytes and a NUL */
     size_t body_len;
-    json_t *json;           /* the body as JSON; NULL if it is none. A MessagePack body is shown as JSON too */
-    char *json_text;        /* the JSON text behind it: the body itself, or what the MessagePack was turned into; NULL as json */
+    json_t *json;    /* the body as JSON; NULL if it is none. A MessagePack body is shown as JSON too */
+    char *json_text; /* the JSON text behind it: the body itself, or what the MessagePack was turned into; NULL as json */
     double took_ms;
 };
 

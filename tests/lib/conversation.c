@@ -22,18 +22,16 @@ static void tell_asked(const struct talk *talk)
 
     if (asked->path) {
         printf("    asked: %s %s%s", asked->method, souk_url(talk->souk, asked->worker), asked->path);
-        for (char *const *header = asked->headers; *header; header++) {
+        for (char *const *header = asked->headers; *header; header++)
             printf(" | %s", *header);
-        }
         printf(" | %.*s\n", (int)(asked->body_len < SHOWN_MAX ? asked->body_len : SHOWN_MAX), asked->body ? asked->body : "");
     }
     if (talk->now) {
         const char *body = talk->now->json_text ? talk->now->json_text : talk->now->body;
 
         printf("    came:  %d %.*s\n", talk->now->status, SHOWN_MAX, talk->now->status ? body : talk->now->error);
-        for (char **header = talk->now->headers; header && *header; header++) {
+        for (char **header = talk->now->headers; header && *header; header++)
             printf("           %s\n", *header);
-        }
     }
 }
 
@@ -49,9 +47,8 @@ static bool tell(struct talk *talk, const char *format, va_list args)
         printf("\n");
         tell_asked(talk);
     }
-    if (talk->failures >= FAILURES_MAX) {
+    if (talk->failures >= FAILURES_MAX)
         talk->over = true;
-    }
     return false;
 }
 
@@ -96,12 +93,10 @@ static char *trimmed(char *line)
 
     line += strspn(line, " \t");
     len = strlen(line);
-    while (len > 0 && strchr(" \t\r", line[len - 1])) {
+    while (len > 0 && strchr(" \t\r", line[len - 1]))
         line[--len] = '\0';
-    }
-    if (*line == '#') {
+    if (*line == '#')
         *line = '\0';
-    }
     return line;
 }
 
@@ -113,17 +108,15 @@ static bool script_read(struct script *script, const char *path)
 
     memset(script, 0, sizeof(*script));
     if (file == NULL || getdelim(&script->text, &room, '\0', file) < 0) {
-        if (file) {
+        if (file)
             fclose(file);
-        }
         return false;
     }
     fclose(file);
     for (char *line = script->text; line; line = save) {
         save = strchr(line, '\n');
-        if (save) {
+        if (save)
             *save++ = '\0';
-        }
         script->lines = realloc(script->lines, (script->count + 1) * sizeof(char *));
         script->lines[script->count++] = trimmed(line);
     }
@@ -139,11 +132,9 @@ static void script_free(struct script *script)
 /* The `start` line must be the first that says anything. NULL if it is not. */
 static const char *script_start_line(const struct script *script)
 {
-    for (size_t i = 0; i < script->count; i++) {
-        if (*script->lines[i]) {
+    for (size_t i = 0; i < script->count; i++)
+        if (*script->lines[i])
             return strncmp(script->lines[i], "start ", 6) == 0 ? script->lines[i] : NULL;
-        }
-    }
     return NULL;
 }
 
@@ -153,19 +144,17 @@ static const struct {
     const char *word;
     void (*act)(struct talk *talk, const char *rest);
 } LINES[] = {
-    {"with", talk_with},     {"again", talk_again},   {"at once", talk_at_once}, {"raw", talk_raw},         {"expect", talk_expect},
-    {"save", talk_save},     {"kill", talk_kill},     {"terminate", talk_terminate}, {"pause", talk_pause}, {"resume", talk_resume},
-    {"restart", talk_restart}, {"second", talk_second}, {"redis", talk_redis},   {"audit", talk_audit},
-    {"run", talk_program},
+    {"with", talk_with},       {"again", talk_again},   {"at once", talk_at_once},     {"raw", talk_raw},     {"expect", talk_expect},
+    {"save", talk_save},       {"kill", talk_kill},     {"terminate", talk_terminate}, {"pause", talk_pause}, {"resume", talk_resume},
+    {"restart", talk_restart}, {"second", talk_second}, {"redis", talk_redis},         {"audit", talk_audit}, {"run", talk_program},
 };
 
 static void set_line(struct talk *talk, const char *rest)
 {
     char *name = talk_word(&rest), *value = talk_expand(talk, rest);
 
-    if (name) {
+    if (name)
         talk_set(talk, name, value);
-    }
     free(name);
     free(value);
 }
@@ -182,11 +171,10 @@ static void run_line(struct talk *talk, const char *line)
             return;
         }
     }
-    if (talk_is_request(talk, line)) {
+    if (talk_is_request(talk, line))
         talk_request(talk, line);
-    } else {
+    else
         talk_abort(talk, "\"%s\" is no line of a conversation; see tests/flow/README.md", line);
-    }
 }
 
 static bool is_about_answer(const char *line)
@@ -200,9 +188,8 @@ static bool run_block(struct talk *talk, const struct script *script, size_t fir
     talk->failed = false;
     for (size_t i = first; i < end && !talk->over && !talk->failed; i++) {
         talk->line = (int)i + 1;
-        if (*script->lines[i]) {
+        if (*script->lines[i])
             run_line(talk, script->lines[i]);
-        }
     }
     return !talk->failed;
 }
@@ -214,19 +201,16 @@ static size_t run_within(struct talk *talk, const struct script *script, size_t 
     double deadline = now_s() + strtod(script->lines[at] + strlen("within "), NULL);
     size_t first = at + 1, end;
 
-    while (first < script->count && strncmp(script->lines[first], "with ", 5) == 0) {
+    while (first < script->count && strncmp(script->lines[first], "with ", 5) == 0)
         first++;
-    }
     for (end = first + 1; end < script->count && is_about_answer(script->lines[end]); end++) {
     }
     talk->quiet = true;
-    while (!run_block(talk, script, at + 1, end) && !talk->over && now_s() < deadline) {
+    while (!run_block(talk, script, at + 1, end) && !talk->over && now_s() < deadline)
         nanosleep(&moment, NULL);
-    }
     talk->quiet = false;
-    if (talk->failed && !talk->over) {
+    if (talk->failed && !talk->over)
         run_block(talk, script, at + 1, end); /* once more, loudly */
-    }
     return end;
 }
 
@@ -267,18 +251,15 @@ static bool read_start(struct stage *stage, struct souk_settings *settings, cons
     while ((word = talk_word(&rest)) != NULL) {
         bool known = strchr(word, '=') != NULL && stage->env_count < ENV_MAX;
 
-        for (int i = 0; i < SOUK_ROLES; i++) {
-            if (strcmp(word, ROLES[i]) == 0) {
+        for (int i = 0; i < SOUK_ROLES; i++)
+            if (strcmp(word, ROLES[i]) == 0)
                 settings->roles[i] = known = true;
-            }
-        }
         if (strcmp(word, "shards") == 0) {
             settings->shards = (unsigned)strtoul(rest, (char **)&rest, 10);
             known = settings->shards > 0;
         }
-        if (strchr(word, '=') && known) {
+        if (strchr(word, '=') && known)
             stage->env[stage->env_count++] = strdup(word);
-        }
         if (!known) {
             printf("\"%s\" cannot stand in a `start` line\n", word);
             free(word);
@@ -295,9 +276,8 @@ static unsigned stage_close(struct stage *stage)
 {
     unsigned wrong = souk_stop(stage->souk);
 
-    for (size_t i = 0; i < stage->env_count; i++) {
+    for (size_t i = 0; i < stage->env_count; i++)
         free(stage->env[i]);
-    }
     free(stage->start_line);
     memset(stage, 0, sizeof(*stage));
     return wrong;
@@ -312,12 +292,10 @@ static bool stage_open(struct stage *stage, const char *start_line, unsigned *wr
         souk_mend(stage->souk);
         return true;
     }
-    if (stage->souk) {
+    if (stage->souk)
         *wrong += stage_close(stage) > 0;
-    }
-    if (!read_start(stage, &settings, start_line + strlen("start "))) {
+    if (!read_start(stage, &settings, start_line + strlen("start ")))
         return false;
-    }
     stage->souk = souk_start(&settings);
     stage->start_line = strdup(start_line);
     stage->audited = settings.roles[SOUK_ORDER];
@@ -330,11 +308,9 @@ static void set_urls(struct talk *talk)
 {
     static const char *const NAMES[SOUK_ROLES] = {"product_url", "order_url", "payment_url", "sandbox_url"};
 
-    for (int i = 0; i < SOUK_ROLES; i++) {
-        if (souk_has(talk->souk, i)) {
+    for (int i = 0; i < SOUK_ROLES; i++)
+        if (souk_has(talk->souk, i))
             talk_set(talk, NAMES[i], souk_url(talk->souk, i));
-        }
-    }
 }
 
 static void talk_init(struct talk *talk, struct souk *souk, const char *file)
@@ -368,9 +344,8 @@ static void talk_free(struct talk *talk)
 static void talk_finish(struct talk *talk, bool audited)
 {
     souk_mend(talk->souk);
-    if (audited && !souk_audit(talk->souk)) {
+    if (audited && !souk_audit(talk->souk))
         talk_fail(talk, "after the last line: expected the audit to be fine");
-    }
 }
 
 static bool run_file(struct stage *stage, const char *file, unsigned *wrong)
@@ -403,8 +378,7 @@ unsigned conversation_run(const char *const *files, int count)
     struct stage stage = {.souk = NULL};
     unsigned failed = 0, wrong = 0;
 
-    for (int i = 0; i < count; i++) {
+    for (int i = 0; i < count; i++)
         failed += !run_file(&stage, files[i], &wrong);
-    }
     return failed + wrong + (stage.souk && stage_close(&stage) > 0);
 }

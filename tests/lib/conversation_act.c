@@ -22,9 +22,8 @@ static bool read_shard(struct talk *talk, const char **rest, struct target *targ
     bool by_number = !by_id && !by_user && talk_accept(rest, "shard");
     char *word = by_id || by_user || by_number ? talk_next(talk, rest) : NULL;
 
-    if (word == NULL) {
+    if (word == NULL)
         return false;
-    }
     target->worker = -1;
     target->shard = by_id     ? souk_shard_of(talk->souk, strtoll(word, NULL, 10))
                     : by_user ? souk_shard_of_text(talk->souk, word)
@@ -37,9 +36,8 @@ static bool read_target(struct talk *talk, const char *rest, struct target *targ
 {
     char *name;
 
-    if (read_shard(talk, &rest, target)) {
+    if (read_shard(talk, &rest, target))
         return true;
-    }
     name = talk_next(talk, &rest);
     target->worker = name ? talk_worker(talk, name) : -1;
     free(name);
@@ -50,56 +48,48 @@ void talk_kill(struct talk *talk, const char *rest)
 {
     struct target target;
 
-    if (!read_target(talk, rest, &target)) {
+    if (!read_target(talk, rest, &target))
         return;
-    }
-    if (target.worker >= 0) {
+    if (target.worker >= 0)
         souk_kill(talk->souk, target.worker);
-    } else {
+    else
         souk_kill_shard(talk->souk, target.shard);
-    }
 }
 
 void talk_pause(struct talk *talk, const char *rest)
 {
     struct target target;
 
-    if (!read_target(talk, rest, &target)) {
+    if (!read_target(talk, rest, &target))
         return;
-    }
-    if (target.worker >= 0) {
+    if (target.worker >= 0)
         souk_pause(talk->souk, target.worker);
-    } else {
+    else
         souk_pause_shard(talk->souk, target.shard);
-    }
 }
 
 void talk_resume(struct talk *talk, const char *rest)
 {
     struct target target;
 
-    if (!read_target(talk, rest, &target)) {
+    if (!read_target(talk, rest, &target))
         return;
-    }
-    if (target.worker >= 0) {
+    if (target.worker >= 0)
         souk_resume(talk->souk, target.worker);
-    } else {
+    else
         souk_resume_shard(talk->souk, target.shard);
-    }
 }
 
 void talk_restart(struct talk *talk, const char *rest)
 {
     struct target target;
 
-    if (!read_target(talk, rest, &target)) {
+    if (!read_target(talk, rest, &target))
         return;
-    }
-    if (target.worker >= 0) {
+    if (target.worker >= 0)
         souk_restart(talk->souk, target.worker);
-    } else {
+    else
         souk_restart_shard(talk->souk, target.shard);
-    }
 }
 
 /* SIGTERM; the worker must end by itself and well. */
@@ -108,17 +98,15 @@ void talk_terminate(struct talk *talk, const char *rest)
     struct target target;
     int status;
 
-    if (!read_target(talk, rest, &target)) {
+    if (!read_target(talk, rest, &target))
         return;
-    }
     if (target.worker < 0) {
         talk_abort(talk, "only a worker can be terminated; kill the shard");
         return;
     }
     status = souk_terminate(talk->souk, target.worker, TERMINATE_MS);
-    if (status != 0) {
+    if (status != 0)
         talk_fail(talk, "expected exit status 0 within %d ms of SIGTERM, it is %d", TERMINATE_MS, status);
-    }
 }
 
 void talk_second(struct talk *talk, const char *rest)
@@ -126,11 +114,10 @@ void talk_second(struct talk *talk, const char *rest)
     char *name = talk_word(&rest);
     int role = name ? talk_worker(talk, name) : -1;
 
-    if (role < 0 || role >= SOUK_ROLES || talk->extra_count == SOUK_WORKERS_MAX) {
+    if (role < 0 || role >= SOUK_ROLES || talk->extra_count == SOUK_WORKERS_MAX)
         talk_abort(talk, "`second` needs product, order, payment or sandbox");
-    } else {
+    else
         talk->extra[talk->extra_count++] = souk_add(talk->souk, (enum souk_role)role) * SOUK_ROLES + role;
-    }
     free(name);
 }
 
@@ -159,21 +146,18 @@ void talk_redis(struct talk *talk, const char *rest)
         talk_abort(talk, "`redis` needs a shard and a command");
         return;
     }
-    while (count < WORDS_MAX && (argv[count] = talk_next(talk, &rest)) != NULL) {
+    while (count < WORDS_MAX && (argv[count] = talk_next(talk, &rest)) != NULL)
         count++;
-    }
     free(talk->redis_answer);
     talk->redis_answer = redis_cmd(souk_shard(talk->souk, target.shard), (const char *const *)argv);
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < count; i++)
         free(argv[i]);
-    }
 }
 
 void talk_audit(struct talk *talk, const char *rest)
 {
-    if (!souk_audit(talk->souk)) {
+    if (!souk_audit(talk->souk))
         talk_fail(talk, "expected the audit to be fine");
-    }
 }
 
 /* ---- programs ---- */
@@ -191,9 +175,8 @@ void talk_program(struct talk *talk, const char *rest)
         ssize_t len = getdelim(&output, &room, '\0', pipe);
         int status = pclose(pipe);
 
-        if (status != 0) {
+        if (status != 0)
             talk_fail(talk, "%s failed (%d): %s", line, status, len > 0 ? output : "it said nothing");
-        }
     }
     free(command);
     free(output);

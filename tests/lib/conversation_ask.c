@@ -17,18 +17,15 @@ int talk_worker(struct talk *talk, const char *name)
     for (int i = 0; i < SOUK_ROLES; i++) {
         size_t len = strlen(ROLES[i]);
 
-        if (strcmp(name, ROLES[i]) == 0) {
+        if (strcmp(name, ROLES[i]) == 0)
             return i;
-        }
         /* "order2" is what the first `second order` added, whatever else was added before. */
         if (strncmp(name, ROLES[i], len) == 0 && name[len] >= '2' && name[len] <= '9' && name[len + 1] == '\0') {
             int nth = name[len] - '1';
 
-            for (size_t n = 0; n < talk->extra_count; n++) {
-                if (talk->extra[n] % SOUK_ROLES == i && --nth == 0) {
+            for (size_t n = 0; n < talk->extra_count; n++)
+                if (talk->extra[n] % SOUK_ROLES == i && --nth == 0)
                     return talk->extra[n] / SOUK_ROLES;
-                }
-            }
         }
     }
     return -1;
@@ -38,9 +35,8 @@ int talk_worker(struct talk *talk, const char *name)
 
 void talk_drop_with(struct talk *talk)
 {
-    while (talk->with_count > 0) {
+    while (talk->with_count > 0)
         free(talk->with[--talk->with_count]);
-    }
     memset(talk->with, 0, sizeof(talk->with));
 }
 
@@ -60,9 +56,8 @@ void asked_free(struct asked *asked)
     free(asked->method);
     free(asked->path);
     free(asked->body);
-    for (char **header = asked->headers; *header; header++) {
+    for (char **header = asked->headers; *header; header++)
         free(*header);
-    }
     memset(asked, 0, sizeof(*asked));
 }
 
@@ -71,11 +66,9 @@ static const char *asked_header(const struct asked *asked, const char *name)
 {
     size_t len = strlen(name);
 
-    for (char *const *header = asked->headers; *header; header++) {
-        if (strncasecmp(*header, name, len) == 0 && (*header)[len] == ':') {
+    for (char *const *header = asked->headers; *header; header++)
+        if (strncasecmp(*header, name, len) == 0 && (*header)[len] == ':')
             return *header + len + 1 + strspn(*header + len + 1, " ");
-        }
-    }
     return NULL;
 }
 
@@ -83,12 +76,10 @@ static void add_header(struct asked *asked, const char *name, const char *prefix
 {
     size_t count = 0;
 
-    while (asked->headers[count]) {
+    while (asked->headers[count])
         count++;
-    }
-    if (asprintf(&asked->headers[count], "%s: %s%s", name, prefix, value) < 0) {
+    if (asprintf(&asked->headers[count], "%s: %s%s", name, prefix, value) < 0)
         abort();
-    }
 }
 
 static char *bytes_of_hex(const char *hex, size_t *len)
@@ -96,9 +87,8 @@ static char *bytes_of_hex(const char *hex, size_t *len)
     char *bytes = malloc(strlen(hex) / 2 + 1);
     unsigned byte;
 
-    for (*len = 0; sscanf(hex, " %2x", &byte) == 1; hex += strspn(hex, " ") + 2) {
+    for (*len = 0; sscanf(hex, " %2x", &byte) == 1; hex += strspn(hex, " ") + 2)
         bytes[(*len)++] = (char)byte;
-    }
     return bytes;
 }
 
@@ -111,16 +101,14 @@ static void set_body(struct talk *talk, struct asked *asked, const char *text)
         asked->body = bytes_of_hex(text + 4, &asked->body_len);
     } else if (type && strcmp(type, "application/msgpack") == 0) {
         asked->body = client_msgpack(text, &asked->body_len);
-        if (asked->body == NULL) {
+        if (asked->body == NULL)
             talk_abort(talk, "the body is no JSON that could be sent as MessagePack; send bytes with hex:");
-        }
     } else {
         asked->body = strdup(text);
         asked->body_len = strlen(text);
     }
-    if (type == NULL) {
+    if (type == NULL)
         add_header(asked, "Content-Type", "", "application/json");
-    }
 }
 
 /* "METHOD PATH [key=KEY] [BODY]", after the worker's name. */
@@ -128,18 +116,15 @@ static bool read_request(struct talk *talk, struct asked *asked, const char *res
 {
     asked->method = talk_next(talk, &rest);
     asked->path = talk_next(talk, &rest);
-    for (size_t i = 0; i < talk->with_count; i++) {
+    for (size_t i = 0; i < talk->with_count; i++)
         asked->headers[i] = strdup(talk->with[i]);
-    }
-    if (asked->path == NULL) {
+    if (asked->path == NULL)
         return talk_abort(talk, "a request is: worker METHOD /path [key=KEY] [body]");
-    }
     if (strncmp(rest, "key=", 4) == 0) {
         char *key = talk_next(talk, &rest), *prefix;
 
-        if (asprintf(&prefix, "%s-", talk->name) < 0) {
+        if (asprintf(&prefix, "%s-", talk->name) < 0)
             abort();
-        }
         add_header(asked, "Idempotency-Key", prefix, key + 4);
         free(prefix);
         free(key);
@@ -163,11 +148,8 @@ static void came(struct talk *talk, struct response *response)
 static struct client_request as_request(struct talk *talk, const struct asked *asked, char url[URL_MAX_BYTES])
 {
     snprintf(url, URL_MAX_BYTES, "%s%s", souk_url(talk->souk, asked->worker), asked->path);
-    return (struct client_request){.method = asked->method,
-                                   .url = url,
-                                   .headers = (const char *const *)asked->headers,
-                                   .body = asked->body,
-                                   .body_len = asked->body_len};
+    return (struct client_request){
+        .method = asked->method, .url = url, .headers = (const char *const *)asked->headers, .body = asked->body, .body_len = asked->body_len};
 }
 
 static void send_asked(struct talk *talk)
@@ -184,9 +166,8 @@ bool talk_is_request(struct talk *talk, const char *line)
     char *worker = talk_word(&line), *method = talk_word(&line);
     bool is = false;
 
-    for (size_t i = 0; worker && method && i < sizeof(METHODS) / sizeof(*METHODS); i++) {
+    for (size_t i = 0; worker && method && i < sizeof(METHODS) / sizeof(*METHODS); i++)
         is = is || strcmp(method, METHODS[i]) == 0;
-    }
     free(worker);
     free(method);
     return is;
@@ -198,11 +179,10 @@ void talk_request(struct talk *talk, const char *line)
 
     asked_free(&talk->asked);
     talk->asked.worker = talk_worker(talk, name);
-    if (talk->asked.worker < 0) {
+    if (talk->asked.worker < 0)
         talk_abort(talk, "there is no worker \"%s\"", name);
-    } else if (read_request(talk, &talk->asked, line)) {
+    else if (read_request(talk, &talk->asked, line))
         send_asked(talk);
-    }
     free(name);
     talk_drop_with(talk);
 }
@@ -213,9 +193,8 @@ void talk_again(struct talk *talk, const char *rest)
         talk_abort(talk, "there is no request to send again");
         return;
     }
-    if (*rest) { /* on another worker */
+    if (*rest) /* on another worker */
         talk->asked.worker = talk_worker(talk, rest);
-    }
     send_asked(talk);
 }
 
@@ -223,9 +202,8 @@ void talk_again(struct talk *talk, const char *rest)
 
 void talk_drop_crowd(struct talk *talk)
 {
-    for (size_t i = 0; i < talk->crowd_count; i++) {
+    for (size_t i = 0; i < talk->crowd_count; i++)
         response_free(talk->crowd[i]);
-    }
     free(talk->crowd);
     talk->crowd = NULL;
     talk->crowd_count = 0;
@@ -236,17 +214,14 @@ static int pick_worker(struct talk *talk, const char *names, size_t n)
 {
     size_t commas = 0;
 
-    for (const char *at = names; *at; at++) {
+    for (const char *at = names; *at; at++)
         commas += *at == ',';
-    }
-    for (n %= commas + 1; n > 0; n--) {
+    for (n %= commas + 1; n > 0; n--)
         names = strchr(names, ',') + 1;
-    }
     char *name = strndup(names, strcspn(names, ","));
     int worker = talk_worker(talk, name);
-    if (worker < 0) {
+    if (worker < 0)
         talk_abort(talk, "there is no worker \"%s\"", name);
-    }
     free(name);
     return worker;
 }
@@ -264,16 +239,15 @@ static void send_crowd(struct talk *talk, const char *names, size_t count, const
 {
     struct asked *asked = calloc(count, sizeof(*asked));
     struct client_request *requests = calloc(count, sizeof(*requests));
-    char (*urls)[URL_MAX_BYTES] = calloc(count, URL_MAX_BYTES);
+    char(*urls)[URL_MAX_BYTES] = calloc(count, URL_MAX_BYTES);
     char number[24];
 
     for (size_t i = 0; i < count && !talk->over; i++) {
         snprintf(number, sizeof(number), "%zu", i + 1);
         talk_set(talk, "n", number);
         asked[i].worker = pick_worker(talk, names, i);
-        if (!talk->over && read_request(talk, &asked[i], rest)) {
+        if (!talk->over && read_request(talk, &asked[i], rest))
             requests[i] = as_request(talk, &asked[i], urls[i]);
-        }
     }
     if (!talk->over) {
         talk_drop_crowd(talk);
@@ -283,9 +257,8 @@ static void send_crowd(struct talk *talk, const char *names, size_t count, const
         talk->requests += (unsigned)count;
         client_send_all(souk_client(talk->souk), requests, count, talk->crowd);
     }
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < count; i++)
         asked_free(&asked[i]);
-    }
     free(asked);
     free(requests);
     free(urls);
@@ -297,11 +270,10 @@ void talk_at_once(struct talk *talk, const char *rest)
     char *number = talk_word(&rest), *names = talk_word(&rest);
     size_t count = number ? strtoul(number, NULL, 10) : 0;
 
-    if (count == 0 || count > CROWD_MAX || names == NULL) {
+    if (count == 0 || count > CROWD_MAX || names == NULL)
         talk_abort(talk, "`at once` needs a count of 1 to %d and a request", CROWD_MAX);
-    } else {
+    else
         send_crowd(talk, names, count, rest);
-    }
     free(number);
     free(names);
     talk_drop_with(talk);
@@ -334,12 +306,11 @@ void talk_raw(struct talk *talk, const char *rest)
     char *name = talk_word(&rest);
     int worker = name ? talk_worker(talk, name) : -1;
 
-    if (worker >= 0) {
+    if (worker >= 0)
         raw_ask(talk, worker, rest);
-    } else if (name && strcmp(name, "more") == 0 && talk->raw) {
+    else if (name && strcmp(name, "more") == 0 && talk->raw)
         came(talk, raw_read(talk->raw, false, RAW_MS));
-    } else {
+    else
         talk_abort(talk, "`raw` needs a worker and bytes, or `more` after that");
-    }
     free(name);
 }

@@ -20,9 +20,8 @@ static void expect_status(struct talk *talk, const char *rest)
         fits = fits || atoi(word) == talk->now->status;
         free(word);
     }
-    if (!fits) {
+    if (!fits)
         talk_fail(talk, "expected status %s", wanted);
-    }
 }
 
 /* What both headers and JSON texts are compared with: "~ REGEX", "absent", or the text itself. ${text} is NULL if there is nothing. */
@@ -31,18 +30,16 @@ static void expect_text(struct talk *talk, const char *what, const char *text, c
     char *want;
 
     if (talk_accept(&rest, "absent")) {
-        if (text) {
+        if (text)
             talk_fail(talk, "expected no %s, there is \"%s\"", what, text);
-        }
         return;
     }
     bool pattern = talk_accept(&rest, "~");
     want = talk_expand(talk, rest);
-    if (text == NULL) {
+    if (text == NULL)
         talk_fail(talk, "expected %s %s, there is none", what, want);
-    } else if (pattern ? !talk_matches(talk, text, want) : strcmp(text, want) != 0) {
+    else if (pattern ? !talk_matches(talk, text, want) : strcmp(text, want) != 0)
         talk_fail(talk, "expected %s%s %s, it is \"%s\"", what, pattern ? " to match" : "", want, text);
-    }
     free(want);
 }
 
@@ -63,9 +60,8 @@ static void expect_header(struct talk *talk, const char *rest)
 
 static bool same_json(json_t *got, json_t *want)
 {
-    if (json_is_number(got) && json_is_number(want)) {
+    if (json_is_number(got) && json_is_number(want))
         return json_number_value(got) == json_number_value(want);
-    }
     return json_equal(got, want);
 }
 
@@ -92,12 +88,10 @@ static char *json_plain(const struct response *response, const char *path)
     const char *at;
     size_t len;
 
-    if (value == NULL) {
+    if (value == NULL)
         return NULL;
-    }
-    if (json_is_string(value)) {
+    if (json_is_string(value))
         return strdup(json_string_value(value));
-    }
     len = json_literal(response->json_text, path, &at);
     return strndup(at, len);
 }
@@ -106,9 +100,8 @@ static void expect_count(struct talk *talk, const char *path, json_t *got, const
 {
     size_t count = json_is_array(got) ? json_array_size(got) : json_object_size(got);
 
-    if ((!json_is_array(got) && !json_is_object(got)) || count != strtoul(rest, NULL, 10)) {
+    if ((!json_is_array(got) && !json_is_object(got)) || count != strtoul(rest, NULL, 10))
         talk_fail(talk, "expected %s to have %s members, it has %zu", path, rest, count);
-    }
 }
 
 static void expect_order(struct talk *talk, const char *path, json_t *got, bool at_least, const char *rest)
@@ -116,9 +109,8 @@ static void expect_order(struct talk *talk, const char *path, json_t *got, bool 
     char *text = talk_expand(talk, rest);
     double limit = strtod(text, NULL), number = json_number_value(got);
 
-    if (!json_is_number(got) || (at_least ? number < limit : number > limit)) {
+    if (!json_is_number(got) || (at_least ? number < limit : number > limit))
         talk_fail(talk, "expected %s to be a number, at %s %s", path, at_least ? "least" : "most", text);
-    }
     free(text);
 }
 
@@ -153,9 +145,8 @@ static void expect_literal(struct talk *talk, const char *rest)
     const char *at;
     size_t len = talk->now->json_text && path ? json_literal(talk->now->json_text, path, &at) : 0;
 
-    if (len > 0) {
+    if (len > 0)
         text = strndup(at, len);
-    }
     expect_text(talk, path ? path : "literal", text, rest);
     free(text);
     free(path);
@@ -175,14 +166,13 @@ static void expect_problem(struct talk *talk, const char *rest)
         talk_fail(talk, "expected problem %s %s", status, code);
     } else if (type == NULL || strncmp(type, "application/problem+json", 24) != 0) {
         talk_fail(talk, "expected Content-Type application/problem+json, it is %s", type ? type : "absent");
-    } else if (json_integer_value(json_at(talk->now->json, "status")) != talk->now->status || !json_is_boolean(json_at(talk->now->json, "retryable"))) {
+    } else if (json_integer_value(json_at(talk->now->json, "status")) != talk->now->status ||
+               !json_is_boolean(json_at(talk->now->json, "retryable"))) {
         talk_fail(talk, "expected the problem to repeat its status and to say whether it is retryable");
     } else {
-        for (size_t i = 0; i < sizeof(MEMBERS) / sizeof(*MEMBERS); i++) {
-            if (!json_is_string(json_at(talk->now->json, MEMBERS[i]))) {
+        for (size_t i = 0; i < sizeof(MEMBERS) / sizeof(*MEMBERS); i++)
+            if (!json_is_string(json_at(talk->now->json, MEMBERS[i])))
                 talk_fail(talk, "expected the problem to have \"%s\"", MEMBERS[i]);
-            }
-        }
     }
     free(status);
     free(code);
@@ -193,9 +183,8 @@ static void expect_problem(struct talk *talk, const char *rest)
 static void expect_body(struct talk *talk, const char *rest)
 {
     if (strcmp(rest, "empty") == 0) {
-        if (talk->now->body_len > 0) {
+        if (talk->now->body_len > 0)
             talk_fail(talk, "expected no body, there are %zu bytes", talk->now->body_len);
-        }
         return;
     }
     expect_text(talk, "body", talk->now->body, rest);
@@ -203,26 +192,23 @@ static void expect_body(struct talk *talk, const char *rest)
 
 static void expect_same(struct talk *talk, const char *rest)
 {
-    if (!talk_accept(&rest, "bytes") || *rest || talk->before == NULL) {
+    if (!talk_accept(&rest, "bytes") || *rest || talk->before == NULL)
         talk_abort(talk, "`expect same bytes` needs an answer before the last one");
-    } else if (talk->now->status != talk->before->status || talk->now->body_len != talk->before->body_len ||
-               memcmp(talk->now->body, talk->before->body, talk->now->body_len) != 0) {
+    else if (talk->now->status != talk->before->status || talk->now->body_len != talk->before->body_len ||
+             memcmp(talk->now->body, talk->before->body, talk->now->body_len) != 0)
         talk_fail(talk, "expected the same bytes as before: %d %s", talk->before->status, talk->before->body);
-    }
 }
 
 static void expect_closed(struct talk *talk, const char *rest)
 {
-    if (talk->raw == NULL || !raw_closes(talk->raw, CLOSE_MS)) {
+    if (talk->raw == NULL || !raw_closes(talk->raw, CLOSE_MS))
         talk_fail(talk, "expected the connection to be closed without more bytes");
-    }
 }
 
 static void expect_no_answer(struct talk *talk, const char *rest)
 {
-    if (talk->now->status != 0) {
+    if (talk->now->status != 0)
         talk_fail(talk, "expected no answer");
-    }
 }
 
 /* ---- crowds ---- */
@@ -231,9 +217,8 @@ static size_t crowd_with(const struct talk *talk, int status)
 {
     size_t count = 0;
 
-    for (size_t i = 0; i < talk->crowd_count; i++) {
+    for (size_t i = 0; i < talk->crowd_count; i++)
         count += talk->crowd[i]->status == status;
-    }
     return count;
 }
 
@@ -243,13 +228,11 @@ static void expect_of(struct talk *talk, const char *rest)
     size_t want = strtoul(rest, (char **)&rest, 10);
 
     talk_accept(&rest, "of");
-    if (crowd_with(talk, atoi(rest)) == want) {
+    if (crowd_with(talk, atoi(rest)) == want)
         return;
-    }
     talk_fail(talk, "expected %zu answers with status %s, there are %zu of %zu", want, rest, crowd_with(talk, atoi(rest)), talk->crowd_count);
-    for (size_t i = 0; i < talk->crowd_count && !talk->quiet; i++) {
+    for (size_t i = 0; i < talk->crowd_count && !talk->quiet; i++)
         printf("    answer %zu: %d %.200s\n", i + 1, talk->crowd[i]->status, talk->crowd[i]->status ? talk->crowd[i]->body : talk->crowd[i]->error);
-    }
 }
 
 /* "201 1": the bodies of the answers of `at once` with that status are so many different ones. */
@@ -261,14 +244,12 @@ static void expect_bodies(struct talk *talk, const char *rest)
     for (size_t i = 0; i < talk->crowd_count; i++) {
         bool is_new = talk->crowd[i]->status == status;
 
-        for (size_t k = 0; k < i; k++) {
+        for (size_t k = 0; k < i; k++)
             is_new = is_new && (talk->crowd[k]->status != status || strcmp(talk->crowd[k]->body, talk->crowd[i]->body) != 0);
-        }
         different += is_new;
     }
-    if (different != want) {
+    if (different != want)
         talk_fail(talk, "expected %zu different bodies with status %d, there are %zu", want, status, different);
-    }
 }
 
 /* ---- other places ---- */
@@ -307,9 +288,9 @@ static const struct {
     bool needs_answer;
     void (*expect)(struct talk *talk, const char *rest);
 } EXPECTATIONS[] = {
-    {"header", true, expect_header}, {"json", true, expect_json},          {"literal", true, expect_literal}, {"problem", true, expect_problem},
-    {"body", true, expect_body},     {"same", true, expect_same},          {"closed", false, expect_closed},  {"no-answer", true, expect_no_answer},
-    {"bodies", false, expect_bodies}, {"answer", false, expect_answer},    {"log", false, expect_log},        {"journal", false, expect_journal},
+    {"header", true, expect_header},  {"json", true, expect_json},      {"literal", true, expect_literal}, {"problem", true, expect_problem},
+    {"body", true, expect_body},      {"same", true, expect_same},      {"closed", false, expect_closed},  {"no-answer", true, expect_no_answer},
+    {"bodies", false, expect_bodies}, {"answer", false, expect_answer}, {"log", false, expect_log},        {"journal", false, expect_journal},
 };
 
 void talk_expect(struct talk *talk, const char *rest)
@@ -319,22 +300,20 @@ void talk_expect(struct talk *talk, const char *rest)
     talk->expectations++;
     if (isdigit((unsigned char)*rest)) {
         strtoul(rest, &end, 10);
-        if (strncmp(end, " of ", 4) == 0) {
+        if (strncmp(end, " of ", 4) == 0)
             expect_of(talk, rest);
-        } else if (talk->now) {
+        else if (talk->now)
             expect_status(talk, rest);
-        } else {
+        else
             talk_abort(talk, "nothing was asked yet");
-        }
         return;
     }
     for (size_t i = 0; i < sizeof(EXPECTATIONS) / sizeof(*EXPECTATIONS); i++) {
         if (talk_accept(&rest, EXPECTATIONS[i].word)) {
-            if (EXPECTATIONS[i].needs_answer && talk->now == NULL) {
+            if (EXPECTATIONS[i].needs_answer && talk->now == NULL)
                 talk_abort(talk, "nothing was asked yet");
-            } else {
+            else
                 EXPECTATIONS[i].expect(talk, rest);
-            }
             return;
         }
     }
@@ -348,9 +327,8 @@ static char *piece_between(const char *text, const char *from, const char *to)
 {
     const char *start = strstr(text, from), *end;
 
-    if (start == NULL) {
+    if (start == NULL)
         return NULL;
-    }
     start += strlen(from);
     end = *to ? strstr(start, to) : NULL;
     return end ? strndup(start, (size_t)(end - start)) : strdup(start);
@@ -361,12 +339,10 @@ static char *what_to_save(struct talk *talk, const char *rest)
 {
     char *value = NULL, *name, *from = NULL, *to = NULL;
 
-    if (talk_accept(&rest, "answer")) {
+    if (talk_accept(&rest, "answer"))
         return talk->redis_answer ? strdup(talk->redis_answer) : NULL;
-    }
-    if (talk->now && talk_accept(&rest, "json")) {
+    if (talk->now && talk_accept(&rest, "json"))
         return talk->now->json ? json_plain(talk->now, rest) : NULL;
-    }
     if (talk->now && talk_accept(&rest, "header")) {
         name = talk_next(talk, &rest);
         const char *text = name ? response_header(talk->now, name) : NULL;
@@ -385,13 +361,12 @@ void talk_save(struct talk *talk, const char *rest)
     const char *line = rest;
     char *name = talk_word(&rest), *value = name ? what_to_save(talk, rest) : NULL;
 
-    if (value) {
+    if (value)
         talk_set(talk, name, value);
-    } else if (talk->quiet) {
+    else if (talk->quiet)
         talk_fail(talk, "there is nothing to save");
-    } else {
+    else
         talk_abort(talk, "there is nothing to save as \"%s\"", line);
-    }
     free(name);
     free(value);
 }

@@ -36,23 +36,23 @@ struct asked {
 struct talk {
     struct souk *souk;
     const char *file;
-    char name[64];                        /* the file's name without folder and ending: $flow */
+    char name[64]; /* the file's name without folder and ending: $flow */
     int line;
     struct variable variables[VARIABLES_MAX];
     size_t variable_count;
-    char *with[HEADERS_MAX + 1];          /* headers for the next request */
+    char *with[HEADERS_MAX + 1]; /* headers for the next request */
     size_t with_count;
     struct asked asked;
-    struct response *now, *before;        /* the last answer, and the one before it */
-    struct response **crowd;              /* the answers of `at once` */
+    struct response *now, *before; /* the last answer, and the one before it */
+    struct response **crowd;       /* the answers of `at once` */
     size_t crowd_count;
-    char *redis_answer;                   /* of the last `redis` */
+    char *redis_answer; /* of the last `redis` */
     struct raw *raw;
-    int extra[SOUK_WORKERS_MAX];          /* numbers of the workers that `second` added */
+    int extra[SOUK_WORKERS_MAX]; /* numbers of the workers that `second` added */
     size_t extra_count;
-    bool quiet;                           /* inside `within`: what does not hold yet is no failure */
-    bool failed;                          /* something did not hold since this was last cleared */
-    bool over;                            /* no sense in going on */
+    bool quiet;  /* inside `within`: what does not hold yet is no failure */
+    bool failed; /* something did not hold since this was last cleared */
+    bool over;   /* no sense in going on */
     unsigned failures, requests, expectations;
 };
 

@@ -13,11 +13,9 @@ static const char *skip_blanks(const char *at)
 
 static const char *end_of_quoted(const char *at)
 {
-    for (at++; *at && *at != '"'; at++) {
-        if (*at == '\\' && at[1]) {
+    for (at++; *at && *at != '"'; at++)
+        if (*at == '\\' && at[1])
             at++;
-        }
-    }
     return at;
 }
 
@@ -26,9 +24,8 @@ char *talk_word(const char **rest)
     const char *at = skip_blanks(*rest), *end;
     char *word;
 
-    if (*at == '\0') {
+    if (*at == '\0')
         return NULL;
-    }
     if (*at == '"') {
         end = end_of_quoted(at);
         word = strndup(at + 1, (size_t)(end - at - 1));
@@ -46,9 +43,8 @@ bool talk_accept(const char **rest, const char *word)
     const char *at = skip_blanks(*rest);
     size_t len = strlen(word);
 
-    if (strncmp(at, word, len) != 0 || (at[len] != '\0' && at[len] != ' ' && at[len] != '\t')) {
+    if (strncmp(at, word, len) != 0 || (at[len] != '\0' && at[len] != ' ' && at[len] != '\t'))
         return false;
-    }
     *rest = skip_blanks(at + len);
     return true;
 }
@@ -101,9 +97,8 @@ static const char *put_repeated(FILE *out, const char *at)
         unsigned long count = strtoul(star + 1, &end, 10);
 
         if (end > star + 1 && *end == '}') {
-            while (count-- > 0) {
+            while (count-- > 0)
                 fwrite(at, 1, (size_t)(star - at), out);
-            }
             return end + 1;
         }
     }
@@ -121,9 +116,8 @@ static const char *put_dollar(struct talk *talk, FILE *out, const char *at)
         put_variable(talk, out, at + 1 + brace, len);
         return at + 1 + len + 2 * (size_t)brace;
     }
-    if (brace && (behind = put_repeated(out, at + 2)) != NULL) {
+    if (brace && (behind = put_repeated(out, at + 2)) != NULL)
         return behind;
-    }
     fputc('$', out);
     return at + (at[1] == '$' ? 2 : 1);
 }
@@ -134,13 +128,11 @@ char *talk_expand(struct talk *talk, const char *text)
     size_t len;
     FILE *out = open_memstream(&expanded, &len);
 
-    while (*text) {
-        if (*text == '$') {
+    while (*text)
+        if (*text == '$')
             text = put_dollar(talk, out, text);
-        } else {
+        else
             fputc(*text++, out);
-        }
-    }
     fclose(out);
     return expanded;
 }
@@ -181,9 +173,8 @@ bool talk_matches(struct talk *talk, const char *text, const char *pattern)
     regex_t regex;
     bool found;
 
-    if (regcomp(&regex, pattern, REG_EXTENDED | REG_NOSUB) != 0) {
+    if (regcomp(&regex, pattern, REG_EXTENDED | REG_NOSUB) != 0)
         return talk_abort(talk, "\"%s\" is no regular expression", pattern);
-    }
     found = regexec(&regex, text, 0, NULL, 0) == 0;
     regfree(&regex);
     return found;

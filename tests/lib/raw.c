@@ -35,9 +35,8 @@ struct raw *raw_open(int port)
 
 void raw_close(struct raw *raw)
 {
-    if (raw == NULL) {
+    if (raw == NULL)
         return;
-    }
     close(raw->fd);
     free(raw->bytes);
     free(raw);
@@ -48,9 +47,8 @@ bool raw_send(struct raw *raw, const char *bytes, size_t len)
     while (len > 0) {
         ssize_t sent = send(raw->fd, bytes, len, MSG_NOSIGNAL);
 
-        if (sent <= 0) {
+        if (sent <= 0)
             return false;
-        }
         bytes += sent;
         len -= (size_t)sent;
     }
@@ -65,9 +63,8 @@ static bool take_more(struct raw *raw, int64_t deadline)
     char piece[4096];
     ssize_t got;
 
-    if (raw->closed || left <= 0 || poll(&wait, 1, (int)left) != 1) {
+    if (raw->closed || left <= 0 || poll(&wait, 1, (int)left) != 1)
         return false;
-    }
     got = recv(raw->fd, piece, sizeof(piece), 0);
     if (got <= 0) {
         raw->closed = true;
@@ -111,20 +108,16 @@ struct response *raw_read(struct raw *raw, bool after_head, int ms)
     size_t head_len, body_len;
 
     response->body = calloc(1, 1);
-    while ((end = strstr(raw->bytes, "\r\n\r\n")) == NULL) {
-        if (!take_more(raw, deadline)) {
+    while ((end = strstr(raw->bytes, "\r\n\r\n")) == NULL)
+        if (!take_more(raw, deadline))
             return nothing(response, raw);
-        }
-    }
     read_head(response, raw->bytes, end);
     head_len = (size_t)(end - raw->bytes) + 4;
     length = response_header(response, "Content-Length");
     body_len = length && !after_head ? strtoul(length, NULL, 10) : 0;
-    while (raw->len < head_len + body_len) {
-        if (!take_more(raw, deadline)) {
+    while (raw->len < head_len + body_len)
+        if (!take_more(raw, deadline))
             return nothing(response, raw);
-        }
-    }
     response->body = realloc(response->body, body_len + 1);
     memcpy(response->body, raw->bytes + head_len, body_len);
     response->body[body_len] = '\0';

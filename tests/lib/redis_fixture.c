@@ -1,4 +1,3 @@
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
@@ -10,22 +9,21 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include <hiredis/hiredis.h>
 
+#include "port.h"
 #include "redis_fixture.h"
 
 #define ARGS_MAX 64
 #define START_MS 10000
-#define ATTEMPTS 5
 
 struct redis_fixture {
     pid_t pid; /* 0: it does not run */
-    int port;
+    struct port port;
     char dir[256];
     const char *const *extra_args;
 };
@@ -52,20 +50,6 @@ static int64_t now_ms(void)
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-/* A port that was free a moment ago; if another takes it before the server does, redis_start tries another. */
-static int free_port(void)
-{
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t len = sizeof(address);
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-
-    if (fd < 0 || bind(fd, (struct sockaddr *)&address, len) != 0 || getsockname(fd, (struct sockaddr *)&address, &len) != 0) {
-        fail("cannot find a free port: %s", strerror(errno));
-    }
-    close(fd);
-    return ntohs(address.sin_port);
-}
-
 /* In the child: becomes the server. Its output goes to the file "log" in its directory. */
 static void become_server(const struct redis_fixture *redis, pid_t test)
 {
@@ -75,18 +59,16 @@ static void become_server(const struct redis_fixture *redis, pid_t test)
     int log;
 
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (getppid() != test || chdir(redis->dir) != 0) {
+    if (getppid() != test || chdir(redis->dir) != 0)
         _exit(126);
-    }
     log = open("log", O_WRONLY | O_CREAT | O_APPEND, 0600);
     dup2(log, STDOUT_FILENO);
     dup2(log, STDERR_FILENO);
-    snprintf(port, sizeof(port), "%d", redis->port);
+    snprintf(port, sizeof(port), "%d", redis->port.number);
     argv[count++] = "--port";
     argv[count++] = port;
-    for (size_t i = 0; redis->extra_args && redis->extra_args[i] && count < ARGS_MAX - 1; i++) {
+    for (size_t i = 0; redis->extra_args && redis->extra_args[i] && count < ARGS_MAX - 1; i++)
         argv[count++] = redis->extra_args[i];
-    }
     execvp(argv[0], (char *const *)argv);
     _exit(127);
 }
@@ -110,12 +92,10 @@ static bool launch(struct redis_fixture *redis)
     pid_t test = getpid();
 
     redis->pid = fork();
-    if (redis->pid < 0) {
+    if (redis->pid < 0)
         fail("cannot fork: %s", strerror(errno));
-    }
-    if (redis->pid == 0) {
+    if (redis->pid == 0)
         become_server(redis, test);
-    }
     while (!answers(redis)) {
         int status;
 
@@ -123,9 +103,8 @@ static bool launch(struct redis_fixture *redis)
             redis->pid = 0;
             return false;
         }
-        if (now_ms() > deadline) {
+        if (now_ms() > deadline)
             fail("redis-server in %s does not answer; its log is there", redis->dir);
-        }
         nanosleep(&moment, NULL);
     }
     return true;
@@ -136,26 +115,21 @@ struct redis_fixture *redis_start(const char *const *extra_args)
     struct redis_fixture *redis = calloc(1, sizeof(*redis));
     const char *tmp = getenv("TMPDIR");
 
-    if (!redis) {
+    if (!redis)
         fail("no memory");
-    }
     redis->extra_args = extra_args;
     snprintf(redis->dir, sizeof(redis->dir), "%s/souk-redis-XXXXXX", tmp ? tmp : "/tmp");
-    if (!mkdtemp(redis->dir)) {
+    if (!mkdtemp(redis->dir))
         fail("cannot make %s: %s", redis->dir, strerror(errno));
-    }
-    for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
-        redis->port = free_port();
-        if (launch(redis)) {
-            return redis;
-        }
-    }
+    redis->port = port_take();
+    if (launch(redis))
+        return redis;
     fail("redis-server does not start; see %s/log, or install the package redis-server", redis->dir);
 }
 
 int redis_port(const struct redis_fixture *redis)
 {
-    return redis->port;
+    return redis->port.number;
 }
 
 const char *redis_dir(const struct redis_fixture *redis)
@@ -165,9 +139,8 @@ const char *redis_dir(const struct redis_fixture *redis)
 
 void redis_kill(struct redis_fixture *redis)
 {
-    if (redis->pid == 0) {
+    if (redis->pid == 0)
         return;
-    }
     kill(redis->pid, SIGKILL);
     waitpid(redis->pid, NULL, 0);
     redis->pid = 0;
@@ -176,9 +149,8 @@ void redis_kill(struct redis_fixture *redis)
 void redis_restart(struct redis_fixture *redis)
 {
     redis_kill(redis);
-    if (!launch(redis)) {
-        fail("redis-server does not start again on port %d; see %s/log", redis->port, redis->dir);
-    }
+    if (!launch(redis))
+        fail("redis-server does not start again on port %d; see %s/log", redis->port.number, redis->dir);
 }
 
 /* A signal takes effect a moment after kill() returns: waits for the change of state, so that the test does not race with it. */
@@ -187,9 +159,8 @@ static void signal_and_wait(struct redis_fixture *redis, int signum, int option)
     int status;
 
     kill(redis->pid, signum);
-    if (waitpid(redis->pid, &status, option) != redis->pid) {
+    if (waitpid(redis->pid, &status, option) != redis->pid)
         fail("cannot send signal %d to redis-server: %s", signum, strerror(errno));
-    }
 }
 
 void redis_pause(struct redis_fixture *redis)
@@ -209,10 +180,10 @@ static int remove_one(const char *path, const struct stat *status, int type, str
 
 void redis_stop(struct redis_fixture *redis)
 {
-    if (!redis) {
+    if (!redis)
         return;
-    }
     redis_kill(redis);
+    port_release(&redis->port);
     nftw(redis->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
     free(redis);
 }
@@ -246,9 +217,8 @@ static char *text_of(const redisReply *reply)
     size_t len;
     FILE *out = open_memstream(&text, &len);
 
-    if (!out) {
+    if (!out)
         fail("no memory");
-    }
     print_reply(out, reply);
     fclose(out);
     return text;
@@ -256,14 +226,13 @@ static char *text_of(const redisReply *reply)
 
 char *redis_cmd(struct redis_fixture *redis, const char *const *argv)
 {
-    redisContext *link = redisConnectWithTimeout("127.0.0.1", redis->port, (struct timeval){10, 0});
+    redisContext *link = redisConnectWithTimeout("127.0.0.1", redis->port.number, (struct timeval){10, 0});
     redisReply *reply;
     char *text = NULL;
     int argc = 0;
 
-    while (argv[argc]) {
+    while (argv[argc])
         argc++;
-    }
     if (link && !link->err && redisSetTimeout(link, (struct timeval){10, 0}) == REDIS_OK) {
         reply = redisCommandArgv(link, argc, (const char **)argv, NULL);
         if (reply) {
@@ -279,9 +248,8 @@ void redis_do(struct redis_fixture *redis, const char *const *argv)
 {
     char *text = redis_cmd(redis, argv);
 
-    if (!text || text[0] == '-') {
+    if (!text || text[0] == '-')
         fail("%s: %s", argv[0], text ? text : "no answer");
-    }
     free(text);
 }
 

@@ -49,9 +49,8 @@ char *fixture_text(const char *format, ...)
     va_list args;
 
     va_start(args, format);
-    if (vasprintf(&text, format, args) < 0) {
+    if (vasprintf(&text, format, args) < 0)
         fixture_fail("no memory");
-    }
     va_end(args);
     return text;
 }
@@ -62,9 +61,8 @@ bool souk_wait(bool (*holds)(void *cookie), void *cookie, int ms)
     int64_t deadline = clock_us() + (int64_t)ms * 1000;
 
     while (!holds(cookie)) {
-        if (clock_us() >= deadline) {
+        if (clock_us() >= deadline)
             return false;
-        }
         nanosleep(&moment, NULL);
     }
     return true;
@@ -77,12 +75,10 @@ char *fixture_file(const char *path)
     size_t len, n;
     FILE *out = open_memstream(&text, &len);
 
-    while (file && (n = fread(piece, 1, sizeof(piece), file)) > 0) {
+    while (file && (n = fread(piece, 1, sizeof(piece), file)) > 0)
         fwrite(piece, 1, n, out);
-    }
-    if (file) {
+    if (file)
         fclose(file);
-    }
     fclose(out);
     return text;
 }
@@ -110,9 +106,8 @@ static void start_shards(struct souk *souk)
                                 redis_port(souk->shards[i]));
     }
     souk->topology = topology_new(souk->shards_text, SOUK_PARTITIONS, 1, &error);
-    if (souk->topology == NULL) {
+    if (souk->topology == NULL)
         fixture_fail("no ring from \"%s\": %s", souk->shards_text, error);
-    }
 }
 
 static void init_shards(struct souk *souk)
@@ -132,21 +127,15 @@ static void init_shards(struct souk *souk)
 static void start_workers(struct souk *souk)
 {
     souk->worker_count = SOUK_ROLES;
-    for (int i = 0; i < SOUK_ROLES; i++) {
-        if (souk->settings.roles[i]) {
+    for (int i = 0; i < SOUK_ROLES; i++)
+        if (souk->settings.roles[i])
             worker_init(souk, i, (enum souk_role)i);
-        }
-    }
-    for (int i = 0; i < SOUK_ROLES; i++) {
-        if (souk->used[i]) {
+    for (int i = 0; i < SOUK_ROLES; i++)
+        if (souk->used[i])
             souk_launch(souk, i);
-        }
-    }
-    for (int i = 0; i < SOUK_ROLES; i++) {
-        if (souk->used[i]) {
+    for (int i = 0; i < SOUK_ROLES; i++)
+        if (souk->used[i])
             worker_must_be_ready(souk, i);
-        }
-    }
 }
 
 struct souk *souk_start(const struct souk_settings *settings)
@@ -154,21 +143,17 @@ struct souk *souk_start(const struct souk_settings *settings)
     struct souk *souk = calloc(1, sizeof(*souk));
     const char *tmp = getenv("TMPDIR");
 
-    if (souk == NULL) {
+    if (souk == NULL)
         fixture_fail("no memory");
-    }
     souk->settings = *settings;
-    if (souk->settings.shards == 0) {
+    if (souk->settings.shards == 0)
         souk->settings.shards = 3;
-    }
-    if (souk->settings.shards > SOUK_SHARDS_MAX) {
+    if (souk->settings.shards > SOUK_SHARDS_MAX)
         fixture_fail("%u shards are more than %d", souk->settings.shards, SOUK_SHARDS_MAX);
-    }
     souk->settings.roles[SOUK_SANDBOX] |= souk->settings.roles[SOUK_PAYMENT];
     souk->dir = fixture_text("%s/souk-test-XXXXXX", tmp ? tmp : "/tmp");
-    if (!mkdtemp(souk->dir)) {
+    if (!mkdtemp(souk->dir))
         fixture_fail("cannot make %s: %s", souk->dir, strerror(errno));
-    }
     souk->client = client_new();
     start_shards(souk);
     init_shards(souk);
@@ -201,14 +186,12 @@ static void stop_worker(struct souk *souk, int number)
     if (!worker_has_ended(souk, worker)) {
         int status = souk_terminate(souk, number, STOP_MS);
 
-        if (status < 0) {
+        if (status < 0)
             fixture_complain(souk, "%s did not end within %d ms of SIGTERM", worker->name, STOP_MS);
-        } else if (status > 0) {
+        else if (status > 0)
             fixture_complain(souk, "%s ended with exit status %d after SIGTERM", worker->name, status);
-        }
-        if (status != 0) {
+        if (status != 0)
             fixture_show_log(worker->log);
-        }
     }
     check_log(souk, worker);
     worker_free(worker);
@@ -223,28 +206,22 @@ unsigned souk_stop(struct souk *souk)
 {
     unsigned wrong;
 
-    if (souk == NULL) {
+    if (souk == NULL)
         return 0;
-    }
-    for (int i = SOUK_WORKERS_MAX - 1; i >= 0; i--) {
-        if (souk->used[i] && i != SOUK_SANDBOX) {
+    for (int i = SOUK_WORKERS_MAX - 1; i >= 0; i--)
+        if (souk->used[i] && i != SOUK_SANDBOX)
             stop_worker(souk, i);
-        }
-    }
-    if (souk->used[SOUK_SANDBOX]) {
+    if (souk->used[SOUK_SANDBOX])
         stop_worker(souk, SOUK_SANDBOX);
-    }
-    for (unsigned i = 0; i < souk->settings.shards; i++) {
+    for (unsigned i = 0; i < souk->settings.shards; i++)
         redis_stop(souk->shards[i]);
-    }
     topology_free(souk->topology);
     client_free(souk->client);
     wrong = souk->wrong;
-    if (wrong == 0) {
+    if (wrong == 0)
         nftw(souk->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
-    } else {
+    else
         fprintf(stderr, "souk_fixture: the logs are in %s\n", souk->dir);
-    }
     free(souk->dir);
     free(souk);
     return wrong;
@@ -257,24 +234,19 @@ void souk_mend(struct souk *souk)
 
         souk_resume_shard(souk, i);
         pong = REDIS(souk->shards[i], "PING");
-        if (pong == NULL) {
+        if (pong == NULL)
             redis_restart(souk->shards[i]);
-        }
         free(pong);
     }
     for (int i = 0; i < SOUK_WORKERS_MAX; i++) {
-        if (souk->used[i]) {
+        if (souk->used[i])
             souk_resume(souk, i);
-        }
-        if (souk->used[i] && worker_has_ended(souk, &souk->workers[i])) {
+        if (souk->used[i] && worker_has_ended(souk, &souk->workers[i]))
             souk_launch(souk, i);
-        }
     }
-    for (int i = 0; i < SOUK_WORKERS_MAX; i++) {
-        if (souk->used[i]) {
+    for (int i = 0; i < SOUK_WORKERS_MAX; i++)
+        if (souk->used[i])
             worker_must_be_ready(souk, i);
-        }
-    }
 }
 
 /* ---- looking ---- */
@@ -286,7 +258,7 @@ const char *souk_url(const struct souk *souk, int number)
 
 int souk_worker_port(const struct souk *souk, int number)
 {
-    return worker_at(souk, number)->port;
+    return worker_at(souk, number)->port.number;
 }
 
 pid_t souk_pid(const struct souk *souk, int number)
@@ -301,9 +273,8 @@ struct client *souk_client(struct souk *souk)
 
 struct redis_fixture *souk_shard(struct souk *souk, unsigned shard)
 {
-    if (shard >= souk->settings.shards) {
+    if (shard >= souk->settings.shards)
         fixture_fail("there is no shard %u in this fixture", shard);
-    }
     return souk->shards[shard];
 }
 
@@ -391,9 +362,8 @@ bool souk_audit(struct souk *souk)
     struct audit audit = {.souk = souk};
     bool fine = souk_wait(audit_is_fine, &audit, AUDIT_MS);
 
-    if (!fine) {
+    if (!fine)
         fprintf(stderr, "souk_fixture: the audit of %s does not come to \"ok\": %s\n", souk_url(souk, SOUK_ORDER), audit.last);
-    }
     free(audit.last);
     return fine;
 }

@@ -22,9 +22,9 @@ enum souk_role { SOUK_PRODUCT, SOUK_ORDER, SOUK_PAYMENT, SOUK_SANDBOX };
 #define SOUK_PARTITIONS 256
 
 struct souk_settings {
-    unsigned shards;         /* 0: 3 */
-    bool roles[SOUK_ROLES];  /* which workers; payment brings the sandbox with it */
-    const char *const *env;  /* "SOUK_DEADLINE_MS=500", ended by NULL, for all workers; NULL: none. Borrowed until souk_stop */
+    unsigned shards;        /* 0: 3 */
+    bool roles[SOUK_ROLES]; /* which workers; payment brings the sandbox with it */
+    const char *const *env; /* "SOUK_DEADLINE_MS=500", ended by NULL, for all workers; NULL: none. Borrowed until souk_stop */
 };
 
 /* Starts everything and waits until /readyz says 200 everywhere. Ended by souk_stop. */

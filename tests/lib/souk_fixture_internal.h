@@ -1,6 +1,7 @@
 #ifndef SOUK_FIXTURE_INTERNAL_H
 #define SOUK_FIXTURE_INTERNAL_H
 
+#include "port.h"
 #include "souk_fixture.h"
 
 /*
@@ -12,7 +13,7 @@
 struct worker {
     enum souk_role role;
     pid_t pid; /* 0: it does not run */
-    int port, port_lock;
+    struct port port;
     bool paused, wanted; /* wanted: it has not been told to end, so it must not have ended */
     char url[64], *name, *log;
 };

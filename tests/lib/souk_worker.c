@@ -1,14 +1,10 @@
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -18,57 +14,7 @@
 
 #include "souk_fixture_internal.h"
 
-/* Below the kernel's own range (32768 …), so that no outgoing connection takes a dead worker's port before its restart. */
-#define PORT_FIRST 20000
-#define PORT_COUNT 12000
-
 static const char *const PROGRAMS[SOUK_ROLES] = {"souk-product", "souk-order", "souk-payment", "souk-sandbox"};
-
-/* ---- ports ---- */
-
-static bool port_is_free(int port)
-{
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), yes = 1;
-    bool is_free;
-
-    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
-    is_free = bind(fd, (struct sockaddr *)&address, sizeof(address)) == 0;
-    close(fd);
-    return is_free;
-}
-
-/* A port belongs to the test that has bound an abstract socket of this name, until it closes it or dies. So tests that run beside each other never
- * choose the same one, also while its worker is dead. */
-static int lock_port(int port)
-{
-    struct sockaddr_un name = {.sun_family = AF_UNIX};
-    int len = snprintf(name.sun_path + 1, sizeof(name.sun_path) - 1, "souk-test-port-%d", port);
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-    if (fd >= 0 && bind(fd, (struct sockaddr *)&name, (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)len)) != 0) {
-        close(fd);
-        fd = -1;
-    }
-    return fd;
-}
-
-static void take_port(struct worker *worker)
-{
-    int first = (int)((clock_us() * 31 + getpid() * 97) % PORT_COUNT);
-
-    for (int i = 0; i < PORT_COUNT; i++) {
-        worker->port = PORT_FIRST + (first + i) % PORT_COUNT;
-        worker->port_lock = lock_port(worker->port);
-        if (worker->port_lock >= 0 && port_is_free(worker->port)) {
-            return;
-        }
-        if (worker->port_lock >= 0) {
-            close(worker->port_lock);
-        }
-    }
-    fixture_fail("none of the ports %d to %d is free", PORT_FIRST, PORT_FIRST + PORT_COUNT - 1);
-}
 
 /* ---- processes ---- */
 
@@ -76,16 +22,15 @@ static void set_environment(const struct souk *souk, const struct worker *worker
 {
     char text[512];
 
-    snprintf(text, sizeof(text), "%d", worker->port);
+    snprintf(text, sizeof(text), "%d", worker->port.number);
     setenv("SOUK_HTTP_PORT", text, 1);
     setenv("SOUK_HTTP_ADDRESS", "127.0.0.1", 1);
     setenv("SOUK_SHARDS", souk->shards_text, 1);
     snprintf(text, sizeof(text), "%d", SOUK_PARTITIONS);
     setenv("SOUK_PARTITIONS", text, 1);
     setenv("SOUK_RING_EPOCH", "1", 1);
-    if (souk->used[SOUK_SANDBOX]) {
+    if (souk->used[SOUK_SANDBOX])
         setenv("SOUK_GATEWAY_URL", souk->workers[SOUK_SANDBOX].url, 1);
-    }
     snprintf(text, sizeof(text), "%s/journal", souk->dir);
     setenv("SOUK_JOURNAL", text, 1);
     for (const char *const *row = souk->settings.env; row && *row; row++) {
@@ -104,9 +49,8 @@ static void become(const char *program, const char *argument, const char *log, p
     int out;
 
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (getppid() != test) {
+    if (getppid() != test)
         _exit(126);
-    }
     out = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     dup2(out, STDOUT_FILENO);
     dup2(out, STDERR_FILENO);
@@ -120,9 +64,8 @@ pid_t program_launch(const struct souk *souk, const struct worker *worker, const
 {
     pid_t test = getpid(), pid = fork();
 
-    if (pid < 0) {
+    if (pid < 0)
         fixture_fail("cannot fork: %s", strerror(errno));
-    }
     if (pid == 0) {
         set_environment(souk, worker);
         become(program, argument, log, test);
@@ -139,7 +82,7 @@ bool worker_has_ended(struct souk *souk, struct worker *worker)
         worker->pid = 0;
         if (worker->wanted) {
             fixture_complain(souk, "%s ended by itself (%s %d)", worker->name, WIFSIGNALED(status) ? "signal" : "exit status",
-                     WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+                             WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
             fixture_show_log(worker->log);
         }
         worker->wanted = false;
@@ -154,9 +97,8 @@ bool souk_has(const struct souk *souk, int number)
 
 struct worker *worker_at(const struct souk *souk, int number)
 {
-    if (!souk_has(souk, number)) {
+    if (!souk_has(souk, number))
         fixture_fail("there is no worker %d in this fixture", number);
-    }
     return (struct worker *)&souk->workers[number];
 }
 
@@ -185,9 +127,8 @@ int souk_terminate(struct souk *souk, int number, int ms)
     struct worker *worker = worker_at(souk, number);
     struct ending ending = {.pid = worker->pid};
 
-    if (worker_has_ended(souk, worker)) {
+    if (worker_has_ended(souk, worker))
         return -1;
-    }
     souk_resume(souk, number);
     worker->wanted = false;
     kill(worker->pid, SIGTERM);
@@ -245,9 +186,8 @@ static bool ready_or_dead(void *cookie)
     char url[128];
     struct client_request request = {.method = "GET", .url = url, .timeout_ms = 2000};
 
-    if (worker_has_ended(readiness->souk, readiness->worker)) {
+    if (worker_has_ended(readiness->souk, readiness->worker))
         return true;
-    }
     /* The test gateway is no service with shards to be ready for; that it answers is enough. */
     snprintf(url, sizeof(url), "%s/readyz", readiness->worker->url);
     struct response *response = client_send(readiness->souk->client, &request);
@@ -283,15 +223,15 @@ void worker_init(struct souk *souk, int number, enum souk_role role)
 
     souk->used[number] = true;
     worker->role = role;
-    take_port(worker);
+    worker->port = port_take();
     worker->name = number < SOUK_ROLES ? fixture_text("%s", PROGRAMS[role]) : fixture_text("%s.%d", PROGRAMS[role], number);
     worker->log = fixture_text("%s/%s.log", souk->dir, worker->name);
-    snprintf(worker->url, sizeof(worker->url), "http://127.0.0.1:%d", worker->port);
+    snprintf(worker->url, sizeof(worker->url), "http://127.0.0.1:%d", worker->port.number);
 }
 
 void worker_free(struct worker *worker)
 {
-    close(worker->port_lock);
+    port_release(&worker->port);
     free(worker->name);
     free(worker->log);
 }
@@ -300,9 +240,8 @@ int souk_add(struct souk *souk, enum souk_role role)
 {
     int number = souk->worker_count++;
 
-    if (number >= SOUK_WORKERS_MAX) {
+    if (number >= SOUK_WORKERS_MAX)
         fixture_fail("there are %d workers already", SOUK_WORKERS_MAX);
-    }
     worker_init(souk, number, role);
     souk_restart(souk, number);
     return number;

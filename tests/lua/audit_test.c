@@ -33,8 +33,8 @@ static const struct lua_case CASES[] = {
     {"stock: a mark is not live", RELEASED, AUDIT_STOCK, "0 '' 1 1 '' ''", ""},
     {"stock: a consumed one", COMMITTED " ; consume stock:{7}:263 7 263 $T 0 263", AUDIT_STOCK, "0 '' 1 1 '' ''", ""},
     {"stock: all holds are due, a sweep has put the look off",
-        HELD " ; HSET holds:{7}:263 $T held|2|7|5|5 ; HSET stock:{7}:263 ask 5 ; ZADD asks:{7} @+5000 263",
-        AUDIT_STOCK, "0 '' 1 1 '' $T 263 2 held 7 *", ""},
+     HELD " ; HSET holds:{7}:263 $T held|2|7|5|5 ; HSET stock:{7}:263 ask 5 ; ZADD asks:{7} @+5000 263", AUDIT_STOCK, "0 '' 1 1 '' $T 263 2 held 7 *",
+     ""},
     {"stock: behind a product", STOCKED, "audit_stock products:{7} 7 263 10", "0 '' 0 0 '' ''", ""},
     {"stock: a full page says where to go on", STOCKED, "audit_stock products:{7} 7 '' 1", "0 263 1 0 '' ''", ""},
     {"stock: a wrong key", STOCKED, "audit_stock products:{8} 7 '' 1", "'-ERR souk: bad key of audit_stock'", ""},
@@ -43,23 +43,24 @@ static const struct lua_case CASES[] = {
     {"orders: reserved", PLACED, AUDIT_ORDERS, "0 '' '' 1 0 '' 263 $T reserved ~0 1 D", ""},
     {"orders: paid, not yet confirmed", PAID, AUDIT_ORDERS, "0 '' '' 1 1 '' 263 $T paid ~0 1 D", ""},
     {"orders: paid and confirmed", PAID " ; duty_done order:{7}:263 7 263 paid", AUDIT_ORDERS, "0 '' '' 1 1 '' 263 $T paid ~0 0 D", ""},
-    {"orders: fulfilled, to be consumed", PAID " ; fulfil order:{7}:263 7 263 $J $F r D2", AUDIT_ORDERS,
-        "0 '' '' 1 1 '' 263 $T fulfilled ~0 1 D2", ""},
+    {"orders: fulfilled, to be consumed", PAID " ; fulfil order:{7}:263 7 263 $J $F r D2", AUDIT_ORDERS, "0 '' '' 1 1 '' 263 $T fulfilled ~0 1 D2",
+     ""},
     {"orders: ended and done", PAID " ; fulfil order:{7}:263 7 263 $J $F r D2 ; duty_done order:{7}:263 7 263 fulfilled", AUDIT_ORDERS,
-        "0 '' '' 1 1 '' ''", ""},
+     "0 '' '' 1 1 '' ''", ""},
     {"orders: owed back", OWED, AUDIT_ORDERS, "0 '' '' 1 1 '' 263 $T cancelled ~0 1 D", ""},
     {"orders: two attempts", FAILED " ; pay order:{7}:263 7 263 $J $F '' charge automatic P q1 10000", AUDIT_ORDERS,
-        "0 '' '' 1 2 '' 263 $T reserved ~0 1 D", ""},
-    {"orders: free of charge, paid and cancelled", "place idem:{7}:$H 7 $F 1 $T u1 0 USD 60000 D r ; "
-        "pay order:{7}:263 7 263 $I $F 0 charge automatic P q1 10000 ; "
-        "pay_result payment:{7}:263 7 263 charge:1 succeeded g '' 0 0 q2 ; cancel order:{7}:263 7 263 $J $F '' r", AUDIT_ORDERS,
-        "0 '' '' 1 1 '' 263 $T cancelled ~0 1 D",
-        "payment_read payment:{7}:263 7 263 => 0 @+0 none 0 …"},
-    {"orders: free of charge, expired while it was being paid", "place idem:{7}:$H 7 $F 1 $T u1 0 USD 60000 D r ; "
-        "pay order:{7}:263 7 263 $I $F 0 charge automatic P q1 10000 ; HSET order:{7}:263 expires 5 ; expire order:{7}:263 7 263 ; "
-        "HSET order:{7}:263 expires 5",
-        "pay_result payment:{7}:263 7 263 charge:1 succeeded g '' 0 0 q2", "0 2 succeeded 263 expired paid ~0",
-        "ZCARD txn:{7}:pay => 0 ; ZCARD payments:{7}:refund_due => 0"},
+     "0 '' '' 1 2 '' 263 $T reserved ~0 1 D", ""},
+    {"orders: free of charge, paid and cancelled",
+     "place idem:{7}:$H 7 $F 1 $T u1 0 USD 60000 D r ; "
+     "pay order:{7}:263 7 263 $I $F 0 charge automatic P q1 10000 ; "
+     "pay_result payment:{7}:263 7 263 charge:1 succeeded g '' 0 0 q2 ; cancel order:{7}:263 7 263 $J $F '' r",
+     AUDIT_ORDERS, "0 '' '' 1 1 '' 263 $T cancelled ~0 1 D", "payment_read payment:{7}:263 7 263 => 0 @+0 none 0 …"},
+    {"orders: free of charge, expired while it was being paid",
+     "place idem:{7}:$H 7 $F 1 $T u1 0 USD 60000 D r ; "
+     "pay order:{7}:263 7 263 $I $F 0 charge automatic P q1 10000 ; HSET order:{7}:263 expires 5 ; expire order:{7}:263 7 263 ; "
+     "HSET order:{7}:263 expires 5",
+     "pay_result payment:{7}:263 7 263 charge:1 succeeded g '' 0 0 q2", "0 2 succeeded 263 expired paid ~0",
+     "ZCARD txn:{7}:pay => 0 ; ZCARD payments:{7}:refund_due => 0"},
     {"orders: a wrong key", PLACED, "audit_orders orders:{8} 7 '' '' 1", "'-ERR souk: bad key of audit_orders'", ""},
 };
 
@@ -143,7 +144,7 @@ static const struct damage ORDER_DAMAGE[] = {
     {OWED, "DEL txn:{7}:pay", "payment 263: has no duty"},
     {REFUNDING, "DEL txn:{7}:pay", "payment 263: has no duty"},
     {FAILED " ; pay order:{7}:263 7 263 $J $F '' charge automatic P q1 10000", "HSET payment:{7}:263 status processing",
-        "payment 263: is open and not the latest"},
+     "payment 263: is open and not the latest"},
 };
 
 static void find(struct lua_shard *shard, const char *audit, const struct damage *row)

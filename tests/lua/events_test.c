@@ -12,21 +12,23 @@
 
 #define ENTRY(order) "e " order "||1||reserved|none|place|r"
 #define FEED \
-    "XADD events:{1} 1000-0 " ENTRY("257") " ; XADD events:{2} 1000-1 " ENTRY("258") " ; XADD events:{2} 1001-0 " ENTRY("514") " ; " \
-    "XADD events:{1} 1001-1 " ENTRY("513") " ; " \
-    "XADD events:{1} 1005-0 e 257|769|2|reserved|paid|paid|charge_succeeded| "
+    "XADD events:{1} 1000-0 " ENTRY("257") " ; XADD events:{2} 1000-1 " ENTRY("258") " ; XADD events:{2} 1001-0 " ENTRY( \
+        "514") " ; " \
+               "XADD events:{1} 1001-1 " ENTRY("513") " ; " \
+                                                      "XADD events:{1} 1005-0 e 257|769|2|reserved|paid|paid|charge_succeeded| "
 #define ROW(p, id, order) p " " id " " order " '' 1 '' reserved none place r "
 
 static const struct lua_case CASES[] = {
     {"all, merged by time", FEED, "events souk:shard 0 100 1,2",
-        "0 @+0 " ROW("1", "1000-0", "257") ROW("2", "1000-1", "258") ROW("2", "1001-0", "514") ROW("1", "1001-1", "513")
-        "1 1005-0 257 769 2 reserved paid paid charge_succeeded ''", ""},
+     "0 @+0 " ROW("1", "1000-0", "257") ROW("2", "1000-1", "258") ROW("2", "1001-0", "514")
+         ROW("1", "1001-1", "513") "1 1005-0 257 769 2 reserved paid paid charge_succeeded ''",
+     ""},
     {"only of the partitions asked for", FEED, "events souk:shard 0 100 2", "0 @+0 " ROW("2", "1000-1", "258") ROW("2", "1001-0", "514"), ""},
     {"after a time", FEED, "events souk:shard 1000 100 1,2",
-        "0 @+0 " ROW("2", "1001-0", "514") ROW("1", "1001-1", "513") "1 1005-0 257 769 2 reserved paid paid charge_succeeded ''", ""},
+     "0 @+0 " ROW("2", "1001-0", "514") ROW("1", "1001-1", "513") "1 1005-0 257 769 2 reserved paid paid charge_succeeded ''", ""},
     {"a millisecond is never cut", FEED, "events souk:shard 0 1 1,2", "0 1000 " ROW("1", "1000-0", "257") ROW("2", "1000-1", "258"), ""},
     {"the page ends with a millisecond", FEED, "events souk:shard 0 3 1,2",
-        "0 1001 " ROW("1", "1000-0", "257") ROW("2", "1000-1", "258") ROW("2", "1001-0", "514") ROW("1", "1001-1", "513"), ""},
+     "0 1001 " ROW("1", "1000-0", "257") ROW("2", "1000-1", "258") ROW("2", "1001-0", "514") ROW("1", "1001-1", "513"), ""},
     {"after the last", FEED, "events souk:shard 1005 100 1,2", "0 @+0", ""},
     {"no streams", "", "events souk:shard 0 100 1,2", "0 @+0", ""},
     {"a cursor of the future stays where it is", FEED, "events souk:shard @+500000 100 1,2", "0 @+500000", ""},
@@ -76,10 +78,9 @@ static void pages_over_all_partitions(struct lua_shard *shard)
     unsigned char seen[EVENTS_MADE + 1];
     char *partitions = all_partitions();
 
-    lua_check(shard,
-        "EVAL 'for n = 1, 3000 do local p = n % 5 == 0 and 3 or n % 256 "
-        "redis.call(\"XADD\", \"events:{\" .. p .. \"}\", (1000 + math.floor(n / 7)) .. \"-\" .. n, "
-        "\"e\", n .. \"||1||reserved|none|place|r\") end return 1' 0 => 1");
+    lua_check(shard, "EVAL 'for n = 1, 3000 do local p = n % 5 == 0 and 3 or n % 256 "
+                     "redis.call(\"XADD\", \"events:{\" .. p .. \"}\", (1000 + math.floor(n / 7)) .. \"-\" .. n, "
+                     "\"e\", n .. \"||1||reserved|none|place|r\") end return 1' 0 => 1");
     for (int limit = 1; limit <= 10000; limit *= 10) {
         long long after = 0, last_ms = 0;
         int rows = 1, all = 0;
@@ -103,9 +104,8 @@ static void what_functions_write(struct lua_shard *shard)
     char *got;
     int tries = 0;
 
-    lua_check(shard,
-        "place idem:{7}:$H 7 $F 1 $T u1 500 USD 60000 D r => 0 263 @+0 @+60000 ; "
-        "pay order:{7}:263 7 263 $I $F '' charge automatic P q1 10000 => 0 263 500 USD @+0 1 charge:1");
+    lua_check(shard, "place idem:{7}:$H 7 $F 1 $T u1 500 USD 60000 D r => 0 263 @+0 @+60000 ; "
+                     "pay order:{7}:263 7 263 $I $F '' charge automatic P q1 10000 => 0 263 500 USD @+0 1 charge:1");
     for (;;) {
         got = lua_do(shard, "events souk:shard 0 10 6,7,8");
         if (strstr(got, want))

@@ -38,9 +38,7 @@
 
 static const struct lua_case cases[] = {
     /* Every phase × every function. */
-    {"try: absent", ABSENT, TRY("2"), "0 7 3 D1",
-        COUNTERS("9 2 0 5") LEDGER("m hold|2|$T||9|2|0|5|") PHASE("held|2|7|@+10000|@+0")
-        ASKED("@+10000")},
+    {"try: absent", ABSENT, TRY("2"), "0 7 3 D1", COUNTERS("9 2 0 5") LEDGER("m hold|2|$T||9|2|0|5|") PHASE("held|2|7|@+10000|@+0") ASKED("@+10000")},
     {"try: held", HELD, TRY("2"), "16 3 D1 held", NULL},
     {"try: committed", COMMITTED, TRY("2"), "16 3 D1 committed", NULL},
     {"try: released", RELEASED, TRY("2"), "21 released", NULL},
@@ -48,30 +46,25 @@ static const struct lua_case cases[] = {
     {"try: consumed", CONSUMED, TRY("2"), "21 consumed", NULL},
     {"confirm: absent", ABSENT, CONFIRM "5000 263", "25", NULL},
     {"confirm: held", HELD, CONFIRM "5000 263", "0 committed",
-        COUNTERS("9 0 2 5") LEDGER("m commit|2|$T|263|9|0|2|5|") PHASE("committed|2|7|0|@-5000")
-        ASKED("@+5000")},
+     COUNTERS("9 0 2 5") LEDGER("m commit|2|$T|263|9|0|2|5|") PHASE("committed|2|7|0|@-5000") ASKED("@+5000")},
     {"confirm: committed", COMMITTED, CONFIRM "5000 263", "0 committed", COUNTERS("9 0 2 4")},
     {"confirm: released", RELEASED, CONFIRM "5000 263", "0 released", COUNTERS("9 0 0 4")},
     {"confirm: restocked", RESTOCKED, CONFIRM "5000 263", "0 restocked", COUNTERS("9 0 0 4")},
     {"confirm: consumed", CONSUMED, CONFIRM "5000 263", "0 consumed", COUNTERS("9 0 0 4")},
     {"release: absent leaves a mark", ABSENT, RELEASE "-1 ''", "0 released",
-        COUNTERS("9 0 0 4") " ; EXISTS moves:{5}:5 => 0" PHASE("released|0|0|@+0|@+0") ASKED("@+600000")},
+     COUNTERS("9 0 0 4") " ; EXISTS moves:{5}:5 => 0" PHASE("released|0|0|@+0|@+0") ASKED("@+600000")},
     {"release: held", HELD, RELEASE "5000 263", "0 released",
-        COUNTERS("9 0 0 5") LEDGER("m release|2|$T|263|9|0|0|5|") PHASE("released|2|7|@+0|@-5000")
-        ASKED("@+5000")},
+     COUNTERS("9 0 0 5") LEDGER("m release|2|$T|263|9|0|0|5|") PHASE("released|2|7|@+0|@-5000") ASKED("@+5000")},
     {"release: committed", COMMITTED, RELEASE "5000 263", "0 restocked",
-        COUNTERS("9 0 0 5") LEDGER("m restock|2|$T|263|9|0|0|5|") PHASE("restocked|2|7|@+0|@-5000")
-        ASKED("@+600000")},
+     COUNTERS("9 0 0 5") LEDGER("m restock|2|$T|263|9|0|0|5|") PHASE("restocked|2|7|@+0|@-5000") ASKED("@+600000")},
     {"release: released", RELEASED, RELEASE "5000 263", "0 released", COUNTERS("9 0 0 4") PHASE("released|2|7|@-5000|@-5000")},
     {"release: restocked", RESTOCKED, RELEASE "5000 263", "0 restocked", COUNTERS("9 0 0 4")},
     {"release: consumed", CONSUMED, RELEASE "5000 263", "0 consumed", COUNTERS("9 0 0 4")},
     {"consume: absent", ABSENT, CONSUME "5000 263", "25", NULL},
     {"consume: held", HELD, CONSUME "5000 263", "0 consumed",
-        COUNTERS("7 0 0 5") LEDGER("m consume|2|$T|263|7|0|0|5|") PHASE("consumed|2|7|@+0|@-5000")
-        ASKED("@+5000")},
+     COUNTERS("7 0 0 5") LEDGER("m consume|2|$T|263|7|0|0|5|") PHASE("consumed|2|7|@+0|@-5000") ASKED("@+5000")},
     {"consume: committed", COMMITTED, CONSUME "5000 263", "0 consumed",
-        COUNTERS("7 0 0 5") LEDGER("m consume|2|$T|263|7|0|0|5|") PHASE("consumed|2|7|@+0|@-5000")
-        ASKED("@+600000")},
+     COUNTERS("7 0 0 5") LEDGER("m consume|2|$T|263|7|0|0|5|") PHASE("consumed|2|7|@+0|@-5000") ASKED("@+600000")},
     {"consume: released", RELEASED, CONSUME "5000 263", "0 released", COUNTERS("9 0 0 4")},
     {"consume: restocked", RESTOCKED, CONSUME "5000 263", "0 restocked", COUNTERS("9 0 0 4")},
     {"consume: consumed", CONSUMED, CONSUME "5000 263", "0 consumed", COUNTERS("9 0 0 4")},
@@ -86,13 +79,14 @@ static const struct lua_case cases[] = {
     /* The age rule: this hold was taken 5 s ago. It is the order's when the order is up to 5 minutes older. */
     {"confirm: as old as the margin", HELD, CONFIRM "303000 263", "0 committed", NULL},
     {"confirm: long after its order", HELD, CONFIRM "307000 263", "0 released",
-        COUNTERS("9 0 0 5") LEDGER("m release|2|$T|263|9|0|0|5|") PHASE("released|2|7|@+0|@-5000")},
+     COUNTERS("9 0 0 5") LEDGER("m release|2|$T|263|9|0|0|5|") PHASE("released|2|7|@+0|@-5000")},
     {"confirm: age not known", HELD, CONFIRM "-1 263", "0 committed", NULL},
     {"confirm: age zero", HELD, CONFIRM "0 263", "0 committed", NULL},
     {"confirm: committed stays, whatever the age", COMMITTED, CONFIRM "9999999999 263", "0 committed", COUNTERS("9 0 2 4")},
     {"consume: as old as the margin", HELD, CONSUME "303000 263", "0 consumed", NULL},
     {"consume: held long after its order", HELD, CONSUME "307000 263", "0 released", COUNTERS("9 0 0 5") LEDGER("m release|2|$T|263|9|0|0|5|")},
-    {"consume: committed long after its order", COMMITTED, CONSUME "307000 263", "0 restocked", COUNTERS("9 0 0 5") LEDGER("m restock|2|$T|263|9|0|0|5|")},
+    {"consume: committed long after its order", COMMITTED, CONSUME "307000 263", "0 restocked",
+     COUNTERS("9 0 0 5") LEDGER("m restock|2|$T|263|9|0|0|5|")},
     {"consume: age not known", HELD, CONSUME "-1 ''", "0 consumed", LEDGER("m consume|2|$T||7|0|0|5|")},
     {"release: long after its order", HELD, RELEASE "307000 263", "0 released", NULL},
 
@@ -142,21 +136,19 @@ static const struct lua_case cases[] = {
     {"look: no such product", NULL, "look stock:{5}:5 5 5 0 0 0 9", "10", NULL},
     {"look: no holds", ABSENT ASK("@-1"), "look stock:{5}:5 5 5 0 0 0 9", "0 0 @+0 0 ''", "HGET stock:{5}:5 ask => 0 ; EXISTS asks:{5} => 0"},
     {"look: committed ones need none", COMMITTED ASK("@-1"), "look stock:{5}:5 5 5 0 0 0 9", "0 0 @+0 0 ''",
-        "HGET stock:{5}:5 ask => 0 ; EXISTS asks:{5} => 0"},
+     "HGET stock:{5}:5 ask => 0 ; EXISTS asks:{5} => 0"},
     {"look: not yet", HELD ASK("@-1"), "look stock:{5}:5 5 5 0 0 0 9", "0 0 @+0 @+5000 ''", ASKED("@+5000")},
     {"look: due", "HSET holds:{5}:5 $T held|2|7|@-1|@-10000 $U held|1|9|@+20000|@-10000 ; " STOCK("3", "0") ASK("@-1"),
-        "look stock:{5}:5 5 5 0 0 0 9", 
-        "0 0 @+0 @+0 $T 7", ASKED("@+0")},
+     "look stock:{5}:5 5 5 0 0 0 9", "0 0 @+0 @+0 $T 7", ASKED("@+0")},
     {"look: due exactly now", "HSET holds:{5}:5 $T held|2|7|@+0|@-10000 ; " STOCK("2", "0"), "look stock:{5}:5 5 5 0 0 0 9", "0 0 @+0 @+0 $T 7",
-        NULL},
+     NULL},
     {"look: more due than asked for", "HSET holds:{5}:5 $T held|2|7|@-1|@-10000 $U held|1|9|@-1|@-10000 ; " STOCK("3", "0") ASK("@-1"),
-        "look stock:{5}:5 5 5 0 0 0 1", "0 0 @+0 @+0 $T 7", ASKED("@+0")},
+     "look stock:{5}:5 5 5 0 0 0 1", "0 0 @+0 @+0 $T 7", ASKED("@+0")},
     {"look: a young mark", RELEASED, "look stock:{5}:5 5 5 0 0 0 9", "0 0 @+0 @+595000 ''", "HLEN holds:{5}:5 => 1" ASKED("@+595000")},
     {"look: an old mark", "HSET holds:{5}:5 $T consumed|2|7|@-600001|@-700000 $U released|0|0|@-599000|@-599000 ; " STOCK("0", "0") ASK("@-1"),
-        "look stock:{5}:5 5 5 0 0 0 9", "0 0 @+0 @+1000 ''", "HKEYS holds:{5}:5 => $U"},
+     "look stock:{5}:5 5 5 0 0 0 9", "0 0 @+0 @+1000 ''", "HKEYS holds:{5}:5 => $U"},
     {"look: the last mark goes", "HSET holds:{5}:5 $T restocked|2|7|@-600001|@-700000 ; " STOCK("0", "0") ASK("@-1"), "look stock:{5}:5 5 5 0 0 0 9",
-        "0 0 @+0 0 ''", 
-        "EXISTS holds:{5}:5 asks:{5} => 0"},
+     "0 0 @+0 0 ''", "EXISTS holds:{5}:5 asks:{5} => 0"},
     {"look: cursor garbage", HELD, "look stock:{5}:5 5 5 x 0 0 9", "'-ERR souk: bad argument 3 of look'", NULL},
     {"look: most 0", HELD, "look stock:{5}:5 5 5 0 0 0 0", "'-ERR souk: bad argument 6 of look'", NULL},
 };
@@ -205,8 +197,10 @@ static void look(struct lua_shard *shard, int most, struct looked *looked)
 /* ${count} holds 1, 2, …, as one transaction each, with this phase and time. */
 static void fill(struct lua_shard *shard, int count, const char *phase, const char *when)
 {
-    char *got = lua_do(shard, "EVAL 'for i = 1, %d do redis.call(\"HSET\", KEYS[1], string.format(\"%%032x.f00df00df00df00d.1\", i), "
-        "\"%s|1|7|\" .. ARGV[1] .. \"|\" .. ARGV[1]) end' 1 holds:{5}:5 %s", count, phase, when);
+    char *got = lua_do(shard,
+                       "EVAL 'for i = 1, %d do redis.call(\"HSET\", KEYS[1], string.format(\"%%032x.f00df00df00df00d.1\", i), "
+                       "\"%s|1|7|\" .. ARGV[1] .. \"|\" .. ARGV[1]) end' 1 holds:{5}:5 %s",
+                       count, phase, when);
 
     free(got);
     lua_check(shard, "HSET stock:{5}:5 on_hand 2000 held 2000 committed 0 v 1");
@@ -262,12 +256,8 @@ static void ask_stays_a_lower_bound(struct lua_shard *shard)
     static const struct {
         const char *before, *between, *after; /* an attempt and a number of ms stand between them */
     } steps[] = {
-        {"try stock:{5}:5 5 5 $H.$F.", " 1 7 ", " 0"},
-        {"confirm stock:{5}:5 5 5 $H.$F.", " 0 ", ""},
-        {"release stock:{5}:5 5 5 $H.$F.", " 0 ", ""},
-        {"consume stock:{5}:5 5 5 $H.$F.", " 0 ", ""},
-        {"keep stock:{5}:5 5 5 $H.$F.", " ", ""},
-        {"look stock:{5}:5 5 5 0 0 0 ", "", ""},
+        {"try stock:{5}:5 5 5 $H.$F.", " 1 7 ", " 0"}, {"confirm stock:{5}:5 5 5 $H.$F.", " 0 ", ""}, {"release stock:{5}:5 5 5 $H.$F.", " 0 ", ""},
+        {"consume stock:{5}:5 5 5 $H.$F.", " 0 ", ""}, {"keep stock:{5}:5 5 5 $H.$F.", " ", ""},      {"look stock:{5}:5 5 5 0 0 0 ", "", ""},
     };
     unsigned random = 12345;
 
@@ -278,17 +268,16 @@ static void ask_stays_a_lower_bound(struct lua_shard *shard)
         char *got = lua_do(shard, "%s%u%s%u%s", steps[step].before, attempt, steps[step].between, ms, steps[step].after);
         assert_int_not_equal(got[0], '-');
         free(got);
-        lua_check(shard,
-            "EVAL 'local least, held, committed, all = 0, 0, 0, redis.call(\"HGETALL\", KEYS[2]) "
-            "for i = 2, #all, 2 do local phase, qty, when = all[i]:match(\"^(%l+)|(%d+)|%d+|(%d+)|\") "
-            "if phase == \"held\" then held = held + qty elseif phase == \"committed\" then committed = committed + qty "
-            "else when = when + 600000 end when = tonumber(when) "
-            "if phase ~= \"committed\" and (least == 0 or when < least) then least = when end end "
-            "local s = redis.call(\"HMGET\", KEYS[1], \"held\", \"committed\", \"ask\") "
-            "local ask, listed = tonumber(s[3] or 0), redis.call(\"ZSCORE\", KEYS[3], \"5\") "
-            "return {least == 0 or (ask > 0 and ask <= least), (ask == 0 and not listed) or tonumber(listed) == ask, "
-            "s[1] == tostring(held) and s[2] == tostring(committed)}' "
-            "3 stock:{5}:5 holds:{5}:5 asks:{5} => 1 1 1");
+        lua_check(shard, "EVAL 'local least, held, committed, all = 0, 0, 0, redis.call(\"HGETALL\", KEYS[2]) "
+                         "for i = 2, #all, 2 do local phase, qty, when = all[i]:match(\"^(%l+)|(%d+)|%d+|(%d+)|\") "
+                         "if phase == \"held\" then held = held + qty elseif phase == \"committed\" then committed = committed + qty "
+                         "else when = when + 600000 end when = tonumber(when) "
+                         "if phase ~= \"committed\" and (least == 0 or when < least) then least = when end end "
+                         "local s = redis.call(\"HMGET\", KEYS[1], \"held\", \"committed\", \"ask\") "
+                         "local ask, listed = tonumber(s[3] or 0), redis.call(\"ZSCORE\", KEYS[3], \"5\") "
+                         "return {least == 0 or (ask > 0 and ask <= least), (ask == 0 and not listed) or tonumber(listed) == ask, "
+                         "s[1] == tostring(held) and s[2] == tostring(committed)}' "
+                         "3 stock:{5}:5 holds:{5}:5 asks:{5} => 1 1 1");
     }
 }
 

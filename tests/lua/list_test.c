@@ -38,19 +38,16 @@ static const struct lua_case CASES[] = {
     {"by both", ORDERS, LIST "order asc 10 '' '' paid refunded", "0 0 300 514 200 258", ""},
     {"by what nobody has", ORDERS, LIST "order asc 10 '' '' cancelled ''", "0 0 300 514", ""},
     {"a record that is gone is passed over", ORDERS " ; DEL order:{2}:258", LIST "order asc 10 '' '' '' '' v",
-        "0 0 300 514 100 257 1 300 513 2 300 514 4", ""},
+     "0 0 300 514 100 257 1 300 513 2 300 514 4", ""},
     {"an index that is not there", ORDERS, "list keys=2 orders:{9} orders:{2} order asc 10 '' '' '' ''", "0 0 300 514 200 258 300 514", ""},
     {"no index is there", "", LIST "order asc 10 '' '' '' ''", "0 0 '' ''", ""},
     {"one buyer's", ORDERS " ; ZADD orders:{1}:user:a 100 257", "list orders:{1}:user:a order desc 10 '' '' '' '' user", "0 0 100 257 100 257 a", ""},
     {"payments by status", "ZADD payments:{1} 5 257 ; HSET payment:{1}:257 v 1 status failed",
-        "list payments:{1} payment desc 10 '' '' failed '' status",
-        "0 0 5 257 5 257 failed", ""},
+     "list payments:{1} payment desc 10 '' '' failed '' status", "0 0 5 257 5 257 failed", ""},
     {"payments by another status", "ZADD payments:{1} 5 257 ; HSET payment:{1}:257 v 1 status failed",
-        "list payments:{1} payment desc 10 '' '' succeeded '' status",
-        "0 0 5 257", ""},
+     "list payments:{1} payment desc 10 '' '' succeeded '' status", "0 0 5 257", ""},
     {"products", "ZADD products:{1} 257 257 1 1 ; HSET product:{1}:257 v 1 doc B ; HSET product:{1}:1 v 7 doc A",
-        "list products:{1} product asc 10 '' '' '' '' v doc",
-        "0 0 257 257 1 1 7 A 257 257 1 B", ""},
+     "list products:{1} product asc 10 '' '' '' '' v doc", "0 0 257 257 1 1 7 A 257 257 1 B", ""},
     {"a limit of none", ORDERS, LIST "order asc 0 '' '' '' ''", "'-ERR souk: bad argument 3 of list'", ""},
     {"an order that is none", ORDERS, LIST "order up 10 '' '' '' ''", "'-ERR souk: bad argument 2 of list'", ""},
     {"a kind that is none", ORDERS, LIST "idem asc 10 '' '' '' ''", "'-ERR souk: bad argument 1 of list'", ""},
@@ -106,10 +103,9 @@ static size_t wanted_of(const struct walk *walk, struct entry *wanted)
 {
     size_t count = 0;
 
-    for (int number = 1; number <= ORDERS_MADE; number++) {
+    for (int number = 1; number <= ORDERS_MADE; number++)
         if (number % walk->every == 0)
             entry_of(&wanted[count++], number);
-    }
     qsort(wanted, count, sizeof(*wanted), strcmp(walk->order, "asc") == 0 ? oldest_first : newest_first);
     return count;
 }

@@ -57,10 +57,9 @@ static void words_free(struct words *words)
 
 static const char *name_of(char letter)
 {
-    for (size_t i = 0; i < sizeof(NAMES) / sizeof(NAMES[0]); i++) {
+    for (size_t i = 0; i < sizeof(NAMES) / sizeof(NAMES[0]); i++)
         if (NAMES[i].letter == letter)
             return NAMES[i].text;
-    }
     return NULL;
 }
 
@@ -148,10 +147,9 @@ static bool is_function(const struct words *words)
 
 static bool is_reader(const char *name)
 {
-    for (size_t i = 0; i < sizeof(READERS) / sizeof(READERS[0]); i++) {
+    for (size_t i = 0; i < sizeof(READERS) / sizeof(READERS[0]); i++)
         if (strcmp(name, READERS[i]) == 0)
             return true;
-    }
     return false;
 }
 
@@ -195,12 +193,13 @@ static char *run_words(struct lua_shard *shard, const struct words *words)
 static char *state_of(struct lua_shard *shard)
 {
     return REDIS(shard->redis, "EVAL",
-        "local function content(k) if redis.call('TYPE', k).ok ~= 'hash' then return redis.call('DUMP', k) end "
-        "local all, fields = redis.call('HGETALL', k), {} for n = 1, #all, 2 do fields[#fields + 1] = all[n] .. '=' .. all[n + 1] end "
-        "table.sort(fields) return table.concat(fields, '|') end "
-        "local all = redis.call('KEYS', '*') table.sort(all) local text = {} "
-        "for _, k in ipairs(all) do text[#text + 1] = k .. content(k) .. (redis.call('PTTL', k) > 0 and 'x' or '') end "
-        "return redis.sha1hex(table.concat(text, '|'))", "0");
+                 "local function content(k) if redis.call('TYPE', k).ok ~= 'hash' then return redis.call('DUMP', k) end "
+                 "local all, fields = redis.call('HGETALL', k), {} for n = 1, #all, 2 do fields[#fields + 1] = all[n] .. '=' .. all[n + 1] end "
+                 "table.sort(fields) return table.concat(fields, '|') end "
+                 "local all = redis.call('KEYS', '*') table.sort(all) local text = {} "
+                 "for _, k in ipairs(all) do text[#text + 1] = k .. content(k) .. (redis.call('PTTL', k) > 0 and 'x' or '') end "
+                 "return redis.sha1hex(table.concat(text, '|'))",
+                 "0");
 }
 
 static bool part_matches(const struct lua_shard *shard, struct view got, struct view want)
@@ -254,10 +253,9 @@ static bool answer_matches(const struct lua_shard *shard, const char *got, const
 static void split_want(const struct lua_shard *shard, const char *text, struct words *want)
 {
     split(shard, text, ";", false, want);
-    for (int i = 0; i < want->count; i++) {
+    for (int i = 0; i < want->count; i++)
         if (strchr(want->at[i], '$'))
             replace(&want->at[i], expanded(shard, want->at[i]));
-    }
 }
 
 static void check_answer(const struct lua_shard *shard, const char *what, const char *got, const struct words *want)

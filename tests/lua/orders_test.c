@@ -3,8 +3,8 @@
 /* Order 263 of partition 7, placed by T a second ago, version 3, in any pair of states; its index entries and duty as the functions leave them. */
 #define ORDER_UNTIL(expires, state, payment_status, payments) \
     "HSET order:{7}:263 state " state " payment_status " payment_status " v 3 user bob total 1999 currency USD created @-1000 expires " expires \
-    " hold_ms 61000 t $T payments " payments " updated @-1000 doc D1 ; ZADD orders:{7} 555 263 ; ZADD orders:{7}:in:" state ":" \
-    payment_status " 555 263 ; " \
+    " hold_ms 61000 t $T payments " payments " updated @-1000 doc D1 ; ZADD orders:{7} 555 263 ; ZADD orders:{7}:in:" state ":" payment_status \
+    " 555 263 ; " \
     "ZADD txn:{7} 99 263 ; HSET idem:{7}:$H fp $F s placed id 263 n 1"
 #define ORDER(state, payment_status, payments) ORDER_UNTIL("@+60000", state, payment_status, payments)
 #define DUE(state, payment_status, payments) ORDER_UNTIL("@-1", state, payment_status, payments)
@@ -36,11 +36,11 @@
 static const struct lua_case cases[] = {
     /* place */
     {"place: new", NULL, PLACE, "0 263 @+0 @+61000",
-        "HGETALL order:{7}:263 => state reserved payment_status none v 1 user bob total 1999 currency USD created @+0 expires @+61000 "
-        "hold_ms 61000 t $T payments '' "
-        "updated @+0 doc D1 e1 reserved|none|@+61000|@+0|place|r-1 ; HGETALL idem:{7}:$H => fp $F s placed id 263 n 1 ; PTTL idem:{7}:$H => -1 ; "
-        "HGETALL seq:{7} => order 1 ; ZCARD orders:{7} => 1 ; ZCARD orders:{7}:user:bob => 1 ; ZCARD orders:{7}:in:reserved:none => 1"
-        EVENT("e 263||1||reserved|none|place|r-1") DUTY("@+61000")},
+     "HGETALL order:{7}:263 => state reserved payment_status none v 1 user bob total 1999 currency USD created @+0 expires @+61000 "
+     "hold_ms 61000 t $T payments '' "
+     "updated @+0 doc D1 e1 reserved|none|@+61000|@+0|place|r-1 ; HGETALL idem:{7}:$H => fp $F s placed id 263 n 1 ; PTTL idem:{7}:$H => -1 ; "
+     "HGETALL seq:{7} => order 1 ; ZCARD orders:{7} => 1 ; ZCARD orders:{7}:user:bob => 1 ; ZCARD orders:{7}:in:reserved:none => 1" EVENT(
+         "e 263||1||reserved|none|place|r-1") DUTY("@+61000")},
     {"place: again", PLACE, PLACE, "14 263 1 reserved ~0", NULL},
     {"place: again as another attempt", PLACE, "place idem:{7}:$H 7 $F 2 $U bob 1999 USD 61000 D1 r-1", "14 263 1 reserved ~0", NULL},
     {"place: again, reserved", RESERVED, PLACE, "14 263 1 reserved ~1000", NULL},
@@ -54,19 +54,19 @@ static const struct lua_case cases[] = {
     {"place: this attempt was aborted", SETTLE "$F 1", PLACE, "30 1", NULL},
     {"place: a later attempt was aborted", SETTLE "$F 4", PLACE, "30 4", NULL},
     {"place: an earlier attempt was aborted", SETTLE "$F 1", "place idem:{7}:$H 7 $F 2 $U bob 1999 USD 61000 D1 r-1", "0 263 @+0 @+61000",
-        "PTTL idem:{7}:$H => -1 ; HMGET idem:{7}:$H fp s id n => $F placed 263 2"},
+     "PTTL idem:{7}:$H => -1 ; HMGET idem:{7}:$H fp s id n => $F placed 263 2"},
     {"place: aborted tenth, then eleventh", SETTLE "$F 10", "place idem:{7}:$H 7 $F 11 $H.$F.11 bob 1999 USD 61000 D1 r-1", "0 263 @+0 @+61000",
-        NULL},
+     NULL},
     {"place: aborted tenth, then ninth", SETTLE "$F 10", "place idem:{7}:$H 7 $F 9 $H.$F.9 bob 1999 USD 61000 D1 r-1", "30 10", NULL},
     {"place: an attempt of another request was aborted", SETTLE "$G 5", PLACE, "0 263 @+0 @+61000", "PTTL idem:{7}:$H => -1"},
     {"place: counts on", "place idem:{7}:$I 7 $F 1 $I.$F.1 bob 1 USD 61000 D1 r-1", PLACE, "0 519 @+0 @+61000", "ZCARD orders:{7}:user:bob => 2"},
     {"place: in the last partition", NULL, "place idem:{255}:$H 255 $F 1 $T bob 1999 USD 61000 D1 r-1", "0 511 @+0 @+61000", NULL},
     {"place: free, with no hold time", NULL, "place idem:{7}:$H 7 $F 1 $T bob 0 USD 0 '' ''", "0 263 @+0 @+0",
-        "HGET order:{7}:263 e1 => reserved|none|@+0|@+0|place|"},
+     "HGET order:{7}:263 e1 => reserved|none|@+0|@+0|place|"},
     {"place: a user with odd characters", NULL, "place idem:{7}:$H 7 $F 1 $T 'a {b}:c|d' 1 USD 9 D r", "0 263 @+0 @+0",
-        "ZCARD 'orders:{7}:user:a {b}:c|d' => 1"},
+     "ZCARD 'orders:{7}:user:a {b}:c|d' => 1"},
     {"place: the largest total", NULL, "place idem:{7}:$H 7 $F 1 $T bob 9007199254740991 USD 9 D r", "0 263 @+0 @+0",
-        "HGET order:{7}:263 total => 9007199254740991"},
+     "HGET order:{7}:263 total => 9007199254740991"},
     {"place: total of 2^53", NULL, "place idem:{7}:$H 7 $F 1 $T bob 9007199254740992 USD 9 D r", "'-ERR souk: bad argument 6 of place'", NULL},
     {"place: total negative", NULL, "place idem:{7}:$H 7 $F 1 $T bob -1 USD 9 D r", "'-ERR souk: bad argument 6 of place'", NULL},
     {"place: total garbage", NULL, "place idem:{7}:$H 7 $F 1 $T bob 1.5 USD 9 D r", "'-ERR souk: bad argument 6 of place'", NULL},
@@ -109,24 +109,23 @@ static const struct lua_case cases[] = {
     {"settle: cancelled", CANCELLED, SETTLE "$F 1", "0 cancelled ~1000 placed 263 1", NULL},
     {"settle: expired", EXPIRED, SETTLE "$F 1", "0 expired ~1000 placed 263 1", NULL},
     {"settle: placed by another attempt", RESERVED, SETTLE "$F 2", "0 aborted 2 placed 263 1",
-        "HEXISTS idem:{7}:$H a:$F => 0 ; PTTL idem:{7}:$H => -1"},
+     "HEXISTS idem:{7}:$H a:$F => 0 ; PTTL idem:{7}:$H => -1"},
     {"settle: placed by another request", RESERVED, SETTLE "$G 1", "0 aborted 1 placed 263 1",
-        "HEXISTS idem:{7}:$H a:$G => 0 ; PTTL idem:{7}:$H => -1"},
+     "HEXISTS idem:{7}:$H a:$G => 0 ; PTTL idem:{7}:$H => -1"},
     {"settle: refused", REFUSE, SETTLE "$F 1", "0 aborted 1 refused '' ''", "HGET idem:{7}:$H s => refused"},
     {"settle: attempt 0", NULL, SETTLE "$F 0", "'-ERR souk: bad argument 3 of settle'", NULL},
 
     /* cancel: every state */
     {"cancel: none", NULL, CANCEL, "10", NULL},
     {"cancel: reserved", RESERVED, CANCEL, "0 4 cancelled none ~1000",
-        RECORD("cancelled none 4 @+0") " ; HMGET order:{7}:263 e4 reason => cancelled|none|@+60000|@+0|cancel|r-2 changed my mind"
-        EVENT("e 263||4|reserved|cancelled|none|cancel|r-2")
-        DUTY("@+0") NOT_INDEXED("reserved", "none") INDEXED("cancelled", "none") NO_PAYMENT_DUTY " ; HGETALL idem:{7}:$I => fp $F s done v 4 ; "
-        "PTTL idem:{7}:$I => ~86400000"},
+     RECORD("cancelled none 4 @+0") " ; HMGET order:{7}:263 e4 reason => cancelled|none|@+60000|@+0|cancel|r-2 changed my mind" EVENT(
+         "e 263||4|reserved|cancelled|none|cancel|r-2") DUTY("@+0") NOT_INDEXED("reserved", "none") INDEXED("cancelled", "none") NO_PAYMENT_DUTY
+     " ; HGETALL idem:{7}:$I => fp $F s done v 4 ; "
+     "PTTL idem:{7}:$I => ~86400000"},
     {"cancel: paid", PAID, CANCEL, "0 4 cancelled refund_due ~1000",
-        RECORD("cancelled refund_due 4 @+0")
-        EVENT("e 263||4|paid|cancelled|refund_due|cancel|r-2")
-        DUTY("@+0") NOT_INDEXED("paid", "paid") INDEXED("cancelled", "refund_due") PAYMENT_DUTY("@+0") " ; "
-        "ZSCORE payments:{7}:refund_due 519 => 777"},
+     RECORD("cancelled refund_due 4 @+0") EVENT("e 263||4|paid|cancelled|refund_due|cancel|r-2") DUTY("@+0") NOT_INDEXED("paid", "paid")
+         INDEXED("cancelled", "refund_due") PAYMENT_DUTY("@+0") " ; "
+                                                                "ZSCORE payments:{7}:refund_due 519 => 777"},
     {"cancel: fulfilled", FULFILLED, CANCEL, "26 fulfilled paid", NULL},
     {"cancel: cancelled", CANCELLED, CANCEL, "16 3", NULL},
     {"cancel: expired", EXPIRED, CANCEL, "26 expired none", NULL},
@@ -134,13 +133,13 @@ static const struct lua_case cases[] = {
     {"cancel: payment processing", ORDER("reserved", "pending", "519") PAYMENT("processing"), CANCEL, "27 519", NULL},
     {"cancel: payment unknown", ORDER("reserved", "pending", "519") PAYMENT("unknown"), CANCEL, "27 519", NULL},
     {"cancel: payment authorized", ORDER("reserved", "authorized", "519") PAYMENT("authorized"), CANCEL, "0 4 cancelled authorized ~1000",
-        INDEXED("cancelled", "authorized") PAYMENT_DUTY("@+0") " ; EXISTS payments:{7}:refund_due => 0"},
+     INDEXED("cancelled", "authorized") PAYMENT_DUTY("@+0") " ; EXISTS payments:{7}:refund_due => 0"},
     {"cancel: payment being captured", ORDER("reserved", "authorized", "519") PAYMENT("processing"), CANCEL, "27 519", NULL},
     {"cancel: payment failed", ORDER("reserved", "none", "519") PAYMENT("failed"), CANCEL, "0 4 cancelled none ~1000", NO_PAYMENT_DUTY},
     {"cancel: payment voided", ORDER("reserved", "none", "519") PAYMENT("voided"), CANCEL, "0 4 cancelled none ~1000", NO_PAYMENT_DUTY},
     {"cancel: the latest of three payments counts", ORDER("reserved", "pending", "775,1031,519") PAYMENT("processing"), CANCEL, "27 519", NULL},
     {"cancel: partially refunded", ORDER("paid", "partially_refunded", "519") PAYMENT("partially_refunded"), CANCEL, "0 4 cancelled refund_due ~1000",
-        PAYMENT_DUTY("@+0") " ; ZSCORE payments:{7}:refund_due 519 => 777"},
+     PAYMENT_DUTY("@+0") " ; ZSCORE payments:{7}:refund_due 519 => 777"},
     {"cancel: paid, but it cost nothing", PAID " ; HSET order:{7}:263 total 0", CANCEL, "0 4 cancelled paid ~1000", NO_PAYMENT_DUTY},
     {"cancel: refunded", ORDER("paid", "refunded", "519") PAYMENT("refunded"), CANCEL, "0 4 cancelled refunded ~1000", NO_PAYMENT_DUTY},
     /* cancel: its key */
@@ -148,8 +147,8 @@ static const struct lua_case cases[] = {
     {"cancel: again with a key of its own", RESERVED " ; " CANCEL, "cancel order:{7}:263 7 263 $J $F '' r", "16 4", NULL},
     {"cancel: with the key of another request", RESERVED " ; " CANCEL, "cancel order:{7}:263 7 263 $I $G '' r", "12", NULL},
     {"cancel: again after a refusal",
-        ORDER("reserved", "pending", "519") PAYMENT("processing") " ; " CANCEL " => 27 519 ; HSET payment:{7}:519 status failed", CANCEL, 
-        "0 4 cancelled pending ~1000", NULL},
+     ORDER("reserved", "pending", "519") PAYMENT("processing") " ; " CANCEL " => 27 519 ; HSET payment:{7}:519 status failed", CANCEL,
+     "0 4 cancelled pending ~1000", NULL},
     {"cancel: hash too short", RESERVED, "cancel order:{7}:263 7 263 0123 $F '' r", "'-ERR souk: bad argument 3 of cancel'", NULL},
     {"cancel: id 0", RESERVED, "cancel order:{7}:0 7 0 $I $F '' r", "'-ERR souk: bad argument 2 of cancel'", NULL},
     {"cancel: key of another order", RESERVED, "cancel order:{7}:519 7 263 $I $F '' r", "'-ERR souk: bad key of cancel'", NULL},
@@ -158,9 +157,9 @@ static const struct lua_case cases[] = {
     {"fulfil: none", NULL, FULFIL, "10", NULL},
     {"fulfil: reserved", RESERVED, FULFIL, "26 reserved none", NULL},
     {"fulfil: paid", PAID, FULFIL, "0 4 fulfilled paid ~1000",
-        RECORD("fulfilled paid 4 @+0") " ; HMGET order:{7}:263 e4 doc => fulfilled|paid|@+60000|@+0|fulfil|r-2 D2"
-        EVENT("e 263||4|paid|fulfilled|paid|fulfil|r-2")
-        DUTY("@+0") NOT_INDEXED("paid", "paid") INDEXED("fulfilled", "paid") NO_PAYMENT_DUTY " ; HGETALL idem:{7}:$I => fp $F s done v 4"},
+     RECORD("fulfilled paid 4 @+0") " ; HMGET order:{7}:263 e4 doc => fulfilled|paid|@+60000|@+0|fulfil|r-2 D2" EVENT(
+         "e 263||4|paid|fulfilled|paid|fulfil|r-2") DUTY("@+0") NOT_INDEXED("paid", "paid") INDEXED("fulfilled", "paid") NO_PAYMENT_DUTY
+     " ; HGETALL idem:{7}:$I => fp $F s done v 4"},
     {"fulfil: paid, partially refunded", ORDER("paid", "partially_refunded", "519"), FULFIL, "0 4 fulfilled partially_refunded ~1000", NULL},
     {"fulfil: fulfilled", FULFILLED, FULFIL, "16 3", NULL},
     {"fulfil: cancelled", CANCELLED, FULFIL, "26 cancelled none", NULL},
@@ -173,16 +172,15 @@ static const struct lua_case cases[] = {
     /* expire: every state */
     {"expire: none", NULL, EXPIRE, "10", NULL},
     {"expire: reserved", DUE("reserved", "none", "''"), EXPIRE, "0 4 expired none ~1000",
-        RECORD("expired none 4 @+0") " ; HGET order:{7}:263 e4 => expired|none|@-1|@+0|expire|"
-        EVENT("e 263||4|reserved|expired|none|expire|")
-        DUTY("@+0") NOT_INDEXED("reserved", "none") INDEXED("expired", "none") NO_PAYMENT_DUTY},
+     RECORD("expired none 4 @+0") " ; HGET order:{7}:263 e4 => expired|none|@-1|@+0|expire|" EVENT("e 263||4|reserved|expired|none|expire|")
+         DUTY("@+0") NOT_INDEXED("reserved", "none") INDEXED("expired", "none") NO_PAYMENT_DUTY},
     {"expire: paid", DUE("paid", "paid", "519"), EXPIRE, "26 paid paid", NULL},
     {"expire: fulfilled", DUE("fulfilled", "paid", "519"), EXPIRE, "26 fulfilled paid", NULL},
     {"expire: cancelled", DUE("cancelled", "none", "''"), EXPIRE, "26 cancelled none", NULL},
     {"expire: expired", DUE("expired", "none", "''"), EXPIRE, "16 3", NULL},
     {"expire: too early", RESERVED, EXPIRE, "28 ~60000", NULL},
     {"expire: payment authorized", DUE("reserved", "authorized", "519") PAYMENT("authorized"), EXPIRE, "0 4 expired authorized ~1000",
-        INDEXED("expired", "authorized") PAYMENT_DUTY("@+0") " ; EXISTS payments:{7}:refund_due => 0"},
+     INDEXED("expired", "authorized") PAYMENT_DUTY("@+0") " ; EXISTS payments:{7}:refund_due => 0"},
     {"expire: payment processing", DUE("reserved", "pending", "519") PAYMENT("processing"), EXPIRE, "0 4 expired pending ~1000", NO_PAYMENT_DUTY},
     {"expire: payment unknown", DUE("reserved", "pending", "519") PAYMENT("unknown"), EXPIRE, "0 4 expired pending ~1000", NO_PAYMENT_DUTY},
     {"expire: payment failed", DUE("reserved", "none", "519") PAYMENT("failed"), EXPIRE, "0 4 expired none ~1000", NO_PAYMENT_DUTY},

@@ -22,14 +22,12 @@ static void test_memory_is_zeroed_aligned_and_apart(void **state)
         for (size_t i = 0; i < SIZE_COUNT; i++) {
             pieces[i] = arena_alloc(arena, sizes[i]);
             assert_int_equal((uintptr_t)pieces[i] % _Alignof(max_align_t), 0);
-            for (size_t j = 0; j < sizes[i]; j++) {
+            for (size_t j = 0; j < sizes[i]; j++)
                 assert_int_equal(pieces[i][j], 0);
-            }
             memset(pieces[i], (int)i + 1, sizes[i]);
         }
-        for (size_t i = 0; i < SIZE_COUNT; i++) {
+        for (size_t i = 0; i < SIZE_COUNT; i++)
             assert_true(sizes[i] == 0 || (pieces[i][0] == i + 1 && pieces[i][sizes[i] - 1] == i + 1));
-        }
         arena_free(arena);
     }
     arena_thread_end();
@@ -109,10 +107,22 @@ static void test_integers_of_views(void **state)
         bool good;
         long long want;
     } cases[] = {
-        {"0", true, 0}, {"1", true, 1}, {"9007199254740991", true, 9007199254740991}, {"9223372036854775807", true, INT64_MAX},
-        {"9223372036854775808", false, 0}, {"99999999999999999999999", false, 0}, {"", false, 0}, {"-1", false, 0}, {"+1", false, 0},
+        {"0", true, 0},
+        {"1", true, 1},
+        {"9007199254740991", true, 9007199254740991},
+        {"9223372036854775807", true, INT64_MAX},
+        {"9223372036854775808", false, 0},
+        {"99999999999999999999999", false, 0},
+        {"", false, 0},
+        {"-1", false, 0},
+        {"+1", false, 0},
         {"01", false, 0},
-        {"00", false, 0}, {" 1", false, 0}, {"1 ", false, 0}, {"1.0", false, 0}, {"0x1", false, 0}, {"\xb2", false, 0},
+        {"00", false, 0},
+        {" 1", false, 0},
+        {"1 ", false, 0},
+        {"1.0", false, 0},
+        {"0x1", false, 0},
+        {"\xb2", false, 0},
     };
 
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -156,15 +166,13 @@ static void test_the_reserve_serves_when_malloc_fails(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_memory_is_zeroed_aligned_and_apart),
-        cmocka_unit_test(test_used_counts_what_was_asked_for),
-        cmocka_unit_test(test_every_owner_frees),
-        cmocka_unit_test(test_copies_and_prints_end_in_nul),
-        cmocka_unit_test(test_a_buffer_grows),
-        cmocka_unit_test(test_integers_of_views),
-        RESERVE_TEST
-    };
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_memory_is_zeroed_aligned_and_apart),
+                                       cmocka_unit_test(test_used_counts_what_was_asked_for),
+                                       cmocka_unit_test(test_every_owner_frees),
+                                       cmocka_unit_test(test_copies_and_prints_end_in_nul),
+                                       cmocka_unit_test(test_a_buffer_grows),
+                                       cmocka_unit_test(test_integers_of_views),
+                                       RESERVE_TEST};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

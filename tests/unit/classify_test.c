@@ -68,9 +68,8 @@ static void test_errors(void **state)
             int code = -1;
 
             if (reply_classify(plain ? NULL : &PLACE, &root, &code, &why, &unclassified) != errors[i].kind || !why || code != 0 ||
-                unclassified != errors[i].unclassified) {
+                unclassified != errors[i].unclassified)
                 fail_msg("\"%s\": %s", errors[i].error, why ? why : "no reason");
-            }
         }
     }
 }
@@ -105,9 +104,8 @@ static void test_codes_of_functions(void **state)
         bool unclassified;
         struct reply reply = reply_from(&PLACE, &root, &unclassified);
 
-        if (reply.kind != codes[i].kind || reply.code != codes[i].want || unclassified != (codes[i].kind == REPLY_UNKNOWN)) {
+        if (reply.kind != codes[i].kind || reply.code != codes[i].want || unclassified != (codes[i].kind == REPLY_UNKNOWN))
             fail_msg("%s: kind %d, code %d", codes[i].name, reply.kind, reply.code);
-        }
         assert_true((reply.why != NULL) == (reply.kind == REPLY_NOT_SENT || reply.kind == REPLY_UNKNOWN));
         assert_string_equal(reply_text(&reply, 0).at, "more");
     }
@@ -166,7 +164,8 @@ static const struct {
     const char *text;
     int64_t want;
 } integers[] = {
-    {"0", 0}, {"5", 5}, {"-5", -5}, {"9223372036854775807", INT64_MAX}, {"9223372036854775808", 0}, {"", 0}, {"-", 0}, {"--1", 0}, {"1x", 0}, {" 1", 0},
+    {"0", 0},   {"5", 5},  {"-5", -5}, {"9223372036854775807", INT64_MAX}, {"9223372036854775808", 0}, {"", 0}, {"-", 0},
+    {"--1", 0}, {"1x", 0}, {" 1", 0},
 };
 
 static void test_integers_in_texts(void **state)
@@ -174,20 +173,16 @@ static void test_integers_in_texts(void **state)
     for (size_t i = 0; i < sizeof(integers) / sizeof(integers[0]); i++) {
         struct item item = {.type = ITEM_TEXT, .text = view_of(integers[i].text)};
 
-        if (item_int(&item) != integers[i].want) {
+        if (item_int(&item) != integers[i].want)
             fail_msg("\"%s\" gave %lld", integers[i].text, (long long)item_int(&item));
-        }
     }
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_errors),
-        cmocka_unit_test(test_codes_of_functions),
-        cmocka_unit_test(test_other_shapes),
-        cmocka_unit_test(test_items_of_replies),
-        cmocka_unit_test(test_integers_in_texts),
+        cmocka_unit_test(test_errors),           cmocka_unit_test(test_codes_of_functions), cmocka_unit_test(test_other_shapes),
+        cmocka_unit_test(test_items_of_replies), cmocka_unit_test(test_integers_in_texts),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -103,8 +103,13 @@ static void parent_got_reply(struct flow *flow, struct call *call, const struct 
 }
 
 static const struct flow_type PARENT = {
-    .name = "parent", .size = sizeof(struct parent), .start = parent_start, .got_reply = parent_got_reply,
-    .got_child = parent_got_child, .got_wake = parent_got_wake, .got_errand = parent_got_errand,
+    .name = "parent",
+    .size = sizeof(struct parent),
+    .start = parent_start,
+    .got_reply = parent_got_reply,
+    .got_child = parent_got_child,
+    .got_wake = parent_got_wake,
+    .got_errand = parent_got_errand,
 };
 
 static const struct ask ASK = {.route = "/x", .request_id = {"r1", 2}};
@@ -181,10 +186,18 @@ static void test_words(void **state)
     static const struct {
         const char *words, *want;
     } cases[] = {
-        {"", "[]"}, {"1", "[1]"}, {"0 -17 a", "[0,-17,\"a\"]"}, {"nil '' 'nil' '5' 'a b' -", "[null,\"\",\"nil\",\"5\",\"a b\",\"-\"]"},
+        {"", "[]"},
+        {"1", "[1]"},
+        {"0 -17 a", "[0,-17,\"a\"]"},
+        {"nil '' 'nil' '5' 'a b' -", "[null,\"\",\"nil\",\"5\",\"a b\",\"-\"]"},
         {"% 1 %", "[\"%\",1,\"two\"]"},
-        {"1 [2 [a] []] 3", "[1,[2,[\"a\"],[]],3]"}, {"[[1]]", "[[[1]]]"}, {"=nil", "null"}, {"=5", "5"}, {"=%", "\"%\""},
-        {"=[1]", "[1]"}, {"1.5 007", "[\"1.5\",\"007\"]"},
+        {"1 [2 [a] []] 3", "[1,[2,[\"a\"],[]],3]"},
+        {"[[1]]", "[[[1]]]"},
+        {"=nil", "null"},
+        {"=5", "5"},
+        {"=%", "\"%\""},
+        {"=[1]", "[1]"},
+        {"1.5 007", "[\"1.5\",\"007\"]"},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct driver *driver = driver_start(&WORDS, &ASK);
@@ -229,8 +242,8 @@ static void count_way(struct driver *driver, const void *cookie)
 static void test_every_way(void **state)
 {
     unsigned counted = 0;
-    const struct exploration exploration = {.make = make_parent, .feed = feed_two, .fill = fill_three, .check = count_way, .cookie = &counted,
-                                            .steps_max = 6};
+    const struct exploration exploration = {
+        .make = make_parent, .feed = feed_two, .fill = fill_three, .check = count_way, .cookie = &counted, .steps_max = 6};
     assert_int_equal(driver_explore(&exploration), 4 * 3 * 4 * 4 * 4);
     assert_int_equal(counted, 4 * 3 * 4 * 4 * 4);
 }

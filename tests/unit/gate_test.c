@@ -111,9 +111,8 @@ static const struct row rows[] = {
 static struct gate_verdict judge(const struct row *row, struct gate *gate)
 {
     gate_open(gate, LIMITS, view_of(row->method), view_of(row->target), view_of(row->version));
-    for (size_t i = 0; row->headers[i]; i += 2) {
+    for (size_t i = 0; row->headers[i]; i += 2)
         gate_header(gate, view_of(row->headers[i]), view_of(row->headers[i + 1]));
-    }
     return gate_close(gate);
 }
 
@@ -123,9 +122,8 @@ static void test_table(void **state)
         struct gate gate;
         struct gate_verdict verdict = judge(&rows[i], &gate);
 
-        if (verdict.status != rows[i].want) {
+        if (verdict.status != rows[i].want)
             fail_msg("%s: %d (%s), want %d", rows[i].name, verdict.status, verdict.detail ? verdict.detail : "-", rows[i].want);
-        }
         assert_int_equal(verdict.detail != NULL, verdict.status != 0);
     }
 }

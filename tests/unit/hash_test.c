@@ -33,9 +33,8 @@ static void test_known_hashes(void **state)
 
 static void put_little_endian(unsigned char *out, uint64_t number, int bytes)
 {
-    for (int i = 0; i < bytes; i++) {
+    for (int i = 0; i < bytes; i++)
         out[i] = (unsigned char)(number >> (8 * i));
-    }
 }
 
 /*

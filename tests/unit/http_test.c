@@ -69,8 +69,9 @@ static void answer(struct exchange *exchange, int status, struct view body)
 
 static void answer_echo(struct exchange *exchange)
 {
-    answer(exchange, 200, arena_printf(exchange_arena(exchange), "%s %.*s %.*s %.*s", method_name(exchange_method(exchange)),
-                                       VIEW_ARG(exchange_path(exchange)), VIEW_ARG(exchange_query(exchange)), VIEW_ARG(exchange_body(exchange))));
+    answer(exchange, 200,
+           arena_printf(exchange_arena(exchange), "%s %.*s %.*s %.*s", method_name(exchange_method(exchange)), VIEW_ARG(exchange_path(exchange)),
+                        VIEW_ARG(exchange_query(exchange)), VIEW_ARG(exchange_body(exchange))));
 }
 
 static void push(struct waiting **list, struct exchange *exchange)
@@ -357,9 +358,8 @@ static bool try_send(struct client *client, const char *bytes, size_t len)
     while (len > 0) {
         ssize_t sent = send(client->fd, bytes, len, MSG_NOSIGNAL);
 
-        if (sent <= 0) {
+        if (sent <= 0)
             return false;
-        }
         bytes += sent;
         len -= (size_t)sent;
     }
@@ -376,9 +376,8 @@ static bool receive(struct client *client, bool reset_is_end)
 {
     ssize_t got = recv(client->fd, client->in + client->len, sizeof(client->in) - 1 - client->len, 0);
 
-    if (got < 0 && !(errno == ECONNRESET && reset_is_end)) {
+    if (got < 0 && !(errno == ECONNRESET && reset_is_end))
         fail_msg("no answer: %s", strerror(errno));
-    }
     client->len += got > 0 ? (size_t)got : 0;
     client->in[client->len] = '\0';
     return got > 0;
@@ -403,18 +402,16 @@ static struct reply hear_reply(struct client *client, bool head)
     char *end = NULL;
     size_t head_len;
 
-    while (client->len == 0 || !(end = strstr(client->in, "\r\n\r\n"))) {
+    while (client->len == 0 || !(end = strstr(client->in, "\r\n\r\n")))
         assert_true(receive(client, false));
-    }
     head_len = (size_t)(end - client->in) + 4;
     assert_true(head_len < sizeof(reply.head));
     memcpy(reply.head, client->in, head_len);
     assert_int_equal(sscanf(reply.head, "HTTP/1.1 %d ", &reply.status), 1);
     reply.close = strstr(reply.head, "Connection: close") != NULL;
     reply.body_len = body_length(&reply, head);
-    while (client->len < head_len + reply.body_len) {
+    while (client->len < head_len + reply.body_len)
         assert_true(receive(client, false));
-    }
     snprintf(reply.body, sizeof(reply.body), "%.*s", (int)(reply.body_len < 255 ? reply.body_len : 255), client->in + head_len);
     consume(client, head_len + reply.body_len);
     return reply;
@@ -594,9 +591,8 @@ static void test_many_parameters(void **state)
         struct client *client = client_open(*state);
         char text[HEADERS_MAX] = "GET /size?a";
 
-        for (unsigned more = 1; more < cases[i].count; more++) {
+        for (unsigned more = 1; more < cases[i].count; more++)
             strcat(text, "&b");
-        }
         say(client, strcat(text, HOST "\r\n"));
         assert_int_equal(hear(client).status, cases[i].want);
         client_close(client);
@@ -692,9 +688,8 @@ static void test_body_too_large(void **state)
             char text[128];
 
             snprintf(text, sizeof(text), "POST /size" HOST "Content-Length: %zu\r\n\r\n", sizes[i]);
-            if (chunked) {
+            if (chunked)
                 snprintf(text, sizeof(text), "POST /size" HOST "Transfer-Encoding: chunked\r\n\r\n%zx\r\n", sizes[i]);
-            }
             say(client, text);
             assert_true(try_send(client, bytes, sizes[i]));
             reply = hear(client);
@@ -803,9 +798,8 @@ static void test_refusals_pipelined(void **state)
         snprintf(text, sizeof(text), "%s%s%s", GET("/later"), refusals[i].send, GET("/smuggled"));
         say(client, text);
         hear_ok(client, "GET /later  ");
-        if (hear_all(client, strncmp(refusals[i].send, "HEAD", 4) == 0, &status) != 1 || status != refusals[i].want || server->asked != asked + 1) {
+        if (hear_all(client, strncmp(refusals[i].send, "HEAD", 4) == 0, &status) != 1 || status != refusals[i].want || server->asked != asked + 1)
             fail_msg("%s: %d, want %d; %u requests let through", refusals[i].name, status, refusals[i].want, server->asked - asked);
-        }
         client_close(client);
     }
 }
@@ -838,17 +832,15 @@ static char *long_request(size_t path_len, unsigned count, size_t each)
 
     assert_non_null(text);
     at += sprintf(at, "GET /");
-    for (size_t i = 1; i < path_len; i++) {
+    for (size_t i = 1; i < path_len; i++)
         *at++ = 'p';
-    }
     at += sprintf(at, "%s", HOST);
     for (unsigned i = 0; i < count; i++) {
         char *name = at;
 
         at += sprintf(at, "X%u: ", i);
-        while ((size_t)(at - name) + 2 < each) {
+        while ((size_t)(at - name) + 2 < each)
             *at++ = 'v';
-        }
         at += sprintf(at, "\r\n");
     }
     sprintf(at, "\r\n");
@@ -885,9 +877,8 @@ static void test_long_heads(void **state)
 
         try_send(client, text, strlen(text));
         status = hear(client).status;
-        if (status != cases[i].want) {
+        if (status != cases[i].want)
             fail_msg("%s: %d, want %d", cases[i].name, status, cases[i].want);
-        }
         free(text);
         client_close(client);
     }
@@ -918,9 +909,8 @@ static void drip(struct client *client, const char *text)
     struct pollfd readable = {.fd = client->fd, .events = POLLIN};
 
     do {
-        if (!try_send(client, text, 1)) {
+        if (!try_send(client, text, 1))
             return;
-        }
         text += text[1] ? 1 : 0;
     } while (poll(&readable, 1, 10) == 0);
 }
@@ -946,14 +936,12 @@ static void test_drip(void **state)
         int status = 0;
 
         say(client, cases[i].send);
-        if (i == 4) {
+        if (i == 4)
             hear_ok(client, "GET /sync  ");
-        }
         drip(client, cases[i].drip);
         took_ms = (clock_us() - start_us) / 1000;
-        if (hear_all(client, false, &status) != cases[i].answered || (cases[i].answered && status != 408)) {
+        if (hear_all(client, false, &status) != cases[i].answered || (cases[i].answered && status != 408))
             fail_msg("%s: %d", cases[i].name, status);
-        }
         assert_in_range(took_ms, TIMEOUT_MS - 50, TIMEOUT_MS * 4);
         client_close(client);
     }
@@ -979,8 +967,14 @@ static void test_slow_answer(void **state)
 static void test_leaving_early(void **state)
 {
     static const char *const beginnings[] = {
-        "", "GE", "GET /sync HTTP/1.1\r\nHo", "POST /sync" HOST "Content-Length: 5\r\n\r\nhe",
-        GET("/hold"), GET("/hold") GET("/later"), GET("/later"), GET("/huge"),
+        "",
+        "GE",
+        "GET /sync HTTP/1.1\r\nHo",
+        "POST /sync" HOST "Content-Length: 5\r\n\r\nhe",
+        GET("/hold"),
+        GET("/hold") GET("/later"),
+        GET("/later"),
+        GET("/huge"),
     };
     struct client *stays = client_open(*state);
     int held = 0;
@@ -1011,25 +1005,21 @@ static void test_crowd(void **state)
     struct client *clients[CROWD];
     int64_t longest_us = 0;
 
-    for (int i = 0; i < CROWD; i++) {
+    for (int i = 0; i < CROWD; i++)
         clients[i] = client_open(*state);
-    }
     for (int round = 0; round < ROUNDS; round++) {
         int64_t start_us = clock_us();
 
-        for (int i = 0; i < CROWD; i++) {
+        for (int i = 0; i < CROWD; i++)
             say(clients[i], requests[(i + round) % 4]);
-        }
-        for (int i = 0; i < CROWD; i++) {
+        for (int i = 0; i < CROWD; i++)
             assert_int_equal(hear(clients[i]).status, 200);
-        }
         longest_us = clock_us() - start_us > longest_us ? clock_us() - start_us : longest_us;
     }
     assert_true(longest_us < 1000000);
     hear_stats(clients[0], "1 64");
-    for (int i = 0; i < CROWD; i++) {
+    for (int i = 0; i < CROWD; i++)
         client_close(clients[i]);
-    }
 }
 
 static void test_quiesce(void **state)
@@ -1043,9 +1033,8 @@ static void test_quiesce(void **state)
     say(holding, GET("/hold"));
     hear_stats(other, "2 4");
     give_order(server, ORDER_QUIESCE);
-    while ((fd = try_connect(server->port)) >= 0 && clock_us() < until_us) {
+    while ((fd = try_connect(server->port)) >= 0 && clock_us() < until_us)
         close(fd);
-    }
     assert_int_equal(fd, -1);
     say(asking, GET("/later"));
     reply = hear(asking);
@@ -1080,9 +1069,8 @@ static void test_stop_busy(void **state)
     hear_stats(clients[0], "11 20"); /* five held, five on their way out, and the asking one */
     server_stop(&own);
     for (int i = 0; i < 20; i++) {
-        if (i % 4 == 1) {
+        if (i % 4 == 1)
             hear_ok(clients[i], "GET /hold  ");
-        }
         client_close(clients[i]);
     }
 }
@@ -1113,9 +1101,8 @@ static int descriptors(void)
     int count = 0;
 
     assert_non_null(dir);
-    while (readdir(dir)) {
+    while (readdir(dir))
         count++;
-    }
     closedir(dir);
     return count;
 }
@@ -1140,14 +1127,13 @@ static void test_no_descriptor_left(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        WITH_SERVER(test_keep_alive),    WITH_SERVER(test_raw_path),          WITH_SERVER(test_headers),      WITH_SERVER(test_bodiless_answers),
-        WITH_SERVER(test_large_answer),  WITH_SERVER(test_old_version),       WITH_SERVER(test_close),        WITH_SERVER(test_unanswerable),
-        WITH_SERVER(test_pipelined),     WITH_SERVER(test_split),             WITH_SERVER(test_continue),     WITH_SERVER(test_chunked),
-        WITH_SERVER(test_body_sizes),    WITH_SERVER(test_body_too_large),    WITH_SERVER(test_refusals),     WITH_SERVER(test_refusals_pipelined),
-        WITH_SERVER(test_long_heads),    WITH_SERVER(test_full_pool),         WITH_SERVER(test_drip),         WITH_SERVER(test_slow_answer),
-        WITH_SERVER(test_leaving_early), WITH_SERVER(test_crowd),             WITH_SERVER(test_quiesce),      cmocka_unit_test(test_stop_busy),
-        WITH_SERVER(test_port_in_use),   WITH_SERVER(test_many_parameters),   WITH_SERVER(test_refusal_echo),
-        cmocka_unit_test(test_no_descriptor_left),
+        WITH_SERVER(test_keep_alive),    WITH_SERVER(test_raw_path),        WITH_SERVER(test_headers),      WITH_SERVER(test_bodiless_answers),
+        WITH_SERVER(test_large_answer),  WITH_SERVER(test_old_version),     WITH_SERVER(test_close),        WITH_SERVER(test_unanswerable),
+        WITH_SERVER(test_pipelined),     WITH_SERVER(test_split),           WITH_SERVER(test_continue),     WITH_SERVER(test_chunked),
+        WITH_SERVER(test_body_sizes),    WITH_SERVER(test_body_too_large),  WITH_SERVER(test_refusals),     WITH_SERVER(test_refusals_pipelined),
+        WITH_SERVER(test_long_heads),    WITH_SERVER(test_full_pool),       WITH_SERVER(test_drip),         WITH_SERVER(test_slow_answer),
+        WITH_SERVER(test_leaving_early), WITH_SERVER(test_crowd),           WITH_SERVER(test_quiesce),      cmocka_unit_test(test_stop_busy),
+        WITH_SERVER(test_port_in_use),   WITH_SERVER(test_many_parameters), WITH_SERVER(test_refusal_echo), cmocka_unit_test(test_no_descriptor_left),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -28,9 +28,8 @@ static void tell(struct story *story, char letter)
 {
     size_t len = strlen(story->told);
 
-    if (len + 1 < sizeof(story->told)) {
+    if (len + 1 < sizeof(story->told))
         story->told[len] = letter;
-    }
 }
 
 static void begin(struct story *story)
@@ -203,9 +202,8 @@ static bool hook_last(void *cookie)
 
     tell(story, '3');
     story->turns++;
-    if (story->turns == 3) {
+    if (story->turns == 3)
         loop_stop(story->loop);
-    }
     return true; /* without this the loop would sleep for ever: nothing else is registered */
 }
 
@@ -226,9 +224,8 @@ static bool hook_set_timer(void *cookie)
 {
     struct story *story = cookie;
 
-    if (story->turns++ == 0) {
+    if (story->turns++ == 0)
         loop_timer_set(story->timer, 1);
-    }
     return false;
 }
 
@@ -247,9 +244,8 @@ static void test_a_timer_set_by_a_hook_wakes_the_sleep(void **state)
 
 static void *wake_often(void *cookie)
 {
-    for (int i = 0; i < 100; i++) {
+    for (int i = 0; i < 100; i++)
         loop_wake(cookie);
-    }
     return NULL;
 }
 

@@ -71,9 +71,8 @@ static void run(struct run *run, const char *variables, const char *args)
         setenv(word, equals + 1, 1);
     }
     snprintf(words, sizeof(words), "%s", args);
-    for (char *word = strtok(words, " "); word; word = strtok(NULL, " ")) {
+    for (char *word = strtok(words, " "); word; word = strtok(NULL, " "))
         argv[argc++] = word;
-    }
     fflush(stdout);
     kept_out = divert(STDOUT_FILENO, out);
     kept_err = divert(STDERR_FILENO, err);

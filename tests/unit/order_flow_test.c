@@ -326,16 +326,25 @@ static const struct scene {
 } SCENES[] = {
     {"two products", before_nothing, TWO, 201, "\"total\":24.48,"},
     {"one product", before_nothing, OTHER, 201, "\"total\":2.50,"},
-    {"lines merged", before_nothing, "{\"user\":\"ann\",\"items\":[{\"product_id\":17,\"quantity\":2},{\"product_id\":17,\"quantity\":3}]}", 201, "\"quantity\":5,"},
-    {"merged, and then too many", before_nothing, "{\"user\":\"ann\",\"items\":[{\"product_id\":17,\"quantity\":2},{\"product_id\":17,\"quantity\":4}]}", 409, "\"requested\":6,\"available\":5"},
-    {"sum of lines too large", before_nothing, "{\"user\":\"ann\",\"items\":[{\"product_id\":17,\"quantity\":10000},{\"product_id\":17,\"quantity\":1}]}", 422, "at most"},
-    {"total as expected", before_nothing, "{\"user\":\"ann\",\"expected_total\":24.48,\"items\":[{\"product_id\":17,\"quantity\":2},{\"product_id\":34,\"quantity\":1}]}", 201, NULL},
-    {"total changed", before_nothing, "{\"user\":\"ann\",\"expected_total\":24.47,\"items\":[{\"product_id\":17,\"quantity\":2},{\"product_id\":34,\"quantity\":1}]}", 409, "total_changed"},
-    {"expected total with too many digits", before_nothing, "{\"user\":\"ann\",\"expected_total\":24.481,\"items\":[{\"product_id\":17,\"quantity\":2}]}", 422, "/expected_total"},
-    {"two currencies", before_nothing, "{\"user\":\"ann\",\"items\":[{\"product_id\":17,\"quantity\":2},{\"product_id\":51,\"quantity\":1}]}", 422, "/items/1/product_id"},
+    {"lines merged", before_nothing, "{\"user\":\"ann\",\"items\":[{\"product_id\":17,\"quantity\":2},{\"product_id\":17,\"quantity\":3}]}", 201,
+     "\"quantity\":5,"},
+    {"merged, and then too many", before_nothing,
+     "{\"user\":\"ann\",\"items\":[{\"product_id\":17,\"quantity\":2},{\"product_id\":17,\"quantity\":4}]}", 409, "\"requested\":6,\"available\":5"},
+    {"sum of lines too large", before_nothing,
+     "{\"user\":\"ann\",\"items\":[{\"product_id\":17,\"quantity\":10000},{\"product_id\":17,\"quantity\":1}]}", 422, "at most"},
+    {"total as expected", before_nothing,
+     "{\"user\":\"ann\",\"expected_total\":24.48,\"items\":[{\"product_id\":17,\"quantity\":2},{\"product_id\":34,\"quantity\":1}]}", 201, NULL},
+    {"total changed", before_nothing,
+     "{\"user\":\"ann\",\"expected_total\":24.47,\"items\":[{\"product_id\":17,\"quantity\":2},{\"product_id\":34,\"quantity\":1}]}", 409,
+     "total_changed"},
+    {"expected total with too many digits", before_nothing,
+     "{\"user\":\"ann\",\"expected_total\":24.481,\"items\":[{\"product_id\":17,\"quantity\":2}]}", 422, "/expected_total"},
+    {"two currencies", before_nothing, "{\"user\":\"ann\",\"items\":[{\"product_id\":17,\"quantity\":2},{\"product_id\":51,\"quantity\":1}]}", 422,
+     "/items/1/product_id"},
     {"short", before_short, TWO, 409, "\"requested\":1,\"available\":0"},
     {"one missing", before_one_missing, TWO, 422, "/items/1/product_id"},
-    {"missing and short", before_one_missing, "{\"user\":\"ann\",\"items\":[{\"product_id\":17,\"quantity\":9},{\"product_id\":34,\"quantity\":1}]}", 422, NULL},
+    {"missing and short", before_one_missing, "{\"user\":\"ann\",\"items\":[{\"product_id\":17,\"quantity\":9},{\"product_id\":34,\"quantity\":1}]}",
+     422, NULL},
     {"held by a dead worker", before_held, TWO, 201, NULL},
     {"one of two held by a dead worker", before_held_one, TWO, 201, NULL},
     {"placed by a dead worker", before_placed_unanswered, TWO, 201, NULL},
@@ -379,7 +388,8 @@ static void scene_set(struct model *model, const struct scene *scene)
 
 static const struct model_order *order_of_request(struct model *model, const struct asked *asked)
 {
-    struct txn_key key = txn_key(model->arena, &asked->ask, arena_printf(model->arena, "POST /orders %.*s", VIEW_ARG(((const struct place_body *)asked->ask.body)->user)));
+    struct txn_key key = txn_key(model->arena, &asked->ask,
+                                 arena_printf(model->arena, "POST /orders %.*s", VIEW_ARG(((const struct place_body *)asked->ask.body)->user)));
     const struct model_order *found = NULL;
     for (size_t i = 0; i < model->order_count; i++) {
         if (strstr(model->orders[i].txn, key.hash) != model->orders[i].txn || strstr(model->orders[i].txn, key.fingerprint) == NULL)
@@ -557,7 +567,8 @@ static void rivals_run(struct model *model, struct talk talks[RIVALS], unsigned 
         if (event == 1)
             move_somewhere(model, seed);
         if (!run_over(run))
-            run_step(run, dice(seed, (unsigned)run->pending_count), dice(seed, 12) ? FAULT_NONE : (enum fault_kind)(1 + dice(seed, FAULT_LIE - 1)), 0);
+            run_step(run, dice(seed, (unsigned)run->pending_count), dice(seed, 12) ? FAULT_NONE : (enum fault_kind)(1 + dice(seed, FAULT_LIE - 1)),
+                     0);
         alive = 0;
         for (int i = 0; i < RIVALS; i++)
             alive += !run_over(&talks[i].run);
@@ -651,7 +662,7 @@ static void test_place_unsettled(void **state)
 /* A late repeat takes holds that nobody needs any more, and puts them back itself. */
 static void test_place_stray(void **state)
 {
-    void (*const befores[])(struct model *model) = {before_fulfilled_pruned, before_cancelled_pruned};
+    void (*const befores[])(struct model * model) = {before_fulfilled_pruned, before_cancelled_pruned};
     for (size_t i = 0; i < sizeof(befores) / sizeof(befores[0]); i++) {
         struct model model;
         scene_set(&model, &(struct scene){.before = befores[i]});
@@ -700,8 +711,12 @@ static void before_open_payment(struct model *model)
 static struct request moving(const struct flow_type *type, const char *key, const char *json, int64_t id)
 {
     bool cancel = type == CANCEL;
-    return (struct request){
-        .type = type, .shape = cancel ? &CANCEL_BODY : &FULFIL_BODY, .route = cancel ? "/orders/{id}/cancel" : "/orders/{id}/fulfil", .key = key, .json = json, .id = id};
+    return (struct request){.type = type,
+                            .shape = cancel ? &CANCEL_BODY : &FULFIL_BODY,
+                            .route = cancel ? "/orders/{id}/cancel" : "/orders/{id}/fulfil",
+                            .key = key,
+                            .json = json,
+                            .id = id};
 }
 
 static int64_t first_order(const struct model *model)
@@ -837,9 +852,11 @@ static const struct read_scene {
     int status;
     const char *want;
 } READS[] = {
-    {"get reserved", &ORDER_GET_FLOW, "/orders/{id}", before_placed, NULL, 200, "\"holds\":[{\"product_id\":17,\"quantity\":2,\"phase\":\"held\"},{\"product_id\":34,\"quantity\":1,\"phase\":\"held\"}]"},
+    {"get reserved", &ORDER_GET_FLOW, "/orders/{id}", before_placed, NULL, 200,
+     "\"holds\":[{\"product_id\":17,\"quantity\":2,\"phase\":\"held\"},{\"product_id\":34,\"quantity\":1,\"phase\":\"held\"}]"},
     {"get confirmed", &ORDER_GET_FLOW, "/orders/{id}", before_confirmed, NULL, 200, "\"phase\":\"committed\"},{"},
-    {"get with a payment", &ORDER_GET_FLOW, "/orders/{id}", before_open_payment, NULL, 200, "\"payments\":[{\"id\":33,\"status\":\"processing\",\"amount\":1.00,\"captured\":0.00,\"refunded\":0.00}]"},
+    {"get with a payment", &ORDER_GET_FLOW, "/orders/{id}", before_open_payment, NULL, 200,
+     "\"payments\":[{\"id\":33,\"status\":\"processing\",\"amount\":1.00,\"captured\":0.00,\"refunded\":0.00}]"},
     {"get fulfilled, pruned", &ORDER_GET_FLOW, "/orders/{id}", before_fulfilled_pruned, NULL, 200, "\"phase\":null},{"},
     {"get known", &ORDER_GET_FLOW, "/orders/{id}", before_placed, "\"v1\"", 304, ""},
     {"get known before", &ORDER_GET_FLOW, "/orders/{id}", before_paid, "\"v1\"", 200, "\"version\":2"},
@@ -888,7 +905,8 @@ static const struct call_kind {
     const char *name, *words; /* words NULL: not sent or unknown */
     enum reply_kind kind;
 } ANSWERS[] = {
-    {"nothing", "0 0 0 ''", REPLY_OK}, {"not sent", NULL, REPLY_NOT_SENT}, {"unknown", NULL, REPLY_UNKNOWN}, {"a refusal", "10", REPLY_REFUSED}, {"no list", "0", REPLY_OK},
+    {"nothing", "0 0 0 ''", REPLY_OK},  {"not sent", NULL, REPLY_NOT_SENT}, {"unknown", NULL, REPLY_UNKNOWN},
+    {"a refusal", "10", REPLY_REFUSED}, {"no list", "0", REPLY_OK},
 };
 #define ANSWER_COUNT (sizeof(ANSWERS) / sizeof(ANSWERS[0]))
 #define DRIVER_SHARD_COUNT 3
@@ -898,12 +916,11 @@ static const struct answer *spread(struct talk *talk, const struct request *requ
     ask_init(&talk->asked, request);
     struct driver *driver = talk->run.driver = driver_start(request->type, &talk->asked.ask);
     struct call *call;
-    for (size_t i = 0; (call = driver_next_call(driver)); i++) {
+    for (size_t i = 0; (call = driver_next_call(driver)); i++)
         if (i == shard && kind->words == NULL)
             driver_reply_kind(driver, call, kind->kind);
         else
             driver_reply(driver, call, i == shard ? kind->words : fine);
-    }
     return driver_finish(driver);
 }
 
@@ -973,7 +990,13 @@ static void test_feed(void **state)
 
 static void test_feed_parameters(void **state)
 {
-    static const char *const bad[][2] = {{"limit", "0"}, {"limit", "1001"}, {"limit", ""}, {"after", ""}, {"after", "1.2.3"}, {"after", "0.0.0.0.1"}, {"after", "9223372036854775807.1.1.1.1"}};
+    static const char *const bad[][2] = {{"limit", "0"},
+                                         {"limit", "1001"},
+                                         {"limit", ""},
+                                         {"after", ""},
+                                         {"after", "1.2.3"},
+                                         {"after", "0.0.0.0.1"},
+                                         {"after", "9223372036854775807.1.1.1.1"}};
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         const struct request request = {.type = &EVENTS_FLOW, .route = "/events", .params = {{bad[i][0], bad[i][1]}}};
         struct talk talk;

@@ -129,38 +129,85 @@ static void test_merge(void **state)
     } cases[] = {
         {"nothing", &OLDEST, "10", {"0 0 '' ''", "0 0 '' ''", "0 0 '' ''"}, {NULL}, "", NULL},
         {"one", &OLDEST, "10", {"0 0 '' ''", "0 0 1 '1' [1 '1' a]", "0 0 '' ''"}, {NULL}, "1=a", NULL},
-        {"by score", &OLDEST, "10", {"0 0 5 '5' [2 '2' b] [5 '5' e]", "0 0 4 '4' [1 '1' a] [4 '4' d]", "0 0 3 '3' [3 '3' c]"}, {NULL},
-         "1=a 2=b 3=c 4=d 5=e", NULL},
+        {"by score",
+         &OLDEST,
+         "10",
+         {"0 0 5 '5' [2 '2' b] [5 '5' e]", "0 0 4 '4' [1 '1' a] [4 '4' d]", "0 0 3 '3' [3 '3' c]"},
+         {NULL},
+         "1=a 2=b 3=c 4=d 5=e",
+         NULL},
         {"newest first", &NEWEST, "10", {"0 0 2 '2' [5 '5' e] [2 '2' b]", "0 0 '' ''", "0 0 3 '3' [3 '3' c]"}, {NULL}, "5=e 3=c 2=b", NULL},
-        {"equal scores by member as text", &OLDEST, "10", {"0 0 1 '9' [1 '10' a] [1 '9' d]", "0 0 1 '2' [1 '100' b] [1 '2' c]", "0 0 '' ''"}, {NULL},
-         "10=a 100=b 2=c 9=d", NULL},
-        {"equal scores, newest first", &NEWEST, "10", {"0 0 1 '10' [1 '9' d] [1 '10' a]", "0 0 1 '100' [1 '2' c] [1 '100' b]", "0 0 '' ''"}, {NULL},
-         "9=d 2=c 100=b 10=a", NULL},
+        {"equal scores by member as text",
+         &OLDEST,
+         "10",
+         {"0 0 1 '9' [1 '10' a] [1 '9' d]", "0 0 1 '2' [1 '100' b] [1 '2' c]", "0 0 '' ''"},
+         {NULL},
+         "10=a 100=b 2=c 9=d",
+         NULL},
+        {"equal scores, newest first",
+         &NEWEST,
+         "10",
+         {"0 0 1 '10' [1 '9' d] [1 '10' a]", "0 0 1 '100' [1 '2' c] [1 '100' b]", "0 0 '' ''"},
+         {NULL},
+         "9=d 2=c 100=b 10=a",
+         NULL},
         {"a missing field is empty", &OLDEST, "10", {"0 0 1 '1' [1 '1' nil]", "0 0 2 '2' [2 '2']", "0 0 '' ''"}, {NULL}, "1= 2=", NULL},
         {"exactly the limit", &OLDEST, "2", {"0 0 1 '1' [1 '1' a]", "0 0 2 '2' [2 '2' b]", "0 0 '' ''"}, {NULL}, "1=a 2=b", NULL},
         {"one over the limit", &OLDEST, "2", {"0 0 1 '1' [1 '1' a]", "0 0 2 '2' [2 '2' b]", "0 0 3 '3' [3 '3' c]"}, {NULL}, "1=a 2=b", "2.2"},
         {"limit one", &NEWEST, "1", {"0 0 1 '1' [1 '1' a]", "0 0 2 '2' [2 '2' b]", "0 0 3 '3' [3 '3' c]"}, {NULL}, "3=c", "3.3"},
-        {"large scores", &NEWEST, "1", {"0 0 9007199254740991 '7' [9007199254740991 '7' a]", "0 0 9007199254740990 '8' [9007199254740990 '8' b]",
-                                        "0 0 '' ''"}, {NULL}, "7=a",
+        {"large scores",
+         &NEWEST,
+         "1",
+         {"0 0 9007199254740991 '7' [9007199254740991 '7' a]", "0 0 9007199254740990 '8' [9007199254740990 '8' b]", "0 0 '' ''"},
+         {NULL},
+         "7=a",
          "9007199254740991.7"},
         {"a full shard has more", &OLDEST, "2", {"0 1 8 '8' [6 '6' a] [8 '8' b]", "0 0 '' ''", "0 0 '' ''"}, {NULL}, "6=a 8=b", "8.8"},
         {"full before the bound", &OLDEST, "2", {"0 1 15 '15' [6 '6' a] [15 '15' c]", "0 0 9 '9' [9 '9' b]", "0 0 '' ''"}, {NULL}, "6=a 9=b", "9.9"},
-        {"asked again to the end", &OLDEST, "10", {"0 1 8 '8' [6 '6' a] [8 '8' b]", "0 0 9 '9' [2 '2' c] [9 '9' d]", "0 0 '' ''"},
-         {"0 0 15 '15' [12 '12' e] [15 '15' f]"}, "2=c 6=a 8=b 9=d 12=e 15=f", NULL},
+        {"asked again to the end",
+         &OLDEST,
+         "10",
+         {"0 1 8 '8' [6 '6' a] [8 '8' b]", "0 0 9 '9' [2 '2' c] [9 '9' d]", "0 0 '' ''"},
+         {"0 0 15 '15' [12 '12' e] [15 '15' f]"},
+         "2=c 6=a 8=b 9=d 12=e 15=f",
+         NULL},
         {"asked again, nothing more", &OLDEST, "10", {"0 1 8 '8' [6 '6' a]", "0 0 9 '9' [9 '9' d]", "0 0 '' ''"}, {"0 0 8 '8'"}, "6=a 9=d", NULL},
-        {"asked again, short all the same", &OLDEST, "10", {"0 1 8 '8' [6 '6' a] [8 '8' b]", "0 0 13 '13' [2 '2' c] [9 '9' d] [13 '13' e]",
-                                                            "0 0 '' ''"},
-         {"0 1 12 '12'"}, "2=c 6=a 8=b 9=d", "12.12"},
-        {"asked again are those that looked too short", &OLDEST, "3", {"0 1 6 '6' [6 '6' a]", "0 1 10 '10' [2 '2' b] [10 '10' c]",
-                                                                       "0 0 7 '7' [7 '7' d]"},
-         {"0 1 8 '8' [8 '8' e]"}, "2=b 6=a 7=d", "7.7"},
-        {"all asked again, newest first", &NEWEST, "10", {"0 1 12 '12' [15 '15' a] [12 '12' b]", "0 1 4 '4' [10 '10' c] [4 '4' d]", "0 0 '' ''"},
-         {"0 0 6 '6' [8 '8' e] [6 '6' f]", "0 0 2 '2' [3 '3' g] [2 '2' h]"}, "15=a 12=b 10=c 8=e 6=f 4=d 3=g 2=h", NULL},
-        {"the nearest bound counts, newest first", &NEWEST, "10", {"0 1 12 '12' [15 '15' a]", "0 1 4 '4' [10 '10' c] [4 '4' d]", "0 0 '' ''"},
-         {"0 1 8 '8' [8 '8' e]", "0 1 2 '2' [3 '3' g]"}, "15=a 10=c 8=e", "8.8"},
+        {"asked again, short all the same",
+         &OLDEST,
+         "10",
+         {"0 1 8 '8' [6 '6' a] [8 '8' b]", "0 0 13 '13' [2 '2' c] [9 '9' d] [13 '13' e]", "0 0 '' ''"},
+         {"0 1 12 '12'"},
+         "2=c 6=a 8=b 9=d",
+         "12.12"},
+        {"asked again are those that looked too short",
+         &OLDEST,
+         "3",
+         {"0 1 6 '6' [6 '6' a]", "0 1 10 '10' [2 '2' b] [10 '10' c]", "0 0 7 '7' [7 '7' d]"},
+         {"0 1 8 '8' [8 '8' e]"},
+         "2=b 6=a 7=d",
+         "7.7"},
+        {"all asked again, newest first",
+         &NEWEST,
+         "10",
+         {"0 1 12 '12' [15 '15' a] [12 '12' b]", "0 1 4 '4' [10 '10' c] [4 '4' d]", "0 0 '' ''"},
+         {"0 0 6 '6' [8 '8' e] [6 '6' f]", "0 0 2 '2' [3 '3' g] [2 '2' h]"},
+         "15=a 12=b 10=c 8=e 6=f 4=d 3=g 2=h",
+         NULL},
+        {"the nearest bound counts, newest first",
+         &NEWEST,
+         "10",
+         {"0 1 12 '12' [15 '15' a]", "0 1 4 '4' [10 '10' c] [4 '4' d]", "0 0 '' ''"},
+         {"0 1 8 '8' [8 '8' e]", "0 1 2 '2' [3 '3' g]"},
+         "15=a 10=c 8=e",
+         "8.8"},
         {"an empty page with a next one", &OLDEST, "10", {"0 1 6 '6'", "0 0 9 '9' [9 '9' i]", "0 0 '' ''"}, {"0 1 8 '8'"}, "", "8.8"},
-        {"cut, and a bound before the cut", &OLDEST, "2", {"0 1 6 '6' [6 '6' a]", "0 0 10 '10' [9 '9' b] [10 '10' c]", "0 0 11 '11' [11 '11' d]"},
-         {"0 1 8 '8'"}, "6=a", "8.8"},
+        {"cut, and a bound before the cut",
+         &OLDEST,
+         "2",
+         {"0 1 6 '6' [6 '6' a]", "0 0 10 '10' [9 '9' b] [10 '10' c]", "0 0 11 '11' [11 '11' d]"},
+         {"0 1 8 '8'"},
+         "6=a",
+         "8.8"},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct param params[PARAMS_MAX];
@@ -266,9 +313,8 @@ static void test_limits(void **state)
         const char *text;
         int want;
     } cases[] = {
-        {"1", 200}, {"100", 200}, {"1000", 200}, {"0", 400}, {"1001", 400}, {"-1", 400}, {"", 400}, {"ten", 400}, {"1.5", 400},
-        {" 1", 400}, {"01", 400},
-        {"99999999999999999999999", 400},
+        {"1", 200}, {"100", 200}, {"1000", 200}, {"0", 400},  {"1001", 400}, {"-1", 400},
+        {"", 400},  {"ten", 400}, {"1.5", 400},  {" 1", 400}, {"01", 400},   {"99999999999999999999999", 400},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct param params[PARAMS_MAX];
@@ -324,8 +370,8 @@ static void test_cursor_of_another_list(void **state)
 
 static void test_damaged_cursors(void **state)
 {
-    static const char *const cases[] = {"", ".", "....", "1", "1.1.00000000.00000000", "x.y.z", "........................",
-                                        "\xff\xff\xff\xff\xff\xff\xff\xff\xff.00000000"};
+    static const char *const cases[] = {
+        "", ".", "....", "1", "1.1.00000000.00000000", "x.y.z", "........................", "\xff\xff\xff\xff\xff\xff\xff\xff\xff.00000000"};
     char cursor[128], damaged[160];
     struct param params[PARAMS_MAX];
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -378,8 +424,8 @@ static struct flow *make_page(struct driver *driver, const void *cookie)
 
 static bool feed_page(struct driver *driver, struct call *call, unsigned n)
 {
-    static const char *const replies[] = {"0 0 '' ''", "0 1 6 '6' [6 '6' a]", "0 1 2 '2' [2 '2' a]", "10", "0", "0 1 '' ''", "0 1 5 'no id'",
-                                          "0 0 1 '1' [1]", "0 0 1 '1' word", "0 nil nil nil nil"};
+    static const char *const replies[] = {"0 0 '' ''",     "0 1 6 '6' [6 '6' a]", "0 1 2 '2' [2 '2' a]", "10", "0", "0 1 '' ''", "0 1 5 'no id'",
+                                          "0 0 1 '1' [1]", "0 0 1 '1' word",      "0 nil nil nil nil"};
     if (n == sizeof(replies) / sizeof(replies[0]))
         return false;
     driver_reply(driver, call, replies[n]);

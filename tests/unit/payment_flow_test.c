@@ -31,7 +31,7 @@ struct talk {
     const char *if_none_match;
     struct step steps[STEPS_MAX];
     int status;
-    const char *want[3];       /* in the body, or a header "Name: value" */
+    const char *want[3]; /* in the body, or a header "Name: value" */
 };
 
 /* World settings that also remember whether the gateway was asked. */
@@ -39,7 +39,10 @@ struct settings {
     struct payment_settings payment; /* first */
     unsigned asked;
 };
-#define SETTINGS {.payment = {.gateway_url = "", .gateway_timeout_ms = 5000, .authorization_hold_s = 60}}
+#define SETTINGS \
+    { \
+        .payment = {.gateway_url = "", .gateway_timeout_ms = 5000, .authorization_hold_s = 60 } \
+    }
 
 #define ORDER 17
 #define PAYMENT 33 /* of the same partition, 1 */
@@ -56,8 +59,14 @@ struct settings {
 #define PAY_JSON "{\"order_id\":17,\"method\":{\"token\":\"tok_ok\"}}"
 #define PAY_AMOUNT "{\"order_id\":17,\"amount\":10.99,\"method\":{\"token\":\"tok_ok\"}}"
 #define PAYING .flow = &PAY_FLOW, .shape = &PAY_BODY, .json = PAY_JSON
-#define INTENT {"pay order:{1}:17 1 17 * * '' charge automatic * r1 7000", "0 33 1099 USD 1000 1 charge:1"}
-#define CHARGE(given) {"gateway charge souk-33-charge:1 1099 USD tok_ok ''", given}
+#define INTENT \
+    { \
+        "pay order:{1}:17 1 17 * * '' charge automatic * r1 7000", "0 33 1099 USD 1000 1 charge:1" \
+    }
+#define CHARGE(given) \
+    { \
+        "gateway charge souk-33-charge:1 1099 USD tok_ok ''", given \
+    }
 #define SHOW "HMGET payment:{1}:33 status v"
 
 static const struct talk PAY_TALKS[] = {
@@ -90,8 +99,7 @@ static const struct talk PAY_TALKS[] = {
                {"pay_result payment:{1}:33 1 33 charge:1 unknown '' ''", "0 2 unknown 17 reserved pending 5"},
                {SHOW, UNKNOWN_YET}},
      .status = 202},
-    {"the reconciler was faster", PAYING,
-     .steps = {INTENT, CHARGE("unknown"), {"pay_result payment:{1}:33", "16 2 succeeded"}, {SHOW, SUCCEEDED}},
+    {"the reconciler was faster", PAYING, .steps = {INTENT, CHARGE("unknown"), {"pay_result payment:{1}:33", "16 2 succeeded"}, {SHOW, SUCCEEDED}},
      .status = 201},
     {"order ended meanwhile", PAYING,
      .steps = {INTENT, CHARGE("succeeded ch_1"), {"pay_result payment:{1}:33", "0 2 succeeded 17 expired refund_due 5"}, {SHOW, SUCCEEDED}},
@@ -103,52 +111,43 @@ static const struct talk PAY_TALKS[] = {
                {SHOW, AUTHORIZED}},
      .status = 201, .want = {"\"status\":\"authorized\""}},
     {"with the amount", .flow = &PAY_FLOW, .shape = &PAY_BODY, .json = PAY_AMOUNT,
-     .steps = {{"HGET order:{1}:17 currency", "='USD'"}, {"pay order:{1}:17 1 17 * * 1099 charge", "13 33"}},
-     .status = 409, .want = {"idempotency_in_flight", "Retry-After: 1"}},
+     .steps = {{"HGET order:{1}:17 currency", "='USD'"}, {"pay order:{1}:17 1 17 * * 1099 charge", "13 33"}}, .status = 409,
+     .want = {"idempotency_in_flight", "Retry-After: 1"}},
     {"another amount", .flow = &PAY_FLOW, .shape = &PAY_BODY, .json = PAY_AMOUNT,
-     .steps = {{"HGET order:{1}:17 currency", "='USD'"}, {"pay order:{1}:17", "29 1100"}},
-     .status = 409, .want = {"total_changed", "\"total\":11.00"}},
-    {"too many digits", .flow = &PAY_FLOW, .shape = &PAY_BODY, .json = PAY_AMOUNT,
-     .steps = {{"HGET order:{1}:17 currency", "='JPY'"}},
-     .status = 422, .want = {"\"pointer\":\"/amount\""}},
-    {"amount, no such order", .flow = &PAY_FLOW, .shape = &PAY_BODY, .json = PAY_AMOUNT,
-     .steps = {{"HGET order:{1}:17 currency", "=nil"}},
+     .steps = {{"HGET order:{1}:17 currency", "='USD'"}, {"pay order:{1}:17", "29 1100"}}, .status = 409,
+     .want = {"total_changed", "\"total\":11.00"}},
+    {"too many digits", .flow = &PAY_FLOW, .shape = &PAY_BODY, .json = PAY_AMOUNT, .steps = {{"HGET order:{1}:17 currency", "='JPY'"}}, .status = 422,
+     .want = {"\"pointer\":\"/amount\""}},
+    {"amount, no such order", .flow = &PAY_FLOW, .shape = &PAY_BODY, .json = PAY_AMOUNT, .steps = {{"HGET order:{1}:17 currency", "=nil"}},
      .status = 404},
-    {"amount, shard away", .flow = &PAY_FLOW, .shape = &PAY_BODY, .json = PAY_AMOUNT,
-     .steps = {{"HGET order:{1}:17", "UNKNOWN"}},
-     .status = 503, .want = {"shard_unavailable"}},
-    {"amount, unknown currency", .flow = &PAY_FLOW, .shape = &PAY_BODY, .json = PAY_AMOUNT,
-     .steps = {{"HGET order:{1}:17", "='XXQ'"}},
+    {"amount, shard away", .flow = &PAY_FLOW, .shape = &PAY_BODY, .json = PAY_AMOUNT, .steps = {{"HGET order:{1}:17", "UNKNOWN"}}, .status = 503,
+     .want = {"shard_unavailable"}},
+    {"amount, unknown currency", .flow = &PAY_FLOW, .shape = &PAY_BODY, .json = PAY_AMOUNT, .steps = {{"HGET order:{1}:17", "='XXQ'"}},
      .status = 500},
     {"no token", .flow = &PAY_FLOW, .shape = &PAY_BODY, .json = "{\"order_id\":17,\"method\":{}}", .status = 422,
      .want = {"\"pointer\":\"/method/token\""}},
     {"more than a token", .flow = &PAY_FLOW, .shape = &PAY_BODY, .json = "{\"order_id\":17,\"method\":{\"token\":\"a\",\"b\":1}}", .status = 422,
      .want = {"\"pointer\":\"/method/b\""}},
-    {"replay", PAYING,
-     .steps = {{"pay order:{1}:17", "14 33 2"}, {SHOW, SUCCEEDED}},
-     .status = 201, .want = {"\"refunded\":0.00", "Idempotent-Replayed: true", "ETag: \"v2\""}},
+    {"replay", PAYING, .steps = {{"pay order:{1}:17", "14 33 2"}, {SHOW, SUCCEEDED}}, .status = 201,
+     .want = {"\"refunded\":0.00", "Idempotent-Replayed: true", "ETag: \"v2\""}},
     {"replay of a decline", PAYING, .steps = {{"pay order:{1}:17", "14 33 2"}, {SHOW, FAILED}}, .status = 402, .want = {"Idempotent-Replayed: true"}},
     {"replay, then away", PAYING, .steps = {{"pay order:{1}:17", "14 33 2"}, {SHOW, "NOT_SENT"}}, .status = 503, .want = {"outcome_unknown"}},
     {"in flight", PAYING, .steps = {{"pay order:{1}:17", "13 33"}}, .status = 409, .want = {"idempotency_in_flight"}},
     {"key of another request", PAYING, .steps = {{"pay order:{1}:17", "12"}}, .status = 422, .want = {"idempotency_key_reused"}},
     {"no such order", PAYING, .steps = {{"pay order:{1}:17", "10"}}, .status = 404},
-    {"cancelled order", PAYING,
-     .steps = {{"pay order:{1}:17", "26 cancelled none"}},
-     .status = 409, .want = {"illegal_transition", "\"state\":\"cancelled\""}},
+    {"cancelled order", PAYING, .steps = {{"pay order:{1}:17", "26 cancelled none"}}, .status = 409,
+     .want = {"illegal_transition", "\"state\":\"cancelled\""}},
     {"open payment", PAYING, .steps = {{"pay order:{1}:17", "27 49"}}, .status = 409, .want = {"payment_open", "\"payment_id\":49"}},
     {"expired order", PAYING, .steps = {{"pay order:{1}:17", "28"}}, .status = 409, .want = {"order_expired"}},
     {"a code that makes no sense", PAYING, .steps = {{"pay order:{1}:17", "20 1"}}, .status = 500},
     {"shard away", PAYING, .steps = {{"pay order:{1}:17", "NOT_SENT"}}, .status = 503, .want = {"shard_unavailable"}},
     {"intent's reply lost", PAYING, .steps = {{"pay order:{1}:17", "UNKNOWN"}}, .status = 503, .want = {"outcome_unknown"}},
-    {"result's reply lost", PAYING,
-     .steps = {INTENT, CHARGE("succeeded ch_1"), {"pay_result payment:{1}:33", "UNKNOWN"}},
-     .status = 503, .want = {"outcome_unknown"}},
-    {"result not sent", PAYING,
-     .steps = {INTENT, CHARGE("succeeded ch_1"), {"pay_result payment:{1}:33", "NOT_SENT"}},
-     .status = 503, .want = {"outcome_unknown"}},
-    {"result refused", PAYING,
-     .steps = {INTENT, CHARGE("voided ch_1"), {"pay_result payment:{1}:33", "26 processing"}},
-     .status = 503, .want = {"outcome_unknown"}},
+    {"result's reply lost", PAYING, .steps = {INTENT, CHARGE("succeeded ch_1"), {"pay_result payment:{1}:33", "UNKNOWN"}}, .status = 503,
+     .want = {"outcome_unknown"}},
+    {"result not sent", PAYING, .steps = {INTENT, CHARGE("succeeded ch_1"), {"pay_result payment:{1}:33", "NOT_SENT"}}, .status = 503,
+     .want = {"outcome_unknown"}},
+    {"result refused", PAYING, .steps = {INTENT, CHARGE("voided ch_1"), {"pay_result payment:{1}:33", "26 processing"}}, .status = 503,
+     .want = {"outcome_unknown"}},
     {"paid, the reading lost", PAYING,
      .steps = {INTENT,
                CHARGE("succeeded ch_1"),
@@ -198,25 +197,20 @@ static const struct talk ACT_TALKS[] = {
                {SHOW, AUTHORIZED}},
      .status = 402},
     {"capture, the whole amount", CAPTURING, .json = "{\"amount\":\"10.99\"}",
-     .steps = {{SHOW, AUTHORIZED}, {"pay_act payment:{1}:33 1 33 * * capture 1099", "13 3"}},
-     .status = 409},
+     .steps = {{SHOW, AUTHORIZED}, {"pay_act payment:{1}:33 1 33 * * capture 1099", "13 3"}}, .status = 409},
     {"capture, a part", CAPTURING, .json = "{\"amount\":1}",
-     .steps = {{SHOW, AUTHORIZED}, {"pay_act payment:{1}:33 1 33 * * capture 100", "29 1099"}},
-     .status = 422, .want = {"/amount"}},
+     .steps = {{SHOW, AUTHORIZED}, {"pay_act payment:{1}:33 1 33 * * capture 100", "29 1099"}}, .status = 422, .want = {"/amount"}},
     {"capture, garbage", CAPTURING, .json = "{\"amount\":\"ten\"}", .steps = {{SHOW, AUTHORIZED}}, .status = 422, .want = {"/amount"}},
     {"capture, none there", CAPTURING, .steps = {{SHOW, NO_RECORD}}, .status = 404},
     {"capture, damaged", CAPTURING, .steps = {{SHOW, RECORD("authorized", "x", "0", "0", "", "", "0", "")}}, .status = 500},
     {"capture, shard away", CAPTURING, .steps = {{SHOW, "NOT_SENT"}}, .status = 503, .want = {"shard_unavailable"}},
-    {"capture, intent lost", CAPTURING,
-     .steps = {{SHOW, AUTHORIZED}, {"pay_act payment:{1}:33", "UNKNOWN"}},
-     .status = 503, .want = {"outcome_unknown"}},
-    {"capture, replay", CAPTURING,
-     .steps = {{SHOW, AUTHORIZED}, {"pay_act payment:{1}:33", "14 4"}, {SHOW, CAPTURED}},
-     .status = 200, .want = {"Idempotent-Replayed: true"}},
+    {"capture, intent lost", CAPTURING, .steps = {{SHOW, AUTHORIZED}, {"pay_act payment:{1}:33", "UNKNOWN"}}, .status = 503,
+     .want = {"outcome_unknown"}},
+    {"capture, replay", CAPTURING, .steps = {{SHOW, AUTHORIZED}, {"pay_act payment:{1}:33", "14 4"}, {SHOW, CAPTURED}}, .status = 200,
+     .want = {"Idempotent-Replayed: true"}},
     {"capture, replay of a decline", CAPTURING, .steps = {{SHOW, AUTHORIZED}, {"pay_act payment:{1}:33", "14 4"}, {SHOW, AUTHORIZED}}, .status = 402},
-    {"capture, not authorized", CAPTURING,
-     .steps = {{SHOW, SUCCEEDED}, {"pay_act payment:{1}:33", "26 succeeded paid"}},
-     .status = 409, .want = {"\"payment_status\":\"succeeded\""}},
+    {"capture, not authorized", CAPTURING, .steps = {{SHOW, SUCCEEDED}, {"pay_act payment:{1}:33", "26 succeeded paid"}}, .status = 409,
+     .want = {"\"payment_status\":\"succeeded\""}},
     {"capture, key of another", CAPTURING, .steps = {{SHOW, AUTHORIZED}, {"pay_act payment:{1}:33", "12"}}, .status = 422},
     {"capture, gone in between", CAPTURING, .steps = {{SHOW, AUTHORIZED}, {"pay_act payment:{1}:33", "10"}}, .status = 404},
     {"void", .flow = &VOID_FLOW,
@@ -238,7 +232,10 @@ static const struct talk ACT_TALKS[] = {
 #define REFUNDING .flow = &REFUND_FLOW, .shape = &REFUND_BODY
 #define PAID RECORD("succeeded", "2", "1099", "0", "", "ch_1", "0", "")
 #define REFUND_RECORD(status) RECORD("refunded", "4", "1099", "1099", "", "ch_1", "1", "'" status "|1099|3000|refund:1|h|4000|was|broken'")
-#define REFUND_INTENT {"refund payment:{1}:33 1 33 * * '' '' r1 7000", "0 1 1099 USD refund:1 3000"}
+#define REFUND_INTENT \
+    { \
+        "refund payment:{1}:33 1 33 * * '' '' r1 7000", "0 1 1099 USD refund:1 3000" \
+    }
 static const struct talk REFUND_TALKS[] = {
     {"refund", REFUNDING,
      .steps = {{SHOW, PAID},
@@ -250,8 +247,7 @@ static const struct talk REFUND_TALKS[] = {
      .want = {"{\"number\":1,\"payment_id\":33,\"order_id\":17,\"amount\":10.99,\"currency\":\"USD\",\"status\":\"succeeded\","
               "\"reason\":\"was|broken\",\"created_at\":\"1970-01-01T00:00:03.000Z\"}"}},
     {"part, with a reason", REFUNDING, .json = "{\"amount\":1,\"reason\":\"late\"}",
-     .steps = {{SHOW, PAID}, {"refund payment:{1}:33 1 33 * * 100 late r1", "13 1"}},
-     .status = 409},
+     .steps = {{SHOW, PAID}, {"refund payment:{1}:33 1 33 * * 100 late r1", "13 1"}}, .status = 409},
     {"no answer", REFUNDING,
      .steps = {{SHOW, PAID},
                REFUND_INTENT,
@@ -281,14 +277,13 @@ static const struct talk REFUND_TALKS[] = {
                {SHOW, REFUND_RECORD("succeeded")}},
      .status = 201},
     {"result lost", REFUNDING,
-     .steps = {{SHOW, PAID}, REFUND_INTENT, {"gateway refund", "succeeded ch_1"}, {"refund_result payment:{1}:33", "NOT_SENT"}},
-     .status = 503, .want = {"outcome_unknown"}},
+     .steps = {{SHOW, PAID}, REFUND_INTENT, {"gateway refund", "succeeded ch_1"}, {"refund_result payment:{1}:33", "NOT_SENT"}}, .status = 503,
+     .want = {"outcome_unknown"}},
     {"replay shows what was answered", REFUNDING,
-     .steps = {{SHOW, PAID}, {"refund payment:{1}:33", "14 1 unknown 4"}, {SHOW, REFUND_RECORD("succeeded")}},
-     .status = 202, .want = {"\"status\":\"unknown\"", "Idempotent-Replayed: true"}},
-    {"above what is left", REFUNDING, .json = "{\"amount\":99}",
-     .steps = {{SHOW, PAID}, {"refund payment:{1}:33", "29 599"}},
-     .status = 422, .want = {"\"refundable\":5.99"}},
+     .steps = {{SHOW, PAID}, {"refund payment:{1}:33", "14 1 unknown 4"}, {SHOW, REFUND_RECORD("succeeded")}}, .status = 202,
+     .want = {"\"status\":\"unknown\"", "Idempotent-Replayed: true"}},
+    {"above what is left", REFUNDING, .json = "{\"amount\":99}", .steps = {{SHOW, PAID}, {"refund payment:{1}:33", "29 599"}}, .status = 422,
+     .want = {"\"refundable\":5.99"}},
     {"not captured", REFUNDING, .steps = {{SHOW, AUTHORIZED}, {"refund payment:{1}:33", "26 authorized"}}, .status = 409},
     {"key of another", REFUNDING, .steps = {{SHOW, PAID}, {"refund payment:{1}:33", "12"}}, .status = 422},
     {"none there", REFUNDING, .steps = {{SHOW, NO_RECORD}}, .status = 404},
@@ -299,16 +294,14 @@ static const struct talk REFUND_TALKS[] = {
                {"HMGET payment:{1}:33 refund1 refund2", "'succeeded|200|3000|refund:1||4000|' 'unknown|5|3000|refund:2||4000|x'"}},
      .status = 200, .want = {"\"number\":1", "\"number\":2", "\"amount\":0.05"}},
     {"list, damaged", .flow = &REFUND_LIST_FLOW,
-     .steps = {{SHOW, RECORD("succeeded", "6", "1099", "200", "", "ch_1", "1", "")}, {"HMGET payment:{1}:33 refund1", "nil"}},
-     .status = 500},
+     .steps = {{SHOW, RECORD("succeeded", "6", "1099", "200", "", "ch_1", "1", "")}, {"HMGET payment:{1}:33 refund1", "nil"}}, .status = 500},
     {"list, none there", .flow = &REFUND_LIST_FLOW, .steps = {{SHOW, NO_RECORD}}, .status = 404},
 };
 
 static const struct talk READ_TALKS[] = {
     {"get", .flow = &PAYMENT_GET_FLOW, .steps = {{SHOW, PAID}}, .status = 200, .want = {"\"status\":\"succeeded\"", "ETag: \"v2\""}},
-    {"get, not changed", .flow = &PAYMENT_GET_FLOW, .if_none_match = "\"v1\", W/\"v2\"",
-     .steps = {{SHOW, PAID}},
-     .status = 304, .want = {"ETag: \"v2\""}},
+    {"get, not changed", .flow = &PAYMENT_GET_FLOW, .if_none_match = "\"v1\", W/\"v2\"", .steps = {{SHOW, PAID}}, .status = 304,
+     .want = {"ETag: \"v2\""}},
     {"get, changed", .flow = &PAYMENT_GET_FLOW, .if_none_match = "\"v1\"", .steps = {{SHOW, PAID}}, .status = 200},
     {"get, none there", .flow = &PAYMENT_GET_FLOW, .steps = {{SHOW, NO_RECORD}}, .status = 404},
     {"get, shard away", .flow = &PAYMENT_GET_FLOW, .steps = {{SHOW, "UNKNOWN"}}, .status = 503, .want = {"shard_unavailable"}},
@@ -324,17 +317,14 @@ static const struct talk READ_TALKS[] = {
     {"wait 6", .flow = &PAYMENT_GET_FLOW, .param = "wait", .value = "6", .status = 400},
     {"wait, garbage", .flow = &PAYMENT_GET_FLOW, .param = "wait", .value = "-1", .status = 400},
     {"of an order", .flow = &PAYMENT_LIST_FLOW, .param = "order_id", .value = "17",
-     .steps = {{"HGET order:{1}:17 payments", "='33,49'"}, {"HMGET payment:{1}:49", PAID}, {"HMGET payment:{1}:33", FAILED}},
-     .status = 200, .want = {"[{\"id\":49", "{\"id\":33"}},
-    {"of an order without", .flow = &PAYMENT_LIST_FLOW, .param = "order_id", .value = "17",
-     .steps = {{"HGET order:{1}:17", "=''"}},
-     .status = 200, .want = {"[]"}},
-    {"of no order", .flow = &PAYMENT_LIST_FLOW, .param = "order_id", .value = "17",
-     .steps = {{"HGET order:{1}:17", "=nil"}},
-     .status = 200, .want = {"[]"}},
+     .steps = {{"HGET order:{1}:17 payments", "='33,49'"}, {"HMGET payment:{1}:49", PAID}, {"HMGET payment:{1}:33", FAILED}}, .status = 200,
+     .want = {"[{\"id\":49", "{\"id\":33"}},
+    {"of an order without", .flow = &PAYMENT_LIST_FLOW, .param = "order_id", .value = "17", .steps = {{"HGET order:{1}:17", "=''"}}, .status = 200,
+     .want = {"[]"}},
+    {"of no order", .flow = &PAYMENT_LIST_FLOW, .param = "order_id", .value = "17", .steps = {{"HGET order:{1}:17", "=nil"}}, .status = 200,
+     .want = {"[]"}},
     {"of an order, one missing", .flow = &PAYMENT_LIST_FLOW, .param = "order_id", .value = "17",
-     .steps = {{"HGET order:{1}:17", "='33,49'"}, {"HMGET payment:{1}:49", PAID}, {"HMGET payment:{1}:33", NO_RECORD}},
-     .status = 500},
+     .steps = {{"HGET order:{1}:17", "='33,49'"}, {"HMGET payment:{1}:49", PAID}, {"HMGET payment:{1}:33", NO_RECORD}}, .status = 500},
     {"order_id 0", .flow = &PAYMENT_LIST_FLOW, .param = "order_id", .value = "0", .status = 400},
     {"order_id, garbage", .flow = &PAYMENT_LIST_FLOW, .param = "order_id", .value = "x", .status = 400},
     {"no such status", .flow = &PAYMENT_LIST_FLOW, .param = "status", .value = "paid", .status = 400},
@@ -346,67 +336,61 @@ static const struct talk READ_TALKS[] = {
                {"list payments:{*", "0 0 '' ''"}},
      .status = 200, .want = {"[{\"id\":33,", "\"failure\":\"no\""}},
     {"a shard away", .flow = &PAYMENT_LIST_FLOW, .param = "refund_due", .value = "true",
-     .steps = {{"list payments:{*", "NOT_SENT"}, {"list *", "0 0 '' ''"}, {"list *", "0 0 '' ''"}},
-     .status = 503},
+     .steps = {{"list payments:{*", "NOT_SENT"}, {"list *", "0 0 '' ''"}, {"list *", "0 0 '' ''"}}, .status = 503},
 };
 
 /* payment_read's answer, as far as it matters. */
 #define DUTY(duty, n, op) "0 5000 " duty " " n " unknown 2 17 1099 USD 0 0 0 " op " automatic 1000 2000 ch_1 '' h 0 doc reserved pending 9"
 #define READ "payment_read payment:{1}:33 1 33"
-#define DONE {"pay_done payment:{1}:33 1 33", "0"}
+#define DONE \
+    { \
+        "pay_done payment:{1}:33 1 33", "0" \
+    }
 static const struct talk RECONCILE_TALKS[] = {
     {"none", .steps = {{READ, DUTY("none", "0", "charge:1")}, DONE}},
     {"gone", .steps = {{READ, "10"}, DONE}},
     {"shard away", .steps = {{READ, "NOT_SENT"}}},
-    {"charge had succeeded",
-     .steps = {{READ, DUTY("reconcile", "0", "charge:1")},
-               {"gateway settle souk-33-charge:1", "succeeded ch_1"},
-               {"pay_result payment:{1}:33 1 33 charge:1 succeeded ch_1 '' 60000 1000 ''", "0 3 succeeded 17 paid paid 9"},
-               {"order_read order:{1}:17", "10"},
-               DONE}},
-    {"charge is closed",
-     .steps = {{READ, DUTY("reconcile", "0", "charge:1")},
-               {"gateway settle souk-33-charge:1", "failed closed"},
-               {"pay_result payment:{1}:33 1 33 charge:1 failed '' closed", "0 3 failed 17 reserved none 9"},
-               DONE}},
-    {"still unknown",
-     .steps = {{READ, DUTY("reconcile", "0", "charge:1")},
-               {"gateway settle", "not_sent"},
-               {"pay_result payment:{1}:33 1 33 charge:1 unknown", "0 2 unknown 17 reserved pending 9"},
-               DONE}},
-    {"decided meanwhile",
-     .steps = {{READ, DUTY("reconcile", "0", "charge:1")},
-               {"gateway settle", "succeeded ch_1"},
-               {"pay_result payment:{1}:33", "16 3 succeeded"},
-               DONE}},
+    {"charge had succeeded", .steps = {{READ, DUTY("reconcile", "0", "charge:1")},
+                                       {"gateway settle souk-33-charge:1", "succeeded ch_1"},
+                                       {"pay_result payment:{1}:33 1 33 charge:1 succeeded ch_1 '' 60000 1000 ''", "0 3 succeeded 17 paid paid 9"},
+                                       {"order_read order:{1}:17", "10"},
+                                       DONE}},
+    {"charge is closed", .steps = {{READ, DUTY("reconcile", "0", "charge:1")},
+                                   {"gateway settle souk-33-charge:1", "failed closed"},
+                                   {"pay_result payment:{1}:33 1 33 charge:1 failed '' closed", "0 3 failed 17 reserved none 9"},
+                                   DONE}},
+    {"still unknown", .steps = {{READ, DUTY("reconcile", "0", "charge:1")},
+                                {"gateway settle", "not_sent"},
+                                {"pay_result payment:{1}:33 1 33 charge:1 unknown", "0 2 unknown 17 reserved pending 9"},
+                                DONE}},
+    {"decided meanwhile", .steps = {{READ, DUTY("reconcile", "0", "charge:1")},
+                                    {"gateway settle", "succeeded ch_1"},
+                                    {"pay_result payment:{1}:33", "16 3 succeeded"},
+                                    DONE}},
     {"does not fit",
      .steps = {{READ, DUTY("reconcile", "0", "charge:1")}, {"gateway settle", "voided ch_1"}, {"pay_result payment:{1}:33", "26 unknown"}, DONE}},
     {"result lost",
      .steps = {{READ, DUTY("reconcile", "0", "charge:1")}, {"gateway settle", "succeeded ch_1"}, {"pay_result payment:{1}:33", "UNKNOWN"}}},
-    {"void",
-     .steps = {{READ, DUTY("void", "0", "authorize:1")},
-               {"pay_act payment:{1}:33 1 33 '' '' void '' '' 7000", "0 1099 USD 3 void:3 doc"},
-               {"gateway void souk-33-void:3 * * * ch_1", "voided ch_1"},
-               {"pay_result payment:{1}:33 1 33 void:3 voided", "0 4 voided 17 cancelled none 9"},
-               DONE}},
+    {"void", .steps = {{READ, DUTY("void", "0", "authorize:1")},
+                       {"pay_act payment:{1}:33 1 33 '' '' void '' '' 7000", "0 1099 USD 3 void:3 doc"},
+                       {"gateway void souk-33-void:3 * * * ch_1", "voided ch_1"},
+                       {"pay_result payment:{1}:33 1 33 void:3 voided", "0 4 voided 17 cancelled none 9"},
+                       DONE}},
     {"void, begun by another", .steps = {{READ, DUTY("void", "0", "authorize:1")}, {"pay_act payment:{1}:33", "26 processing cancelled"}, DONE}},
-    {"refund",
-     .steps = {{READ, DUTY("refund", "0", "charge:1")},
-               {"refund payment:{1}:33 1 33 '' '' '' * '' 7000", "0 2 99 USD refund:2 3000"},
-               {"gateway refund souk-33-refund:2 99 * * ch_1", "succeeded ch_1"},
-               {"refund_result payment:{1}:33 1 33 2 succeeded '' '' 1000", "0 4 refunded refunded succeeded"},
-               DONE}},
+    {"refund", .steps = {{READ, DUTY("refund", "0", "charge:1")},
+                         {"refund payment:{1}:33 1 33 '' '' '' * '' 7000", "0 2 99 USD refund:2 3000"},
+                         {"gateway refund souk-33-refund:2 99 * * ch_1", "succeeded ch_1"},
+                         {"refund_result payment:{1}:33 1 33 2 succeeded '' '' 1000", "0 4 refunded refunded succeeded"},
+                         DONE}},
     {"refund, under way", .steps = {{READ, DUTY("refund", "0", "charge:1")}, {"refund payment:{1}:33", "13 1"}, DONE}},
-    {"refund was made",
-     .steps = {{READ, DUTY("reconcile_refund", "2", "charge:1")},
-               {"gateway settle souk-33-refund:2", "succeeded ch_1"},
-               {"refund_result payment:{1}:33 1 33 2 succeeded", "0 4 refunded refunded succeeded"},
-               DONE}},
-    {"refund was not",
-     .steps = {{READ, DUTY("reconcile_refund", "2", "charge:1")},
-               {"gateway settle souk-33-refund:2", "failed closed"},
-               {"refund_result payment:{1}:33 1 33 2 failed closed", "0 4 succeeded refund_due failed"},
-               DONE}},
+    {"refund was made", .steps = {{READ, DUTY("reconcile_refund", "2", "charge:1")},
+                                  {"gateway settle souk-33-refund:2", "succeeded ch_1"},
+                                  {"refund_result payment:{1}:33 1 33 2 succeeded", "0 4 refunded refunded succeeded"},
+                                  DONE}},
+    {"refund was not", .steps = {{READ, DUTY("reconcile_refund", "2", "charge:1")},
+                                 {"gateway settle souk-33-refund:2", "failed closed"},
+                                 {"refund_result payment:{1}:33 1 33 2 failed closed", "0 4 succeeded refund_due failed"},
+                                 DONE}},
 };
 
 /* ---- running a talk ---- */
@@ -491,8 +475,13 @@ static void step_errand(struct driver *driver, const char *name, const struct st
         fail_msg("%s: the gateway is not asked \"%s\"", name, step->ask);
     const struct gateway_errand *errand = (const struct gateway_errand *)base;
     struct arena *arena = driver_arena(driver);
-    const char *parts[] = {"gateway", OPS[errand->op], arena_copy(arena, errand->key).at, arena_printf(arena, "%lld", (long long)errand->amount).at,
-                           arena_copy(arena, errand->currency).at, arena_copy(arena, errand->token).at, arena_copy(arena, errand->ref).at};
+    const char *parts[] = {"gateway",
+                           OPS[errand->op],
+                           arena_copy(arena, errand->key).at,
+                           arena_printf(arena, "%lld", (long long)errand->amount).at,
+                           arena_copy(arena, errand->currency).at,
+                           arena_copy(arena, errand->token).at,
+                           arena_copy(arena, errand->ref).at};
     char text[256];
     size_t n = 0;
     snprintf(text, sizeof(text), "%s", step->ask);
@@ -572,7 +561,7 @@ static void run_talk(const struct talk *talk)
 
 #define RUN(talks) \
     for (size_t i = 0; i < sizeof(talks) / sizeof(*(talks)); i++) \
-        run_talk(&(talks)[i])
+    run_talk(&(talks)[i])
 
 static void test_pay(void **state)
 {
@@ -637,14 +626,16 @@ static const struct {
     {&FN_PAY_RESULT, {"0 2 succeeded 17 paid paid 5", "0 2 unknown 17 reserved pending 5", "16 2 failed", "26 succeeded", "10"}},
     {&FN_REFUND, {"0 1 1099 USD refund:1 3000", "14 1 unknown 4", "13 1", "10", "12", "26 failed", "29 0"}},
     {&FN_REFUND_RESULT, {"0 4 refunded refunded succeeded", "0 4 succeeded paid unknown", "16 failed", "10"}},
-    {&FN_PAYMENT_READ, {DUTY("none", "0", "charge:1"), DUTY("reconcile", "0", "charge:1"), DUTY("reconcile_refund", "1", "charge:1"),
-                        DUTY("void", "0", "charge:1"), DUTY("refund", "0", "charge:1"), "10"}},
+    {&FN_PAYMENT_READ,
+     {DUTY("none", "0", "charge:1"), DUTY("reconcile", "0", "charge:1"), DUTY("reconcile_refund", "1", "charge:1"), DUTY("void", "0", "charge:1"),
+      DUTY("refund", "0", "charge:1"), "10"}},
     {&FN_PAY_DONE, {"0", "0 5000"}},
     {&FN_ORDER_READ, {"10"}},
     {&FN_LIST, {"0 0 '' ''", "0 1 5 '33'"}},
 };
-static const char *const RECORDS_SAID[] = {SUCCEEDED, FAILED, AUTHORIZED, REFUND_RECORD("succeeded"), NO_RECORD,
-                                           RECORD("x", "y", "", "", "", "", "", "nil")};
+static const char *const RECORDS_SAID[] = {SUCCEEDED,  FAILED,
+                                           AUTHORIZED, REFUND_RECORD("succeeded"),
+                                           NO_RECORD,  RECORD("x", "y", "", "", "", "", "", "nil")};
 
 static bool say(struct driver *driver, struct call *call, const char *const *says, size_t count, unsigned n)
 {
@@ -706,8 +697,8 @@ static void test_every_way(void **state)
         {"reconcile", .flow = NULL},
     };
     for (size_t i = 0; i < sizeof(TALKS) / sizeof(*TALKS); i++) {
-        const struct exploration exploration = {.make = make_any, .feed = feed_any, .fill = fill_any, .check = check_any, .cookie = &TALKS[i],
-                                                .steps_max = 16};
+        const struct exploration exploration = {
+            .make = make_any, .feed = feed_any, .fill = fill_any, .check = check_any, .cookie = &TALKS[i], .steps_max = 16};
         print_message("%s: %u ways\n", TALKS[i].name, driver_explore(&exploration));
     }
 }
@@ -715,8 +706,8 @@ static void test_every_way(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_pay),     cmocka_unit_test(test_act),       cmocka_unit_test(test_refund),
-        cmocka_unit_test(test_read),    cmocka_unit_test(test_reconcile), cmocka_unit_test(test_wait_is_bounded),
+        cmocka_unit_test(test_pay),       cmocka_unit_test(test_act),       cmocka_unit_test(test_refund),
+        cmocka_unit_test(test_read),      cmocka_unit_test(test_reconcile), cmocka_unit_test(test_wait_is_bounded),
         cmocka_unit_test(test_every_way),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -45,8 +45,8 @@ static struct value read_json(struct arena *arena, const char *text)
 
 static struct asked ask_for(const struct request *request)
 {
-    struct asked asked = {.arena = arena_new(), .ask = {.route = "/products/{id}", .format = request->format, .request_id = VIEW("r1"),
-                                                        .key = VIEW("k1")}};
+    struct asked asked = {.arena = arena_new(),
+                          .ask = {.route = "/products/{id}", .format = request->format, .request_id = VIEW("r1"), .key = VIEW("k1")}};
     struct ask *ask = &asked.ask;
     ask->ids[0] = request->no_id ? 0 : ID;
     ask->if_match = view_of(request->if_match);
@@ -228,12 +228,25 @@ static void test_list_parameters(void **state)
         const char *params[2][2];
         int status; /* 0: it asks the shards */
     } cases[] = {
-        {{{NULL, NULL}}, 0}, {{{"ids", "1"}}, 0}, {{{"ids", "9007199254740991"}}, 0}, {{{"ids", hundred}}, 0}, {{{"ids", too_many}}, 400},
-        {{{"ids", "9007199254740992"}}, 400}, {{{"ids", ""}}, 400}, {{{"ids", "0"}}, 400}, {{{"ids", "-1"}}, 400}, {{{"ids", "1,"}}, 400},
+        {{{NULL, NULL}}, 0},
+        {{{"ids", "1"}}, 0},
+        {{{"ids", "9007199254740991"}}, 0},
+        {{{"ids", hundred}}, 0},
+        {{{"ids", too_many}}, 400},
+        {{{"ids", "9007199254740992"}}, 400},
+        {{{"ids", ""}}, 400},
+        {{{"ids", "0"}}, 400},
+        {{{"ids", "-1"}}, 400},
+        {{{"ids", "1,"}}, 400},
         {{{"ids", ",1"}}, 400},
-        {{{"ids", "1,,2"}}, 400}, {{{"ids", "1 2"}}, 400}, {{{"ids", "a"}}, 400}, {{{"ids", "1"}, {"limit", "5"}}, 400},
+        {{{"ids", "1,,2"}}, 400},
+        {{{"ids", "1 2"}}, 400},
+        {{{"ids", "a"}}, 400},
+        {{{"ids", "1"}, {"limit", "5"}}, 400},
         {{{"ids", "1"}, {"cursor", "x"}}, 400},
-        {{{"limit", "5"}}, 0}, {{{"limit", "0"}}, 400}, {{{"cursor", "x"}}, 400},
+        {{{"limit", "5"}}, 0},
+        {{{"limit", "0"}}, 400},
+        {{{"cursor", "x"}}, 400},
     };
     for (int i = 1; i <= 101; i++)
         snprintf(too_many + strlen(too_many), sizeof(too_many) - strlen(too_many), "%s%d", i > 1 ? "," : "", i);
@@ -274,7 +287,9 @@ static void test_list_page(void **state)
 /* ---- POST /products ---- */
 
 static const struct request CREATE = {
-    .type = &PRODUCT_CREATE_FLOW, .shape = &PRODUCT_BODY, .no_id = true,
+    .type = &PRODUCT_CREATE_FLOW,
+    .shape = &PRODUCT_BODY,
+    .no_id = true,
     .json = "{\"name\":\"Mug\",\"price\":19.990,\"stock\":5,\"attributes\":{\"a\":0.10,\"b\":null}}",
 };
 
@@ -391,8 +406,8 @@ static void test_create_checks(void **state)
 static void test_put_create(void **state)
 {
     struct talk talk;
-    const struct request request = {.type = &PRODUCT_PUT_FLOW, .shape = &PRODUCT_BODY, .json = "{\"name\":\"Mug\",\"price\":20,\"stock\":3}",
-                                    .if_none_match = "*"};
+    const struct request request = {
+        .type = &PRODUCT_PUT_FLOW, .shape = &PRODUCT_BODY, .json = "{\"name\":\"Mug\",\"price\":20,\"stock\":3}", .if_none_match = "*"};
     talk_start(&talk, &request);
     struct call *call = driver_next_call(talk.driver);
     assert_true(driver_calls(call, &FN_PRODUCT_PUT));
@@ -423,7 +438,10 @@ static void test_put_refused_at_once(void **state)
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct talk talk;
-        const struct request request = {.type = &PRODUCT_PUT_FLOW, .shape = &PRODUCT_BODY, .json = cases[i].json, .if_match = cases[i].if_match,
+        const struct request request = {.type = &PRODUCT_PUT_FLOW,
+                                        .shape = &PRODUCT_BODY,
+                                        .json = cases[i].json,
+                                        .if_match = cases[i].if_match,
                                         .if_none_match = cases[i].if_none_match};
         talk_start(&talk, &request);
         assert_answer(&talk, cases[i].status, cases[i].want);
@@ -452,7 +470,8 @@ static void test_conditions(void **state)
         size_t n = i / 2;
         bool put = i % 2;
         struct talk talk;
-        const struct request request = {.type = put ? &PRODUCT_PUT_FLOW : &PRODUCT_DELETE_FLOW, .shape = put ? &PRODUCT_BODY : NULL,
+        const struct request request = {.type = put ? &PRODUCT_PUT_FLOW : &PRODUCT_DELETE_FLOW,
+                                        .shape = put ? &PRODUCT_BODY : NULL,
                                         .json = put ? PUT_JSON : NULL,
                                         .if_match = cases[n].if_match};
         char want[128];
@@ -684,9 +703,26 @@ static void test_moves(void **state)
 /* A function answers with any code there is, OK and REPLAY with a document or without; a plain command with a record, none, or nonsense. */
 static bool feed_any(struct driver *driver, struct call *call, unsigned n)
 {
-    static const int codes[] = {CODE_NOT_FOUND, CODE_STALE, CODE_KEY_REUSED, CODE_IN_FLIGHT, CODE_REPLAY, CODE_REFUSED, CODE_ALREADY, CODE_SHORT,
-                                CODE_GONE, CODE_ASK, CODE_HELD,
-                                CODE_UNEXPECTED, CODE_ABSENT, CODE_ILLEGAL, CODE_PAYMENT_OPEN, CODE_EXPIRED, CODE_AMOUNT, CODE_ABORTED, 999, -1};
+    static const int codes[] = {CODE_NOT_FOUND,
+                                CODE_STALE,
+                                CODE_KEY_REUSED,
+                                CODE_IN_FLIGHT,
+                                CODE_REPLAY,
+                                CODE_REFUSED,
+                                CODE_ALREADY,
+                                CODE_SHORT,
+                                CODE_GONE,
+                                CODE_ASK,
+                                CODE_HELD,
+                                CODE_UNEXPECTED,
+                                CODE_ABSENT,
+                                CODE_ILLEGAL,
+                                CODE_PAYMENT_OPEN,
+                                CODE_EXPIRED,
+                                CODE_AMOUNT,
+                                CODE_ABORTED,
+                                999,
+                                -1};
     static const char *const plain[] = {"7 %", "8 %", "nil nil nil nil", "7 garbage", "nil %", "", "=nil", "[%] [%]"};
     static const char *const functions[] = {"0 7 1", "0", "14 7 1 %", "0 0 '' ''", "0 1 '' ''", "0 1 7 '7' [7 '7' '1' %]"};
     struct view doc = doc_of(driver_arena(driver), MUG);
@@ -751,8 +787,8 @@ static void test_every_way(void **state)
         struct asked asked = ask_for(&cases[i].request);
         set_params(&asked, &cases[i].request);
         const struct subject subject = {cases[i].request.type, &asked.ask};
-        const struct exploration exploration = {.make = make_any, .feed = feed_any, .check = check_any, .cookie = &subject,
-                                                .steps_max = 2 * WRITE_TRIES_MAX};
+        const struct exploration exploration = {
+            .make = make_any, .feed = feed_any, .check = check_any, .cookie = &subject, .steps_max = 2 * WRITE_TRIES_MAX};
         print_message("%s: %u ways\n", cases[i].name, driver_explore(&exploration));
         arena_free(asked.arena);
     }

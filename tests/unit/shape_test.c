@@ -31,8 +31,13 @@ static const struct field order_fields[] = {
     {.name = "total", .type = FIELD_MONEY_TEXT, .offset = offsetof(struct order, total), .given = offsetof(struct order, total_given)},
     {.name = "free", .type = FIELD_INT, .offset = offsetof(struct order, free), .given = offsetof(struct order, free_given)},
     {.name = "gift", .type = FIELD_BOOL, .offset = offsetof(struct order, gift), .given = offsetof(struct order, gift_given)},
-    {.name = "items", .type = FIELD_LIST, .offset = offsetof(struct order, lines), .given = offsetof(struct order, lines_given), .min = 1,
-        .max = 3, .of = &line_shape},
+    {.name = "items",
+     .type = FIELD_LIST,
+     .offset = offsetof(struct order, lines),
+     .given = offsetof(struct order, lines_given),
+     .min = 1,
+     .max = 3,
+     .of = &line_shape},
     {.name = "a/b~c", .type = FIELD_ANY, .offset = offsetof(struct order, extra), .given = offsetof(struct order, extra_given)},
 };
 static const struct shape order_shape = {"order", order_fields, sizeof(order_fields) / sizeof(order_fields[0]), sizeof(struct order)};
@@ -48,9 +53,9 @@ static struct value parse(struct arena *arena, const char *json)
 static void test_a_document_is_bound(void **state)
 {
     struct arena *arena = arena_new();
-    struct value value = parse(arena,
-        "{\"user\":\"\xc3\xa9va\",\"total\":19.90,\"gift\":true,\"capture\":\"manual\",\"currency\":\"USD\",\"free\":-5,"
-        "\"items\":[{\"product_id\":1,\"quantity\":10000},{\"quantity\":1,\"product_id\":9007199254740991}],\"a/b~c\":{\"x\":[1]}}");
+    struct value value =
+        parse(arena, "{\"user\":\"\xc3\xa9va\",\"total\":19.90,\"gift\":true,\"capture\":\"manual\",\"currency\":\"USD\",\"free\":-5,"
+                     "\"items\":[{\"product_id\":1,\"quantity\":10000},{\"quantity\":1,\"product_id\":9007199254740991}],\"a/b~c\":{\"x\":[1]}}");
     struct order order = {.gift = false};
     struct faults faults;
     const struct line *lines;
@@ -186,9 +191,8 @@ static void test_32_faults_are_kept(void **state)
     size_t kept = 0;
 
     faults_init(&faults, arena);
-    for (int i = 0; i < 1000; i++) {
+    for (int i = 0; i < 1000; i++)
         faults_add(&faults, VIEW(""), "number %d", i);
-    }
     for (const struct fault *fault = faults.first; fault; fault = fault->next) {
         assert_string_equal(fault->message.at, arena_printf(arena, "number %zu", kept).at);
         kept++;
@@ -226,14 +230,15 @@ static void test_what_is_written_reads_back(void **state)
         struct arena *arena = arena_new();
         struct line lines[2] = {{1, 2}, {3, 4}};
         struct order order = {.user = VIEW("u"), .capture = VIEW("manual"), .currency = VIEW("USD"), .lines_given = true, .lines = {lines, 2}},
-            back = {.gift = false};
+                     back = {.gift = false};
         struct writer writer;
         struct value value;
 
         writer_init(&writer, format, arena);
         shape_write(&order_shape, &order, &writer);
         if (format == FORMAT_JSON) {
-            assert_string_equal(arena_copy(arena, writer_done(&writer)).at, "{\"user\":\"u\",\"capture\":\"manual\",\"currency\":\"USD\","
+            assert_string_equal(arena_copy(arena, writer_done(&writer)).at,
+                                "{\"user\":\"u\",\"capture\":\"manual\",\"currency\":\"USD\","
                                 "\"items\":[{\"product_id\":1,\"quantity\":2},{\"product_id\":3,\"quantity\":4}]}");
         }
         assert_null(value_read(format, arena, writer_done(&writer), &value));

@@ -271,7 +271,8 @@ static void test_settle_incomplete(void **state)
         const char *name;
         void (*before)(struct model *model);
         unsigned at; /* reply: 0 LOOK, 1 SETTLE, 2 EXPIRE or what the verdict asks for */
-    } cases[] = {{"look", dead, 0}, {"settle", dead, 1}, {"release", dead, 2}, {"expire", over, 2}, {"release of an expired order", over, 3}, {"keep", reserved, 2}};
+    } cases[] = {{"look", dead, 0},    {"settle", dead, 1}, {"release", dead, 2}, {"expire", over, 2}, {"release of an expired order", over, 3},
+                 {"keep", reserved, 2}};
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
         for (int fault = FAULT_NOT_SENT; fault <= FAULT_LOST_BEFORE; fault++) {
             struct model model;
@@ -290,7 +291,8 @@ static void test_settle_incomplete(void **state)
 /* A name that no worker of this version gives is left alone. */
 static void test_settle_unreadable(void **state)
 {
-    static const char *const names[] = {"garbage", "0123456789abcdef0123456789abcdef.00000000f00df00d.", "0123456789abcdef0123456789abcdef.00000000f00df00d.x"};
+    static const char *const names[] = {"garbage", "0123456789abcdef0123456789abcdef.00000000f00df00d.",
+                                        "0123456789abcdef0123456789abcdef.00000000f00df00d.x"};
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         struct model model;
         bool complete = false;
@@ -543,8 +545,12 @@ static void test_audit_under_load(void **state)
         const char *name;
         void (*before)(struct model *model), (*meanwhile)(struct model *model);
     } cases[] = {
-        {"placed", none, meanwhile_placed},          {"placed beside others", many, meanwhile_placed}, {"paid and confirmed", reserved, meanwhile_paid_and_confirmed},
-        {"cancelled", reserved, meanwhile_cancelled}, {"settled", dead, meanwhile_settled},             {"settled among many", many, meanwhile_settled},
+        {"placed", none, meanwhile_placed},
+        {"placed beside others", many, meanwhile_placed},
+        {"paid and confirmed", reserved, meanwhile_paid_and_confirmed},
+        {"cancelled", reserved, meanwhile_cancelled},
+        {"settled", dead, meanwhile_settled},
+        {"settled among many", many, meanwhile_settled},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
         for (unsigned at = 0, last = 1; at <= last; at++) {

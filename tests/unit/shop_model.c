@@ -178,13 +178,16 @@ static void hold_add(struct model *model, enum phase phase, int64_t product, con
 {
     assert_true(model->hold_count < MODEL_HOLDS);
     struct model_hold *hold = &model->holds[model->hold_count++];
-    *hold = (struct model_hold){.phase = phase, .product = product, .quantity = quantity, .order_partition = order_partition, .when = when, .since = model->now};
+    *hold = (struct model_hold){
+        .phase = phase, .product = product, .quantity = quantity, .order_partition = order_partition, .when = when, .since = model->now};
     snprintf(hold->txn, sizeof(hold->txn), "%s", txn);
 }
 
 static struct view product_document(struct model *model, const struct model_product *product)
 {
-    struct product_doc doc = {.schema = SCHEMA, .price = product->price, .name = arena_printf(model->arena, "Product %lld", (long long)product->id),
+    struct product_doc doc = {.schema = SCHEMA,
+                              .price = product->price,
+                              .name = arena_printf(model->arena, "Product %lld", (long long)product->id),
                               .currency = view_of(product->currency)};
     return record_store(&PRODUCT_DOC, model->arena, &doc);
 }
@@ -204,7 +207,8 @@ static void act_try(struct model *model, const struct call *call, struct said *s
     } else if (product == NULL) {
         say(said, "%d", CODE_NOT_FOUND);
     } else if (product->on_hand - product->held - product->committed < quantity) {
-        say(said, "%d %lld", product->ask && product->ask <= model->now ? CODE_ASK : CODE_SHORT, (long long)(product->on_hand - product->held - product->committed));
+        say(said, "%d %lld", product->ask && product->ask <= model->now ? CODE_ASK : CODE_SHORT,
+            (long long)(product->on_hand - product->held - product->committed));
     } else {
         int64_t when = model->now + int_part(model, call, 6);
         hold_add(model, PHASE_HELD, id, txn, quantity, int_part(model, call, 5), when);
@@ -304,7 +308,8 @@ static void check_lines(struct model *model, const struct model_order *order, co
         enum phase phase = hold ? hold->phase : PHASE_NONE;
         /* A mark may be pruned after ten minutes, and a hold that a late repeat took then is released. */
         if (!fits(order, phase) && (live(phase) || model->now - order->created < MARK_KEPT_MS))
-            wrong(model, "%s: order %lld is %s, and product %lld has its units %s", what, (long long)order->id, order->state, (long long)lines[i].product_id, PHASES[phase]);
+            wrong(model, "%s: order %lld is %s, and product %lld has its units %s", what, (long long)order->id, order->state,
+                  (long long)lines[i].product_id, PHASES[phase]);
         if (hold && hold->quantity != lines[i].quantity && live(phase))
             wrong(model, "%s: order %lld: another quantity is held than was ordered", what, (long long)order->id);
     }
@@ -319,7 +324,8 @@ static bool said_decided(struct model *model, const struct model_key *key, const
     if (decided(key) && strcmp(key->fp, fp) != 0) {
         say(said, "%d", CODE_KEY_REUSED);
     } else if (strcmp(key->decision, "placed") == 0) {
-        say(said, "%d '%lld' '%lld' %s %lld", CODE_REPLAY, (long long)key->id, (long long)key->attempt, order->state, (long long)(model->now - order->created));
+        say(said, "%d '%lld' '%lld' %s %lld", CODE_REPLAY, (long long)key->id, (long long)key->attempt, order->state,
+            (long long)(model->now - order->created));
     } else if (strcmp(key->decision, "refused") == 0) {
         say(said, "%d '%lld'", CODE_REFUSED, (long long)key->status);
         say_view(said, key->body);
@@ -341,8 +347,8 @@ static void note_history(struct model *model, struct model_order *order, const c
 {
     assert_true(order->version <= MODEL_VERSIONS);
     order->updated = model->now;
-    snprintf(order->history[order->version], sizeof(order->history[0]), "%s|%s|%lld|%lld|%s|r1", order->state, order->payment_status, (long long)order->expires,
-             (long long)order->updated, cause);
+    snprintf(order->history[order->version], sizeof(order->history[0]), "%s|%s|%lld|%lld|%s|r1", order->state, order->payment_status,
+             (long long)order->expires, (long long)order->updated, cause);
 }
 
 static void act_place(struct model *model, const struct call *call, struct said *said)
@@ -392,7 +398,8 @@ static void act_settle(struct model *model, const struct call *call, struct said
     const struct model_order *order = model_order_at(model, key->id);
     if (strcmp(key->decision, "placed") == 0 && strcmp(key->fp, fp) == 0 && key->attempt == attempt) {
         int64_t left = order->expires > model->now ? order->expires - model->now : 0;
-        say(said, "0 %s %lld placed '%lld' '%lld'", order->state, (long long)(order_is(order, "reserved") ? left : model->now - order->created), (long long)order->id, (long long)attempt);
+        say(said, "0 %s %lld placed '%lld' '%lld'", order->state, (long long)(order_is(order, "reserved") ? left : model->now - order->created),
+            (long long)order->id, (long long)attempt);
         return;
     }
     aborted = attempt > aborted ? attempt : aborted;
@@ -484,9 +491,9 @@ static void act_order_read(struct model *model, const struct call *call, struct 
         say(said, "%d", CODE_NOT_FOUND);
         return;
     }
-    say(said, "0 %lld %s %s '%lld' '%s' '%lld' %s '%lld' '%lld' '%s' '%s' '%lld' '%lld'", (long long)model->now, order->state, order->payment_status, (long long)order->version,
-        order->user, (long long)order->total, order->currency, (long long)order->created, (long long)order->expires, order->txn, order->open_payment ? "33" : "",
-        (long long)order->updated, (long long)order->hold_ms);
+    say(said, "0 %lld %s %s '%lld' '%s' '%lld' %s '%lld' '%lld' '%s' '%s' '%lld' '%lld'", (long long)model->now, order->state, order->payment_status,
+        (long long)order->version, order->user, (long long)order->total, order->currency, (long long)order->created, (long long)order->expires,
+        order->txn, order->open_payment ? "33" : "", (long long)order->updated, (long long)order->hold_ms);
     say_view(said, order->doc);
 }
 
@@ -554,8 +561,8 @@ static void act_audit_stock(struct model *model, const struct call *call, struct
     for (size_t i = 0; next && i < model->hold_count; i++) {
         const struct model_hold *hold = &model->holds[i];
         if (hold->product == next->id && live(hold->phase))
-            say(said, "'%s' '%lld' '%lld' %s '%lld' %lld ", hold->txn, (long long)hold->product, (long long)hold->quantity, PHASES[hold->phase], (long long)hold->order_partition,
-                (long long)(model->now - hold->since));
+            say(said, "'%s' '%lld' '%lld' %s '%lld' %lld ", hold->txn, (long long)hold->product, (long long)hold->quantity, PHASES[hold->phase],
+                (long long)hold->order_partition, (long long)(model->now - hold->since));
     }
     say(said, "]");
 }
@@ -599,7 +606,8 @@ static void say_hold(struct model *model, const char *name, const char *txn, str
     if (hold == NULL)
         say(said, "=nil");
     else
-        say(said, "='%s|%lld|%lld|%lld|%lld'", PHASES[hold->phase], (long long)hold->quantity, (long long)hold->order_partition, (long long)hold->when, (long long)hold->since);
+        say(said, "='%s|%lld|%lld|%lld|%lld'", PHASES[hold->phase], (long long)hold->quantity, (long long)hold->order_partition,
+            (long long)hold->when, (long long)hold->since);
 }
 
 static void act_hget(struct model *model, const struct call *call, struct said *said)
@@ -662,10 +670,24 @@ static void carry_out(struct model *model, const struct call *call, struct said 
         const struct function *function;
         void (*act)(struct model *model, const struct call *call, struct said *said);
     } acts[] = {
-        {&FN_TRY, act_try},         {&FN_RELEASE, act_resolve},   {&FN_CONFIRM, act_resolve},         {&FN_CONSUME, act_resolve},           {&FN_KEEP, act_resolve},
-        {&FN_LOOK, act_look},       {&FN_PLACE, act_place},       {&FN_REFUSE, act_refuse},           {&FN_SETTLE, act_settle},             {&FN_EXPIRE, act_expire},
-        {&FN_CANCEL, act_order},    {&FN_FULFIL, act_order},      {&FN_ORDER_READ, act_order_read},   {&FN_DUTY_DONE, act_duty_done},       {&FN_SWEEP, act_sweep},
-        {NULL, act_command},        {&FN_AUDIT_STOCK, act_audit_stock}, {&FN_AUDIT_ORDERS, act_audit_orders},
+        {&FN_TRY, act_try},
+        {&FN_RELEASE, act_resolve},
+        {&FN_CONFIRM, act_resolve},
+        {&FN_CONSUME, act_resolve},
+        {&FN_KEEP, act_resolve},
+        {&FN_LOOK, act_look},
+        {&FN_PLACE, act_place},
+        {&FN_REFUSE, act_refuse},
+        {&FN_SETTLE, act_settle},
+        {&FN_EXPIRE, act_expire},
+        {&FN_CANCEL, act_order},
+        {&FN_FULFIL, act_order},
+        {&FN_ORDER_READ, act_order_read},
+        {&FN_DUTY_DONE, act_duty_done},
+        {&FN_SWEEP, act_sweep},
+        {NULL, act_command},
+        {&FN_AUDIT_STOCK, act_audit_stock},
+        {&FN_AUDIT_ORDERS, act_audit_orders},
     };
     for (size_t i = 0; i < sizeof(acts) / sizeof(*acts); i++) {
         if (acts[i].function != call->function)
@@ -744,8 +766,8 @@ void model_check_stock(struct model *model)
             committed += model->holds[h].product == product->id && model->holds[h].phase == PHASE_COMMITTED ? model->holds[h].quantity : 0;
         }
         if (held != product->held || committed != product->committed || held + committed > product->on_hand)
-            wrong(model, "product %lld: on hand %lld, held %lld of %lld, committed %lld of %lld", (long long)product->id, (long long)product->on_hand, (long long)product->held,
-                  (long long)held, (long long)product->committed, (long long)committed);
+            wrong(model, "product %lld: on hand %lld, held %lld of %lld, committed %lld of %lld", (long long)product->id, (long long)product->on_hand,
+                  (long long)product->held, (long long)held, (long long)product->committed, (long long)committed);
     }
 }
 
@@ -755,7 +777,8 @@ void model_check_settled(struct model *model)
         check_lines(model, &model->orders[i], "at the end");
     for (size_t h = 0; h < model->hold_count; h++)
         if (live(model->holds[h].phase) && order_of_txn(model, model->holds[h].txn) == NULL)
-            wrong(model, "product %lld: %lld units stay held by %s, which placed nothing", (long long)model->holds[h].product, (long long)model->holds[h].quantity, model->holds[h].txn);
+            wrong(model, "product %lld: %lld units stay held by %s, which placed nothing", (long long)model->holds[h].product,
+                  (long long)model->holds[h].quantity, model->holds[h].txn);
 }
 
 /* ---- its life ---- */

@@ -18,8 +18,26 @@ const char *const FAULT_NAMES[FAULTS] = {"none", "not sent", "lost before", "los
 
 /* Answers that functions have; the parameters fit no function well. Behind the codes some that are no answers at all. */
 static const char *const LIE_WORDS[LIES] = {
-    "10",      "11 7",       "12",   "13 16",  "14 '33' '1' reserved 5", "15 '409' '{}'", "16 '1' '' held", "20 0", "21 released", "22 0",
-    "23 1 1",  "24 1 1 1 1", "25",   "26 paid paid", "27 '33'", "28 1000", "29 5", "30 '1'", "0",           "0 garbage garbage garbage garbage",
+    "10",
+    "11 7",
+    "12",
+    "13 16",
+    "14 '33' '1' reserved 5",
+    "15 '409' '{}'",
+    "16 '1' '' held",
+    "20 0",
+    "21 released",
+    "22 0",
+    "23 1 1",
+    "24 1 1 1 1",
+    "25",
+    "26 paid paid",
+    "27 '33'",
+    "28 1000",
+    "29 5",
+    "30 '1'",
+    "0",
+    "0 garbage garbage garbage garbage",
 };
 static const char *const COMMAND_LIES[] = {"=nil", "=0", "=garbage", "", "nil nil nil nil nil", "garbage placed garbage garbage garbage"};
 
@@ -189,7 +207,8 @@ static void host_got_child(struct flow *flow, struct flow *child)
 
 static const struct flow_type HOST = {.name = "host", .size = sizeof(struct host), .start = host_start, .got_child = host_got_child};
 
-bool run_child_and(struct model *model, make_child *make, int64_t id, const struct plan *plan, void (*look)(const struct flow *child, void *cookie), void *cookie)
+bool run_child_and(struct model *model, make_child *make, int64_t id, const struct plan *plan, void (*look)(const struct flow *child, void *cookie),
+                   void *cookie)
 {
     struct driver *driver = driver_new();
     struct host *host = (struct host *)driver_flow(driver, &HOST, NULL);

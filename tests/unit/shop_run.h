@@ -16,7 +16,18 @@
  *   DEATH_UNSENT    the worker dies; what the flow has asked for was not sent
  *   DEATH_SENT      the worker dies; what the flow has asked for is carried out
  */
-enum fault_kind { FAULT_NONE, FAULT_NOT_SENT, FAULT_LOST_BEFORE, FAULT_LOST_AFTER, FAULT_LATE, FAULT_LATER, FAULT_DEATH_UNSENT, FAULT_DEATH_SENT, FAULT_LIE, FAULTS };
+enum fault_kind {
+    FAULT_NONE,
+    FAULT_NOT_SENT,
+    FAULT_LOST_BEFORE,
+    FAULT_LOST_AFTER,
+    FAULT_LATE,
+    FAULT_LATER,
+    FAULT_DEATH_UNSENT,
+    FAULT_DEATH_SENT,
+    FAULT_LIE,
+    FAULTS
+};
 extern const char *const FAULT_NAMES[FAULTS];
 
 /* What a LIE says. */
@@ -38,7 +49,7 @@ struct run {
     struct call *pending[RUN_CALLS_MAX], *late[RUN_CALLS_MAX];
     size_t pending_count, late_count;
     unsigned steps;
-    bool dead, lied, told; /* told: a reply has said what was decided, so that releasing may be right */
+    bool dead, lied, told;              /* told: a reply has said what was decided, so that releasing may be right */
     const char *placed[RUN_PLACES_MAX]; /* the transactions for which PLACE was asked */
     size_t placed_count;
 };
@@ -66,7 +77,8 @@ struct seen run_seen(struct run *run);
 typedef struct flow *make_child(struct flow *parent, int64_t id);
 bool run_child(struct model *model, make_child *make, int64_t id, const struct plan *plan);
 /* The same, with a look at the child at its end. */
-bool run_child_and(struct model *model, make_child *make, int64_t id, const struct plan *plan, void (*look)(const struct flow *child, void *cookie), void *cookie);
+bool run_child_and(struct model *model, make_child *make, int64_t id, const struct plan *plan, void (*look)(const struct flow *child, void *cookie),
+                   void *cookie);
 
 /* Time passes, and a sweep without faults does all that is due, until nothing is. Then everything must be where it belongs. */
 void run_calm(struct model *model);

@@ -45,8 +45,8 @@ static const struct function PUT = {"put", true}, ARGS = {"args", true}, CODE = 
 
 struct probe {
     struct call *call;
-    unsigned done;      /* how often it completed */
-    unsigned order;     /* it was the n-th to complete */
+    unsigned done;  /* how often it completed */
+    unsigned order; /* it was the n-th to complete */
     enum reply_kind kind;
     int code;
     char why[128], text[64];
@@ -185,9 +185,8 @@ static struct probe *send_command(struct world *world, const char *name, const c
 {
     struct call *call = call_command(world->arena, name, 3);
 
-    if (arg) {
+    if (arg)
         call_arg(call, view_of(arg));
-    }
     return send_to(world, call);
 }
 
@@ -209,9 +208,8 @@ static struct shard_figures figures(const struct world *world)
 
 static void assert_state(const struct world *world, const char *part)
 {
-    if (!strstr(store_shard_state(world->store, 0), part)) {
+    if (!strstr(store_shard_state(world->store, 0), part))
         fail_msg("state is \"%s\", expected \"%s\" in it", store_shard_state(world->store, 0), part);
-    }
 }
 
 /* Worlds. */
@@ -341,9 +339,8 @@ static void got_args(struct call *call, const struct reply *reply)
     const struct item *args = reply_item(reply, 1);
 
     world->last_arg_count = (unsigned)args->count;
-    for (unsigned i = 0; i < args->count && i < 4; i++) {
+    for (unsigned i = 0; i < args->count && i < 4; i++)
         world->last_args[i] = arena_copy(world->arena, item_text(item_at(args, i)));
-    }
     assert_int_equal(reply_int(reply, 0), 1); /* keys */
     world->done_count++;
 }
@@ -433,9 +430,8 @@ static void test_what_functions_answer(void **state)
         struct probe *probe = send_function(world, answers[i].function, answers[i].arg);
 
         assert_true(run_until(world, all_done, SOON_MS));
-        if (probe->kind != answers[i].kind || probe->code != answers[i].code || !strstr(probe->why, answers[i].why)) {
+        if (probe->kind != answers[i].kind || probe->code != answers[i].code || !strstr(probe->why, answers[i].why))
             fail_msg("%s: kind %d, code %d, %s", answers[i].name, probe->kind, probe->code, probe->why);
-        }
     }
     assert_int_equal(figures(world).unknown, 3);
     assert_int_equal(figures(world).not_sent, 1);
@@ -504,9 +500,8 @@ static void assert_completed_once(const struct world *world, unsigned from, unsi
 {
     for (unsigned i = from; i < to; i++) {
         assert_int_equal(world->probes[i].done, 1);
-        if (world->probes[i].kind != kind) {
+        if (world->probes[i].kind != kind)
             fail_msg("probe %u: kind %d, %s", i, world->probes[i].kind, world->probes[i].why);
-        }
     }
 }
 
@@ -515,9 +510,8 @@ static void test_a_server_killed_with_calls_under_way(void **state)
     struct world *world = *state;
 
     redis_pause(world->redis);
-    for (int i = 0; i < 200; i++) {
+    for (int i = 0; i < 200; i++)
         send_put(world, "x");
-    }
     run_until(world, always, SOON_MS);
     redis_kill(world->redis);
     assert_true(run_until(world, is_not_ready, SOON_MS));
@@ -541,9 +535,8 @@ static void test_what_the_kernel_did_not_take(void **state)
 
     memset(large, 'x', 4000000);
     redis_pause(world->redis);
-    for (int i = 0; i < 8; i++) {
+    for (int i = 0; i < 8; i++)
         send_put(world, large);
-    }
     run_until(world, always, SOON_MS);
     run_until(world, always, SOON_MS);
     send_put(world, "behind");
@@ -562,9 +555,8 @@ static void test_large_calls_go_out_in_parts(void **state)
     char *large = calloc(1, 4000001);
 
     memset(large, 'x', 4000000);
-    for (int i = 0; i < 8; i++) {
+    for (int i = 0; i < 8; i++)
         send_put(world, large);
-    }
     assert_true(run_until(world, all_done, SOON_MS));
     assert_completed_once(world, 0, 8, REPLY_OK);
     assert_works(world);
@@ -679,9 +671,8 @@ static bool has_state(struct world *world)
 static void assert_comes_to_state(struct world *world, const char *text)
 {
     world->wanted_state = text;
-    if (!run_until(world, has_state, SOON_MS)) {
+    if (!run_until(world, has_state, SOON_MS))
         fail_msg("state is \"%s\", expected \"%s\" in it", store_shard_state(world->store, 0), text);
-    }
     assert_false(store_all_ready(world->store));
 }
 
@@ -732,9 +723,8 @@ static void test_more_calls_than_may_be_under_way(void **state)
 {
     struct world *world = *state;
 
-    for (int i = 0; i < STORE_INFLIGHT_MAX + 2; i++) {
+    for (int i = 0; i < STORE_INFLIGHT_MAX + 2; i++)
         send_command(world, "PING", NULL);
-    }
     assert_int_equal(figures(world).in_flight, STORE_INFLIGHT_MAX);
     assert_true(run_until(world, all_done, SOON_MS));
     assert_completed_once(world, 0, STORE_INFLIGHT_MAX, REPLY_OK);
@@ -751,9 +741,8 @@ static void got_link(struct call *call, const struct reply *reply)
 
     assert_false(world->sending);
     world->done_count++;
-    if (world->links_left == 0) {
+    if (world->links_left == 0)
         return;
-    }
     world->links_left--;
     next = call_command(world->arena, "PING", 3);
     next->done = got_link;
@@ -819,9 +808,8 @@ static void test_shards_fail_apart(void **state)
     redis_stop(other);
     assert_true(run_until(world, is_not_ready, SOON_MS));
     assert_true(store_shard_ready(world->store, 0));
-    for (unsigned p = 0; p < PARTITIONS; p++) {
+    for (unsigned p = 0; p < PARTITIONS; p++)
         send_to(world, call_command(world->arena, "PING", p));
-    }
     for (int shard = 0; shard < 2; shard++) {
         struct call *call = call_command(world->arena, "PING", 0);
 
@@ -829,9 +817,8 @@ static void test_shards_fail_apart(void **state)
         send_to(world, call);
     }
     assert_true(run_until(world, all_done, SOON_MS));
-    for (unsigned p = 0; p < PARTITIONS; p++) {
+    for (unsigned p = 0; p < PARTITIONS; p++)
         assert_int_equal(world->probes[p].kind, world->topology->owner[p] == 0 ? REPLY_OK : REPLY_NOT_SENT);
-    }
     assert_int_equal(world->probes[PARTITIONS].kind, REPLY_OK);
     assert_int_equal(world->probes[PARTITIONS + 1].kind, REPLY_NOT_SENT);
 }
@@ -889,12 +876,10 @@ static void test_servers_that_talk_nonsense(void **state)
 
         world->script = confused[i].script;
         /* The attempt that was under way, and then one that got this script. */
-        while (figures(world).reconnects < attempts + 2) {
+        while (figures(world).reconnects < attempts + 2)
             run_until(world, always, SOON_MS);
-        }
-        if (confused[i].state[0]) {
+        if (confused[i].state[0])
             assert_comes_to_state(world, confused[i].state);
-        }
     }
 }
 

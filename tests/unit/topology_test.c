@@ -14,9 +14,8 @@ static struct topology *make(const char *shards, int partitions)
     const char *error;
     struct topology *topology = topology_new(shards, partitions, 1, &error);
 
-    if (!topology) {
+    if (!topology)
         fail_msg("%s: %s", shards, error);
-    }
     return topology;
 }
 
@@ -25,9 +24,8 @@ static char *list_of(unsigned count)
 {
     char *list = calloc(count, 64), *at = list;
 
-    for (unsigned i = 1; i <= count; i++) {
+    for (unsigned i = 1; i <= count; i++)
         at += sprintf(at, "%ss%u=h%u:1", i > 1 ? "," : "", i, i);
-    }
     return list;
 }
 
@@ -76,9 +74,8 @@ static void test_what_is_acceptable(void **state)
         const char *error = "untouched";
         struct topology *topology = topology_new(cases[i].shards, cases[i].partitions, cases[i].epoch, &error);
 
-        if (!cases[i].error != !!topology || (topology ? error != NULL : !strstr(error, cases[i].error))) {
+        if (!cases[i].error != !!topology || (topology ? error != NULL : !strstr(error, cases[i].error)))
             fail_msg("%s: %s", cases[i].name, error ? error : "accepted");
-        }
         topology_free(topology);
     }
 }
@@ -156,12 +153,10 @@ static void test_loads_are_bounded(void **state)
             assert_true(topology->owner[p] < topology->shard_count);
             held[topology->owner[p]]++;
         }
-        for (unsigned s = 0; s < topology->shard_count; s++) {
+        for (unsigned s = 0; s < topology->shard_count; s++)
             weights += topology->shards[s].weight;
-        }
-        for (unsigned s = 0; s < topology->shard_count; s++) {
+        for (unsigned s = 0; s < topology->shard_count; s++)
             assert_true(held[s] < 1.1 * topology->partitions * topology->shards[s].weight / weights + 1);
-        }
         topology_free(topology);
     }
 }
@@ -170,9 +165,8 @@ static void test_order_of_the_list_does_not_matter(void **state)
 {
     struct topology *one = make("a=h:1,b=h:2*3,c=h:3", 4096), *other = make("c=h:3,a=h:1,b=h:2*3", 4096);
 
-    for (unsigned p = 0; p < 4096; p++) {
+    for (unsigned p = 0; p < 4096; p++)
         assert_string_equal(one->shards[one->owner[p]].name, other->shards[other->owner[p]].name);
-    }
     topology_free(one);
     topology_free(other);
 }
@@ -185,13 +179,11 @@ static void test_adding_a_shard_moves_little(void **state)
         struct topology *before = make(fewer, 4096), *after = make(more, 4096);
         unsigned moved = 0;
 
-        for (unsigned p = 0; p < 4096; p++) {
+        for (unsigned p = 0; p < 4096; p++)
             moved += before->owner[p] != after->owner[p];
-        }
         assert_true(moved > 0);
-        if (moved > 2 * 4096 / (count + 1)) {
+        if (moved > 2 * 4096 / (count + 1))
             fail_msg("%u of 4096 partitions moved from %u to %u shards", moved, count, count + 1);
-        }
         topology_free(before);
         topology_free(after);
         free(fewer);
@@ -205,9 +197,8 @@ static void test_the_ring_stays_as_it_is(void **state)
     struct topology *topology = make("s1=h1:1,s2=h2:1,s3=h3:1", 16);
     char owners[17] = {0};
 
-    for (unsigned p = 0; p < 16; p++) {
+    for (unsigned p = 0; p < 16; p++)
         owners[p] = (char)('1' + topology->owner[p]);
-    }
     assert_string_equal(owners, "1323311222212333");
     assert_int_equal(topology_partition_of_text(topology, VIEW("user-1")), 3);
     topology_free(topology);

@@ -37,13 +37,19 @@ struct good_case {
     struct view bytes;
     const char *want;
 };
-#define GOOD(bytes, want) {{"" bytes "", sizeof(bytes) - 1}, want}
+#define GOOD(bytes, want) \
+    { \
+        {"" bytes "", sizeof(bytes) - 1}, want \
+    }
 
 struct bad_case {
     struct view bytes;
     const char *part; /* of the message */
 };
-#define BAD(bytes, part) {{"" bytes "", sizeof(bytes) - 1}, part}
+#define BAD(bytes, part) \
+    { \
+        {"" bytes "", sizeof(bytes) - 1}, part \
+    }
 
 static void check_good(enum format format, const struct good_case *cases, size_t count)
 {
@@ -76,17 +82,31 @@ static void check_bad(enum format format, const struct bad_case *cases, size_t c
 static void test_json_is_read(void **state)
 {
     static const struct good_case cases[] = {
-        GOOD("null", "null"), GOOD("true", "true"), GOOD(" false ", "false"), GOOD("0", "0"), GOOD("-0", "0"), GOOD("-17", "-17"),
+        GOOD("null", "null"),
+        GOOD("true", "true"),
+        GOOD(" false ", "false"),
+        GOOD("0", "0"),
+        GOOD("-0", "0"),
+        GOOD("-17", "-17"),
         GOOD("\"\"", "\"\""),
-        GOOD("[]", "[]"), GOOD("{}", "{}"), GOOD("[ ]\n", "[]"), GOOD("[1,[2,{\"a\":[]}],3]", "[1,[2,{\"a\":[]}],3]"),
-        GOOD("{\"b\":1,\"a\":2}", "{\"b\":1,\"a\":2}"), GOOD("9223372036854775807", "9223372036854775807"),
+        GOOD("[]", "[]"),
+        GOOD("{}", "{}"),
+        GOOD("[ ]\n", "[]"),
+        GOOD("[1,[2,{\"a\":[]}],3]", "[1,[2,{\"a\":[]}],3]"),
+        GOOD("{\"b\":1,\"a\":2}", "{\"b\":1,\"a\":2}"),
+        GOOD("9223372036854775807", "9223372036854775807"),
         GOOD("-9223372036854775808", "-9223372036854775808"),
-        GOOD("9223372036854775808", "9223372036854775808"), GOOD("-9223372036854775809", "-9223372036854775809"),
+        GOOD("9223372036854775808", "9223372036854775808"),
+        GOOD("-9223372036854775809", "-9223372036854775809"),
         GOOD("123456789012345678901234567890", "123456789012345678901234567890"),
-        GOOD("1e2", "1e2"), GOOD("19.90", "19.90"), GOOD("19.999", "19.999"), GOOD("1e400", "1e400"),
+        GOOD("1e2", "1e2"),
+        GOOD("19.90", "19.90"),
+        GOOD("19.999", "19.999"),
+        GOOD("1e400", "1e400"),
         GOOD("[1E+5,-0.0,2,3.50,-1e-999]", "[1E+5,-0.0,2,3.50,-1e-999]"),
         GOOD("{\"x\":\"1.5\",\"y\":2.5,\"1.25\":\"\\\"3.5\",\"z\":[4.5,5]}", "{\"x\":\"1.5\",\"y\":2.5,\"1.25\":\"\\\"3.5\",\"z\":[4.5,5]}"),
-        GOOD("\"\\u00e9\\ud83d\\ude00\\/\\n\"", "\"\xc3\xa9\xf0\x9f\x98\x80/\\n\""), GOOD("\"\xf4\x8f\xbf\xbf\"", "\"\xf4\x8f\xbf\xbf\""),
+        GOOD("\"\\u00e9\\ud83d\\ude00\\/\\n\"", "\"\xc3\xa9\xf0\x9f\x98\x80/\\n\""),
+        GOOD("\"\xf4\x8f\xbf\xbf\"", "\"\xf4\x8f\xbf\xbf\""),
         GOOD("[[[[[[[[8]]]]]]]]", "[[[[[[[[8]]]]]]]]"),
     };
 
@@ -96,22 +116,49 @@ static void test_json_is_read(void **state)
 static void test_bad_json_is_refused(void **state)
 {
     static const struct bad_case cases[] = {
-        BAD("", "empty"), BAD("  ", "line 1"), BAD("{", "line 1"), BAD("[1,]", "line 1"), BAD("{\"a\":}", "'}' at line 1, column 6"),
+        BAD("", "empty"),
+        BAD("  ", "line 1"),
+        BAD("{", "line 1"),
+        BAD("[1,]", "line 1"),
+        BAD("{\"a\":}", "'}' at line 1, column 6"),
         BAD("[1 2]", "line 1"),
-        BAD("{\"a\":1,\"a\":2}", "duplicate"), BAD("{} {}", "end of file expected"), BAD("1 x", "end of file"), BAD("nul", "line 1"),
+        BAD("{\"a\":1,\"a\":2}", "duplicate"),
+        BAD("{} {}", "end of file expected"),
+        BAD("1 x", "end of file"),
+        BAD("nul", "line 1"),
         BAD("tru\0e", "line 1"),
-        BAD("01", "malformed number at line 1, column 1"), BAD("[1.]", "malformed number at line 1, column 2"),
+        BAD("01", "malformed number at line 1, column 1"),
+        BAD("[1.]", "malformed number at line 1, column 2"),
         BAD("\n[-]", "malformed number at line 2, column 2"),
-        BAD("1e", "malformed number"), BAD("1.5.5", "malformed number"), BAD("1-2", "malformed number"), BAD("1.e5", "malformed number"),
+        BAD("1e", "malformed number"),
+        BAD("1.5.5", "malformed number"),
+        BAD("1-2", "malformed number"),
+        BAD("1.e5", "malformed number"),
         BAD("0x10", "line 1"),
-        BAD(".5", "line 1"), BAD("+1", "line 1"), BAD("NaN", "line 1"), BAD("Infinity", "line 1"), BAD("-Infinity", "malformed number"),
+        BAD(".5", "line 1"),
+        BAD("+1", "line 1"),
+        BAD("NaN", "line 1"),
+        BAD("Infinity", "line 1"),
+        BAD("-Infinity", "malformed number"),
         BAD("1.5a", "line 1"),
-        BAD("\"a", "line 1"), BAD("\"a\\", "line 1"), BAD("\"\n\"", "line 1"), BAD("\"\\x\"", "line 1"), BAD("'a'", "line 1"),
+        BAD("\"a", "line 1"),
+        BAD("\"a\\", "line 1"),
+        BAD("\"\n\"", "line 1"),
+        BAD("\"\\x\"", "line 1"),
+        BAD("'a'", "line 1"),
         BAD("\"\xff\"", "line 1"),
-        BAD("\"\xc0\x80\"", "line 1"), BAD("\"\xed\xa0\x80\"", "line 1"), BAD("\"\\ud800\"", "line 1"), BAD("\"\\u0000\"", "U+0000"),
+        BAD("\"\xc0\x80\"", "line 1"),
+        BAD("\"\xed\xa0\x80\"", "line 1"),
+        BAD("\"\\ud800\"", "line 1"),
+        BAD("\"\\u0000\"", "U+0000"),
         BAD("{\"\\u0000\":1}", "U+0000"),
-        BAD("\"\0\"", "line 1"), BAD("\xef\xbb\xbf{}", "line 1"), BAD("[[[[[[[[[9]]]]]]]]]", "nested deeper than 8 levels at line 1, column 9"),
-        BAD("]]]]", "line 1"), BAD("{1:2}", "line 1"), BAD("[1.5,:]", "line 1"), BAD("/**/1", "line 1"),
+        BAD("\"\0\"", "line 1"),
+        BAD("\xef\xbb\xbf{}", "line 1"),
+        BAD("[[[[[[[[[9]]]]]]]]]", "nested deeper than 8 levels at line 1, column 9"),
+        BAD("]]]]", "line 1"),
+        BAD("{1:2}", "line 1"),
+        BAD("[1.5,:]", "line 1"),
+        BAD("/**/1", "line 1"),
         BAD("[1 2.5]", "']' expected at line 1, column"),
     };
 
@@ -121,21 +168,55 @@ static void test_bad_json_is_refused(void **state)
 static void test_messagepack_is_read(void **state)
 {
     static const struct good_case cases[] = {
-        GOOD("\xc0", "null"), GOOD("\xc2", "false"), GOOD("\xc3", "true"), GOOD("\x00", "0"), GOOD("\x7f", "127"), GOOD("\xff", "-1"),
+        GOOD("\xc0", "null"),
+        GOOD("\xc2", "false"),
+        GOOD("\xc3", "true"),
+        GOOD("\x00", "0"),
+        GOOD("\x7f", "127"),
+        GOOD("\xff", "-1"),
         GOOD("\xe0", "-32"),
-        GOOD("\xcc\xff", "255"), GOOD("\xcd\xff\xff", "65535"), GOOD("\xce\xff\xff\xff\xff", "4294967295"),
+        GOOD("\xcc\xff", "255"),
+        GOOD("\xcd\xff\xff", "65535"),
+        GOOD("\xce\xff\xff\xff\xff", "4294967295"),
         GOOD("\xcf\x7f\xff\xff\xff\xff\xff\xff\xff", "9223372036854775807"),
-        GOOD("\xcf\x80\x00\x00\x00\x00\x00\x00\x00", "9223372036854775808"), GOOD("\xcf\xff\xff\xff\xff\xff\xff\xff\xff", "18446744073709551615"),
-        GOOD("\xd0\x80", "-128"), GOOD("\xd1\x80\x00", "-32768"), GOOD("\xd2\x80\x00\x00\x00", "-2147483648"),
-        GOOD("\xd3\x80\x00\x00\x00\x00\x00\x00\x00", "-9223372036854775808"), GOOD("\xcb\x40\x33\xe6\x66\x66\x66\x66\x66", "19.9"),
+        GOOD("\xcf\x80\x00\x00\x00\x00\x00\x00\x00", "9223372036854775808"),
+        GOOD("\xcf\xff\xff\xff\xff\xff\xff\xff\xff", "18446744073709551615"),
+        GOOD("\xd0\x80", "-128"),
+        GOOD("\xd1\x80\x00", "-32768"),
+        GOOD("\xd2\x80\x00\x00\x00", "-2147483648"),
+        GOOD("\xd3\x80\x00\x00\x00\x00\x00\x00\x00", "-9223372036854775808"),
+        GOOD("\xcb\x40\x33\xe6\x66\x66\x66\x66\x66", "19.9"),
         GOOD("\xca\x41\x9f\x33\x33", "19.9"),
-        GOOD("\xcb\x3f\xd3\x33\x33\x33\x33\x33\x34", "0.30000000000000004"), GOOD("\xcb\x7f\xef\xff\xff\xff\xff\xff\xff", "1.7976931348623157e+308"),
-        GOOD("\xa0", "\"\""), GOOD("\xa3" "abc", "\"abc\""), GOOD("\xd9\x01" "x", "\"x\""), GOOD("\xda\x00\x01" "x", "\"x\""),
-        GOOD("\xdb\x00\x00\x00\x01" "x", "\"x\""),
-        GOOD("\x90", "[]"), GOOD("\x80", "{}"), GOOD("\x92\x01\x91\x02", "[1,[2]]"), GOOD("\xdc\x00\x01\x05", "[5]"),
+        GOOD("\xcb\x3f\xd3\x33\x33\x33\x33\x33\x34", "0.30000000000000004"),
+        GOOD("\xcb\x7f\xef\xff\xff\xff\xff\xff\xff", "1.7976931348623157e+308"),
+        GOOD("\xa0", "\"\""),
+        GOOD("\xa3"
+             "abc",
+             "\"abc\""),
+        GOOD("\xd9\x01"
+             "x",
+             "\"x\""),
+        GOOD("\xda\x00\x01"
+             "x",
+             "\"x\""),
+        GOOD("\xdb\x00\x00\x00\x01"
+             "x",
+             "\"x\""),
+        GOOD("\x90", "[]"),
+        GOOD("\x80", "{}"),
+        GOOD("\x92\x01\x91\x02", "[1,[2]]"),
+        GOOD("\xdc\x00\x01\x05", "[5]"),
         GOOD("\xdd\x00\x00\x00\x01\x05", "[5]"),
-        GOOD("\x82\xa1" "b\x01\xa1" "a\x02", "{\"b\":1,\"a\":2}"), GOOD("\xde\x00\x01\xa1" "b\x01", "{\"b\":1}"),
-        GOOD("\xdf\x00\x00\x00\x01\xd9\x01" "b\xc0", "{\"b\":null}"),
+        GOOD("\x82\xa1"
+             "b\x01\xa1"
+             "a\x02",
+             "{\"b\":1,\"a\":2}"),
+        GOOD("\xde\x00\x01\xa1"
+             "b\x01",
+             "{\"b\":1}"),
+        GOOD("\xdf\x00\x00\x00\x01\xd9\x01"
+             "b\xc0",
+             "{\"b\":null}"),
         GOOD("\x91\x91\x91\x91\x91\x91\x91\x91\x08", "[[[[[[[[8]]]]]]]]"),
     };
 
@@ -145,20 +226,45 @@ static void test_messagepack_is_read(void **state)
 static void test_bad_messagepack_is_refused(void **state)
 {
     static const struct bad_case cases[] = {
-        BAD("", "empty"), BAD("\xc1", "does not use"), BAD("\x01\x02", "something follows"), BAD("\xdd\xff\xff\xff\xff", "announces more"),
-        BAD("\xdf\xff\xff\xff\xff", "announces more"), BAD("\xdf\xff\xff\xff\xff\xa1", "announces more"), BAD("\x81\xa1" "a", "ends early"),
+        BAD("", "empty"),
+        BAD("\xc1", "does not use"),
+        BAD("\x01\x02", "something follows"),
+        BAD("\xdd\xff\xff\xff\xff", "announces more"),
+        BAD("\xdf\xff\xff\xff\xff", "announces more"),
+        BAD("\xdf\xff\xff\xff\xff\xa1", "announces more"),
+        BAD("\x81\xa1"
+            "a",
+            "ends early"),
         BAD("\x91", "announces more"),
-        BAD("\xdb\xff\xff\xff\xff", "ends early"), BAD("\xa2" "a", "ends early"), BAD("\xcd\x01", "ends early"), BAD("\xda\x01", "ends early"),
+        BAD("\xdb\xff\xff\xff\xff", "ends early"),
+        BAD("\xa2"
+            "a",
+            "ends early"),
+        BAD("\xcd\x01", "ends early"),
+        BAD("\xda\x01", "ends early"),
         BAD("\xdc", "ends early"),
-        BAD("\xcb\x40", "ends early"), BAD("\xa1\xff", "not UTF-8"), BAD("\xa2\xc3\x28", "not UTF-8"), BAD("\xa3\xed\xa0\x80", "not UTF-8"),
+        BAD("\xcb\x40", "ends early"),
+        BAD("\xa1\xff", "not UTF-8"),
+        BAD("\xa2\xc3\x28", "not UTF-8"),
+        BAD("\xa3\xed\xa0\x80", "not UTF-8"),
         BAD("\xa2\xc0\x80", "not UTF-8"),
-        BAD("\xa1\0", "U+0000"), BAD("\xc4\x01\x00", "binary"), BAD("\xc5\x00\x01\x00", "binary"), BAD("\xc6\x00\x00\x00\x01\x00", "binary"),
+        BAD("\xa1\0", "U+0000"),
+        BAD("\xc4\x01\x00", "binary"),
+        BAD("\xc5\x00\x01\x00", "binary"),
+        BAD("\xc6\x00\x00\x00\x01\x00", "binary"),
         BAD("\xd4\x01\x00", "extension"),
-        BAD("\xd8\x01", "extension"), BAD("\xc7\x00\x01", "extension"), BAD("\xc9\x00\x00\x00\x00\x01", "extension"),
+        BAD("\xd8\x01", "extension"),
+        BAD("\xc7\x00\x01", "extension"),
+        BAD("\xc9\x00\x00\x00\x00\x01", "extension"),
         BAD("\xd6\xff\x00\x00\x00\x00", "extension"),
-        BAD("\x81\x01\x02", "name is not a text"), BAD("\x82\xa1" "a\x01\xa1" "a\x02", "duplicate member name 'a'"),
+        BAD("\x81\x01\x02", "name is not a text"),
+        BAD("\x82\xa1"
+            "a\x01\xa1"
+            "a\x02",
+            "duplicate member name 'a'"),
         BAD("\x82\xa0\x01\xd9\x00\x02", "duplicate"),
-        BAD("\xcb\x7f\xf0\x00\x00\x00\x00\x00\x00", "not finite"), BAD("\xcb\x7f\xf8\x00\x00\x00\x00\x00\x00", "not finite"),
+        BAD("\xcb\x7f\xf0\x00\x00\x00\x00\x00\x00", "not finite"),
+        BAD("\xcb\x7f\xf8\x00\x00\x00\x00\x00\x00", "not finite"),
         BAD("\xca\x7f\x80\x00\x00", "not finite"),
         BAD("\x91\x91\x91\x91\x91\x91\x91\x91\x91\x09", "nested deeper than 8 levels"),
     };
@@ -173,9 +279,8 @@ static struct view list_of(struct arena *arena, enum format format, size_t items
 
     writer_init(&writer, format, arena);
     writer_list(&writer, items);
-    for (size_t i = 0; i < items; i++) {
+    for (size_t i = 0; i < items; i++)
         writer_int(&writer, 1);
-    }
     writer_end(&writer);
     return writer_done(&writer);
 }
@@ -241,9 +346,8 @@ static void damage(enum format format, struct view bytes)
             memcpy(copy, bytes.at, bytes.len);
             copy[i] = (char)byte;
             read_exactly(format, arena, (struct view){copy, bytes.len}, &value);
-            if (byte == 0) {
+            if (byte == 0)
                 assert_non_null(read_exactly(format, arena, (struct view){bytes.at, i}, &value));
-            }
             arena_free(arena);
         }
     }
@@ -268,12 +372,9 @@ static void test_damaged_documents(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_json_is_read),
-        cmocka_unit_test(test_bad_json_is_refused),
-        cmocka_unit_test(test_messagepack_is_read),
-        cmocka_unit_test(test_bad_messagepack_is_refused),
-        cmocka_unit_test(test_values_are_counted),
-        cmocka_unit_test(test_members_are_found),
+        cmocka_unit_test(test_json_is_read),        cmocka_unit_test(test_bad_json_is_refused),
+        cmocka_unit_test(test_messagepack_is_read), cmocka_unit_test(test_bad_messagepack_is_refused),
+        cmocka_unit_test(test_values_are_counted),  cmocka_unit_test(test_members_are_found),
         cmocka_unit_test(test_damaged_documents),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);

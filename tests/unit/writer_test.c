@@ -77,9 +77,14 @@ static void test_texts_are_escaped(void **state)
         struct view text;
         const char *want;
     } cases[] = {
-        {{"", 0}, "\"\""}, {{NULL, 0}, "\"\""}, {{"a\"b\\c/", 6}, "\"a\\\"b\\\\c/\""}, {{"\b\f\n\r\t", 5}, "\"\\b\\f\\n\\r\\t\""},
-        {{"\0\x01\x1f\x7f", 4}, "\"\\u0000\\u0001\\u001f\x7f\""}, {{"\xc3\xa9\xf0\x9f\x98\x80", 6}, "\"\xc3\xa9\xf0\x9f\x98\x80\""},
-        {{"\xff", 1}, "\"\xef\xbf\xbd\""}, {{"a\xc3", 2}, "\"a\xef\xbf\xbd\""},
+        {{"", 0}, "\"\""},
+        {{NULL, 0}, "\"\""},
+        {{"a\"b\\c/", 6}, "\"a\\\"b\\\\c/\""},
+        {{"\b\f\n\r\t", 5}, "\"\\b\\f\\n\\r\\t\""},
+        {{"\0\x01\x1f\x7f", 4}, "\"\\u0000\\u0001\\u001f\x7f\""},
+        {{"\xc3\xa9\xf0\x9f\x98\x80", 6}, "\"\xc3\xa9\xf0\x9f\x98\x80\""},
+        {{"\xff", 1}, "\"\xef\xbf\xbd\""},
+        {{"a\xc3", 2}, "\"a\xef\xbf\xbd\""},
         {{"\xc3(b\xf0\x9f", 5}, "\"\xef\xbf\xbd(b\xef\xbf\xbd\xef\xbf\xbd\""},
     };
 
@@ -93,9 +98,8 @@ static void test_texts_are_escaped(void **state)
         assert_string_equal(arena_copy(arena, writer_done(&json)).at, cases[i].want);
         writer_init(&packed, FORMAT_MSGPACK, arena);
         writer_text(&packed, cases[i].text);
-        if (!cases[i].text.at || !memchr(cases[i].text.at, '\0', cases[i].text.len)) {
+        if (!cases[i].text.at || !memchr(cases[i].text.at, '\0', cases[i].text.len))
             assert_null(value_read(FORMAT_MSGPACK, arena, writer_done(&packed), &value));
-        }
         arena_free(arena);
     }
 }
@@ -107,8 +111,13 @@ static void test_money_in_both_formats(void **state)
         int digits;
         const char *json, *packed; /* as JSON again */
     } cases[] = {
-        {0, 2, "0.00", "0"}, {1, 2, "0.01", "0.01"}, {1990, 2, "19.90", "19.9"}, {1990, 0, "1990", "1990"}, {1234, 3, "1.234", "1.234"},
-        {999999999999999, 2, "9999999999999.99", "9999999999999.99"}, {9007199254740991, 0, "9007199254740991", "9007199254740991"},
+        {0, 2, "0.00", "0"},
+        {1, 2, "0.01", "0.01"},
+        {1990, 2, "19.90", "19.9"},
+        {1990, 0, "1990", "1990"},
+        {1234, 3, "1.234", "1.234"},
+        {999999999999999, 2, "9999999999999.99", "9999999999999.99"},
+        {9007199254740991, 0, "9007199254740991", "9007199254740991"},
         {-5, 2, "-0.05", "-0.05"},
     };
 
@@ -135,10 +144,18 @@ static void test_decimals_through_messagepack(void **state)
     static const struct {
         const char *json, *want;
     } cases[] = {
-        {"19.999", "19.999"}, {"0.1", "0.1"}, {"1e2", "100"}, {"1.10", "1.1"}, {"9223372036854775808", "9223372036854775808"},
-        {"18446744073709551615", "18446744073709551615"}, {"18446744073709551616", "1.8446744073709552e+19"},
+        {"19.999", "19.999"},
+        {"0.1", "0.1"},
+        {"1e2", "100"},
+        {"1.10", "1.1"},
+        {"9223372036854775808", "9223372036854775808"},
+        {"18446744073709551615", "18446744073709551615"},
+        {"18446744073709551616", "1.8446744073709552e+19"},
         {"-9223372036854775809", "-9.223372036854776e+18"},
-        {"1e400", "\"1e400\""}, {"-1e400", "\"-1e400\""}, {"1e-400", "0"}, {"[2.5,{\"a\":1e-7}]", "[2.5,{\"a\":1e-07}]"},
+        {"1e400", "\"1e400\""},
+        {"-1e400", "\"-1e400\""},
+        {"1e-400", "0"},
+        {"[2.5,{\"a\":1e-7}]", "[2.5,{\"a\":1e-07}]"},
     };
 
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -203,14 +220,13 @@ static void write_nothing(struct writer *writer)
 
 static void nest_too_deep(struct writer *writer)
 {
-    for (int i = 0; i < VALUE_DEPTH_MAX + 3; i++) {
+    for (int i = 0; i < VALUE_DEPTH_MAX + 3; i++)
         writer_list(writer, 1);
-    }
 }
 
 static void test_misuse_stops_the_process(void **state)
 {
-    static void (*const misuses[])(struct writer *writer) = {
+    static void (*const misuses[])(struct writer * writer) = {
         forget_a_member, write_one_too_many, forget_a_name, forget_a_value, leave_open, write_two, write_nothing, nest_too_deep,
     };
 
