@@ -241,19 +241,12 @@ static int usage(FILE *out, int status)
 
 static bool read_password(struct control *control)
 {
-    const char *path = control->settings.redis_password_file;
-    if (*path == '\0')
-        return true;
-    FILE *file = fopen(path, "r");
-    bool read = file && fgets(control->password, sizeof(control->password), file);
-    if (file)
-        fclose(file);
-    control->password[strcspn(control->password, "\r\n")] = '\0';
-    control->store.password = control->password;
+    const char *error = setup_password(control->settings.redis_password_file, control->password, sizeof(control->password));
+    control->store.password = *control->password ? control->password : NULL;
     control->store.user = *control->settings.redis_user ? control->settings.redis_user : NULL;
-    if (!read)
-        fprintf(stderr, "soukctl: cannot read a password from %s (SOUK_REDIS_PASSWORD_FILE); put it there in one line\n", path);
-    return read;
+    if (error)
+        fprintf(stderr, "soukctl: %s\n", error);
+    return error == NULL;
 }
 
 static int control_main(struct control *control, int argc, char **argv)

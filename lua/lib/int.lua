@@ -1,5 +1,5 @@
--- Integers below 2^53, which a Lua number holds exactly, and their text. Lua's own tostring and .. round above 14 digits, so neither is used. %d goes through a long, exactly, and
--- does not go through floating point printing as %.0f does.
+-- Integers below 2^53, which a Lua number holds exactly, and their text. Lua's own tostring and .. round above 14 digits, so neither is used.
+-- %d goes through a long, exactly, and does not print floating point as %.0f does.
 
 local byte, find, format = ('').byte, ('').find, ('').format
 

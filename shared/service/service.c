@@ -13,6 +13,8 @@
 #include "log.h"
 #include "loop.h"
 
+#include "setup.h"
+
 #include "service_internal.h"
 
 /*
@@ -55,19 +57,10 @@ static bool is_loopback(const char *address)
 
 static bool read_password(struct service *service)
 {
-    const char *path = service->settings.redis_password_file;
-    if (*path == '\0')
-        return true;
-    FILE *file = fopen(path, "r");
-    if (file == NULL || fgets(service->password, sizeof(service->password), file) == NULL) {
-        log_error("cannot read the password for the shards from %s (SOUK_REDIS_PASSWORD_FILE): %s; put it there in one line", path, strerror(errno));
-        if (file)
-            fclose(file);
-        return false;
-    }
-    fclose(file);
-    service->password[strcspn(service->password, "\r\n")] = '\0';
-    return true;
+    const char *error = setup_password(service->settings.redis_password_file, service->password, sizeof(service->password));
+    if (error)
+        log_error("%s", error);
+    return error == NULL;
 }
 
 static bool settings_check(struct service *service)
@@ -180,11 +173,6 @@ static void thread_got_tick(void *cookie)
         loop_timer_set(thread->tick, missing ? 2 : TICK_MS);
 }
 
-static void thread_got_wake(void *cookie)
-{
-    thread_got_tick(cookie);
-}
-
 static bool thread_serve(struct worker_thread *thread, int index)
 {
     struct service *service = thread->public.service;
@@ -248,7 +236,7 @@ static bool thread_init(struct service *service, int index)
     if (thread->tick == NULL || !thread_serve(thread, index))
         return false;
     loop_timer_set(thread->tick, 0);
-    loop_on_wake(thread->public.loop, thread_got_wake, thread);
+    loop_on_wake(thread->public.loop, thread_got_tick, thread);
     return true;
 }
 

@@ -1,3 +1,4 @@
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -154,4 +155,18 @@ const char *setup_load(const struct store_settings *settings, unsigned shard)
     }
     redisFree(context);
     return error;
+}
+
+const char *setup_password(const char *path, char *out, size_t size)
+{
+    out[0] = '\0';
+    if (*path == '\0')
+        return NULL;
+    FILE *file = fopen(path, "r");
+    bool read = file && fgets(out, (int)size, file);
+    const char *why = file ? "it is empty" : strerror(errno);
+    if (file)
+        fclose(file);
+    out[strcspn(out, "\r\n")] = '\0';
+    return read ? NULL : say("cannot read the password for the shards from %s (SOUK_REDIS_PASSWORD_FILE): %s; put it there in one line", path, why);
 }

@@ -6,7 +6,7 @@
 #include "store.h"
 
 /*
- * What an operator does to a shard before workers use it, over a blocking connection of its own; for tools only, never on a loop.
+ * What comes before a shard is used: what an operator does to it, over a blocking connection of its own (for tools, never on a loop), and the password for it.
  */
 
 /*
@@ -17,5 +17,10 @@ const char *setup_init(const struct store_settings *settings, unsigned shard, bo
 
 /* Loads the libraries that the shard lacks. Returns NULL, or a sentence as above. */
 const char *setup_load(const struct store_settings *settings, unsigned shard);
+
+/*
+ * Reads the password for AUTH from the first line of the file ${path}; an empty path is no password. Returns NULL, or a sentence as above; ${out} is then empty.
+ */
+const char *setup_password(const char *path, char *out, size_t size);
 
 #endif

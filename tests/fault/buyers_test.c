@@ -12,32 +12,7 @@
 /*
  * A crowd and too few units: over two order workers, all at once. Nobody gets what is not there, and nobody is told "no" while something is left for him.
  */
-#define BUYERS 200
-
-struct crowd {
-    struct souk *souk;
-    int second;
-    struct post posts[BUYERS];
-    struct client_request requests[BUYERS];
-    struct response *responses[BUYERS];
-};
-
-static int setup(void **state)
-{
-    struct crowd *crowd = calloc(1, sizeof(*crowd));
-    crowd->souk = souk_start(&(struct souk_settings){.roles = {[SOUK_PRODUCT] = true, [SOUK_ORDER] = true}});
-    crowd->second = souk_add(crowd->souk, SOUK_ORDER);
-    *state = crowd;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    struct crowd *crowd = *state;
-    unsigned wrong = souk_stop(crowd->souk);
-    free(crowd);
-    return wrong ? -1 : 0;
-}
+#define BUYERS CROWD_MAX
 
 /* Buyer ${i} asks one worker, buyer ${i} + 1 the other. */
 static const char *worker_of(struct crowd *crowd, int i)
@@ -152,5 +127,5 @@ int main(void)
         cmocka_unit_test(test_again),
         cmocka_unit_test(test_pairs),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, crowd_setup, crowd_teardown);
 }

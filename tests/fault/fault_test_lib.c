@@ -330,3 +330,20 @@ void loads_check(struct souk *souk, int worker, struct load *loads, size_t count
         }
     orders_check(souk, worker, ids, gathered);
 }
+
+int crowd_setup(void **state)
+{
+    struct crowd *crowd = calloc(1, sizeof(*crowd));
+    crowd->souk = souk_start(&(struct souk_settings){.roles = {[SOUK_PRODUCT] = true, [SOUK_ORDER] = true}});
+    crowd->second = souk_add(crowd->souk, SOUK_ORDER);
+    *state = crowd;
+    return 0;
+}
+
+int crowd_teardown(void **state)
+{
+    struct crowd *crowd = *state;
+    unsigned wrong = souk_stop(crowd->souk);
+    free(crowd);
+    return wrong ? -1 : 0;
+}

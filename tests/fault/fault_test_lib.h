@@ -88,4 +88,16 @@ void loads_reach(struct load *loads, size_t count, size_t placed, size_t failed,
 /* Asks for every order that was answered with 201: it must be there. */
 void loads_check(struct souk *souk, int worker, struct load *loads, size_t count);
 
+/* Many clients who ask two order workers at once. crowd_setup and crowd_teardown are a cmocka group's. */
+#define CROWD_MAX 200
+struct crowd {
+    struct souk *souk;
+    int second; /* the other order worker */
+    struct post posts[CROWD_MAX];
+    struct client_request requests[CROWD_MAX];
+    struct response *responses[CROWD_MAX];
+};
+int crowd_setup(void **state);
+int crowd_teardown(void **state);
+
 #endif

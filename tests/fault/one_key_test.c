@@ -14,31 +14,6 @@
  */
 #define CLIENTS 64
 
-struct crowd {
-    struct souk *souk;
-    int second;
-    struct post posts[CLIENTS];
-    struct client_request requests[CLIENTS];
-    struct response *responses[CLIENTS];
-};
-
-static int setup(void **state)
-{
-    struct crowd *crowd = calloc(1, sizeof(*crowd));
-    crowd->souk = souk_start(&(struct souk_settings){.roles = {[SOUK_PRODUCT] = true, [SOUK_ORDER] = true}});
-    crowd->second = souk_add(crowd->souk, SOUK_ORDER);
-    *state = crowd;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    struct crowd *crowd = *state;
-    unsigned wrong = souk_stop(crowd->souk);
-    free(crowd);
-    return wrong ? -1 : 0;
-}
-
 /* Client ${i} orders ${quantity_of}(i) of both products. */
 static void all_order(struct crowd *crowd, const char *key, int64_t left, int64_t right, int (*quantity_of)(int i))
 {
@@ -137,5 +112,5 @@ int main(void)
         cmocka_unit_test(test_one_refusal),
         cmocka_unit_test(test_two_requests),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, crowd_setup, crowd_teardown);
 }

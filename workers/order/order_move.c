@@ -204,8 +204,9 @@ static void move_got_reply(struct flow *flow, struct call *call, const struct re
         got_loaded(move, reply);
         break;
     case MOVING:
-    case FINISHING:
         got_moved(move, reply);
+        break;
+    case FINISHING: /* only the duty is awaited, and that is a child */
         break;
     case READING:
         step = order_at_got(flow, &move->at, call, reply);

@@ -54,9 +54,7 @@ struct place {
     struct view txn;
     struct place_line *lines;
     unsigned line_count, waiting;
-    const struct reply_failure {
-        struct reply reply;
-    } * failure;
+    struct reply failure; /* of a TRY, the gravest; its kind is OK while there is none */
     enum place_next next;
     int64_t next_attempt;
     int stored_status;
@@ -146,7 +144,6 @@ static void place_start(struct flow *flow)
     place->key = txn_key(flow->arena, flow->ask, scope);
     place->partition = topology_partition_of_text(flow->world->topology, place->body->user);
     place->attempt = 1;
-    faults_init(&place->faults, flow->arena);
     try_all(place);
 }
 
@@ -252,10 +249,13 @@ static void try_all(struct place *place)
         return;
     }
     place->state = TRYING;
+    faults_init(&place->faults, place->flow.arena);
     place->txn = txn_name(place->flow.arena, &place->key, place->attempt);
     place->waiting = place->line_count;
     for (unsigned i = 0; i < place->line_count; i++) {
         place->lines[i].state = LINE_UNTRIED;
+        place->lines[i].rounds = 0;
+        place->lines[i].unsettled = false;
         try_line(place, i);
     }
 }
@@ -376,7 +376,7 @@ static bool any_unsettled(const struct place *place)
 static void decide(struct place *place)
 {
     if (any_line(place, LINE_FAILED)) {
-        end_failed(place, &place->failure->reply);
+        end_failed(place, &place->failure);
     } else if (any_line(place, LINE_GONE)) {
         place->next = NEXT_AGAIN;
         ask_settle(place);
@@ -414,11 +414,9 @@ static void line_done(struct place *place, struct place_line *line, enum line_st
 
 static void line_failed(struct place *place, struct place_line *line, const struct reply *reply)
 {
-    struct reply_failure *failure = ARENA_NEW(place->flow.arena, struct reply_failure);
-    failure->reply = (struct reply){.kind = reply->kind, .why = reply->why};
     /* UNKNOWN outranks NOT_SENT: the client must be told the graver thing. */
-    if (place->failure == NULL || reply->kind == REPLY_UNKNOWN)
-        place->failure = failure;
+    if (place->failure.kind == REPLY_OK || reply->kind == REPLY_UNKNOWN)
+        place->failure = (struct reply){.kind = reply->kind, .why = reply->why};
     line_done(place, line, LINE_FAILED);
 }
 
