@@ -6,18 +6,18 @@
 
 #include "store.h"
 
+#include "step.h"
+
 #include "engine.h"
 
 /*
- *  engine_start ──▶ step ──▶ drain ──┬─▶ store_send ······▶ got_reply ──┐
- *                    ▲               ├─▶ outside.send ····▶ got_errand ─┤
- *                    │               ├─▶ timer ···········▶ got_wake ───┤
- *                    │               ├─▶ child: step, drain … got_child ┤
- *                    │               └─▶ run.got_answer                 │
- *                    └──────────────────────────────────────────────────┘
- *  When a flow is over (ended, nothing owed) its parent gets got_child; when a root is over its run is finished.
+ * What is behind the port of step.h in a worker:
+ *
+ *   call ──▶ store_send ······▶ step_reply        nap ────▶ a timer of the loop ···▶ step_wake
+ *   errand ▶ outside.send ····▶ step_errand       answer ─▶ run.got_answer     over ─▶ run_finish
  */
 struct run {
+    struct runner runner; /* first */
     struct engine *engine;
     struct flow *root;
     int64_t deadline_us; /* 0: none, or passed */
@@ -47,13 +47,7 @@ struct engine {
 /* Deadlines are looked at this often: a request is answered at most this much later than its deadline. */
 #define DEADLINE_STEP_MS 50
 
-static void drain(struct engine *engine, struct flow *flow);
 static void engine_got_deadlines(void *cookie);
-
-static struct engine *engine_of(const struct flow *flow)
-{
-    return ((struct run *)flow->runner)->engine;
-}
 
 struct engine *engine_new(struct loop *loop, struct store *store, const struct outside *outside)
 {
@@ -71,149 +65,72 @@ struct engine *engine_new(struct loop *loop, struct store *store, const struct o
     return engine;
 }
 
-/* ---- the end of things ---- */
-
-static void run_finish(struct run *run)
-{
-    struct flow *root = run->root;
-    struct engine *engine = run->engine;
-    *run->link = run->next;
-    if (run->next)
-        run->next->link = run->link;
-    engine->running--;
-    if (run->got_end)
-        run->got_end(run->cookie, root);
-    arena_free(root->arena);
-}
-
-static void flow_finish(struct flow *flow)
-{
-    struct engine *engine = engine_of(flow);
-    struct flow *parent = flow->parent;
-    if (parent == NULL) {
-        run_finish(flow->runner);
-        return;
-    }
-    if (flow_settle(parent))
-        parent->type->got_child(parent, flow);
-    drain(engine, parent);
-}
-
-/* ---- events ---- */
+/* ---- the port ---- */
 
 static void got_reply(struct call *call, const struct reply *reply)
 {
-    struct flow *flow = call->cookie;
-    struct engine *engine = engine_of(flow);
-    if (flow_settle(flow))
-        flow->type->got_reply(flow, call, reply);
-    drain(engine, flow);
+    step_reply(call, reply);
+}
+
+static void run_call(struct runner *runner, struct call *call)
+{
+    call->done = got_reply;
+    store_send(((struct run *)runner)->engine->store, call);
 }
 
 static void got_errand(struct errand *errand)
 {
-    struct flow *flow = errand->flow;
-    struct engine *engine = engine_of(flow);
-    if (flow_settle(flow))
-        flow->type->got_errand(flow, errand);
-    drain(engine, flow);
+    step_errand(errand);
+}
+
+static void run_errand(struct runner *runner, struct errand *errand)
+{
+    const struct outside *outside = ((struct run *)runner)->engine->outside;
+    CHECK(outside && outside->send);
+    errand->done = got_errand;
+    outside->send(outside->cookie, errand);
 }
 
 static void got_wake(void *cookie)
 {
     struct nap *nap = cookie;
-    struct flow *flow = nap->flow;
-    struct engine *engine = engine_of(flow);
     loop_timer_free(nap->timer);
-    if (flow_settle(flow))
-        flow->type->got_wake(flow);
-    drain(engine, flow);
+    step_wake(nap->flow);
 }
 
-/* ---- the outbox ---- */
-
-static void drain_calls(struct engine *engine, struct flow *flow)
+static void run_nap(struct runner *runner, struct flow *flow, int64_t ms)
 {
-    struct call *call = flow->calls, *next;
-    flow->calls = NULL;
-    flow->calls_tail = &flow->calls;
-    for (; call; call = next) {
-        next = call->next;
-        call->done = got_reply;
-        call->cookie = flow;
-        store_send(engine->store, call);
-    }
-}
-
-static void drain_errands(struct engine *engine, struct flow *flow)
-{
-    struct errand *errand = flow->errands, *next;
-    flow->errands = NULL;
-    flow->errands_tail = &flow->errands;
-    for (; errand; errand = next) {
-        next = errand->next;
-        errand->done = got_errand;
-        CHECK(engine->outside && engine->outside->send);
-        engine->outside->send(engine->outside->cookie, errand);
-    }
-}
-
-static void drain_sleep(struct engine *engine, struct flow *flow)
-{
-    int64_t ms = flow->sleep_ms;
-    flow->sleep_ms = -1;
     struct nap *nap = ARENA_NEW(flow->arena, struct nap);
     nap->flow = flow;
-    nap->timer = loop_timer_new(engine->loop, got_wake, nap);
+    nap->timer = loop_timer_new(((struct run *)runner)->engine->loop, got_wake, nap);
     CHECK(nap->timer);
     loop_timer_set(nap->timer, ms);
 }
 
-static void drain_children(struct engine *engine, struct flow *flow)
+static void run_answer(struct runner *runner, struct flow *root)
 {
-    struct flow *child = flow->children, *next;
-    flow->children = NULL;
-    flow->children_tail = &flow->children;
-    for (; child; child = next) {
-        next = child->next;
-        child->runner = flow->runner;
-        child->type->start(child);
-        drain(engine, child);
-    }
-}
-
-static void drain_answer(struct flow *flow)
-{
-    struct run *run = flow->runner;
-    flow->answered = true;
+    struct run *run = (struct run *)runner;
     run->deadline_us = 0;
     if (run->answer_given)
         return;
     run->answer_given = true;
     if (run->got_answer)
-        run->got_answer(run->cookie, flow, flow->answer);
+        run->got_answer(run->cookie, root, root->answer);
 }
 
-/*
- * After a step. A child that is over within its own start calls back into its parent from here, so the parent must not be touched after
- * drain_children: whether it is over is decided by whoever settled its last debt.
- */
-static void drain(struct engine *engine, struct flow *flow)
+static void run_finish(struct runner *runner, struct flow *root)
 {
-    flow_check_step(flow);
-    if (flow->answer_ready && !flow->answered)
-        drain_answer(flow);
-    if (flow->calls)
-        drain_calls(engine, flow);
-    if (flow->errands)
-        drain_errands(engine, flow);
-    if (flow->sleep_ms >= 0)
-        drain_sleep(engine, flow);
-    if (flow->children)
-        drain_children(engine, flow);
-    else if (flow_over(flow))
-        flow_finish(flow);
+    struct run *run = (struct run *)runner;
+    *run->link = run->next;
+    if (run->next)
+        run->next->link = run->link;
+    run->engine->running--;
+    if (run->got_end)
+        run->got_end(run->cookie, root);
+    arena_free(root->arena);
 }
+
+static const struct port PORT = {.call = run_call, .errand = run_errand, .nap = run_nap, .answer = run_answer, .over = run_finish};
 
 /* ---- deadlines ---- */
 
@@ -261,7 +178,7 @@ void engine_start(struct engine *engine, struct flow *flow, int64_t deadline_ms,
 {
     arena_hold(flow->arena);
     struct run *run = ARENA_NEW(flow->arena, struct run);
-    *run = (struct run){.engine = engine, .root = flow, .got_answer = answered, .got_end = ended, .cookie = cookie};
+    *run = (struct run){.runner.port = &PORT, .engine = engine, .root = flow, .got_answer = answered, .got_end = ended, .cookie = cookie};
     run->deadline_us = deadline_ms ? clock_us() + deadline_ms * 1000 : 0;
     run->next = engine->runs;
     run->link = &engine->runs;
@@ -269,11 +186,9 @@ void engine_start(struct engine *engine, struct flow *flow, int64_t deadline_ms,
         run->next->link = &run->next;
     engine->runs = run;
     engine->running++;
-    flow->runner = run;
     if (run->deadline_us)
         engine_watch_deadlines(engine);
-    flow->type->start(flow);
-    drain(engine, flow);
+    step_start(&run->runner, flow);
 }
 
 unsigned engine_running(const struct engine *engine)

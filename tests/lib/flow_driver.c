@@ -9,15 +9,12 @@
 
 #include "check.h"
 
+#include "step.h"
 #include "store.h"
 
 #include "flow_driver.h"
 
-/*
- *  driver_go ──▶ step ──▶ drain ──┬─▶ queue: calls, errands, sleeps ······▶ driver_reply, driver_errand_done, driver_wake ──┐
- *                 ▲               └─▶ child: step, drain … got_child                                                     │
- *                 └──────────────────────────────────────────────────────────────────────────────────────────────────────┘
- */
+/* What is behind the port of step.h here: a queue, until the test takes what waits there and feeds the event back. */
 struct event {
     enum { EVENT_CALL, EVENT_ERRAND, EVENT_SLEEP } kind;
     struct flow *flow;
@@ -28,6 +25,7 @@ struct event {
 };
 
 struct driver {
+    struct runner runner; /* first */
     struct arena *arena;
     struct topology *topology;
     struct world world;
@@ -39,11 +37,53 @@ struct driver {
 #define DRIVER_SHARDS "shard-1=127.0.0.1:1,shard-2=127.0.0.1:2,shard-3=127.0.0.1:3"
 #define DRIVER_PARTITIONS 16
 
+/* ---- the port ---- */
+
+static void add_event(struct runner *runner, struct event event)
+{
+    struct driver *driver = (struct driver *)runner;
+    struct event *added = ARENA_NEW(driver->arena, struct event);
+    *added = event;
+    *driver->queue_tail = added;
+    driver->queue_tail = &added->next;
+}
+
+static void add_call(struct runner *runner, struct call *call)
+{
+    add_event(runner, (struct event){.kind = EVENT_CALL, .flow = call->cookie, .call = call});
+}
+
+static void add_errand(struct runner *runner, struct errand *errand)
+{
+    add_event(runner, (struct event){.kind = EVENT_ERRAND, .flow = errand->flow, .errand = errand});
+}
+
+static void add_nap(struct runner *runner, struct flow *flow, int64_t ms)
+{
+    add_event(runner, (struct event){.kind = EVENT_SLEEP, .flow = flow, .sleep_ms = ms});
+}
+
+static void got_answer(struct runner *runner, struct flow *root)
+{
+}
+
+static void got_over(struct runner *runner, struct flow *root)
+{
+    struct driver *driver = (struct driver *)runner;
+    CHECK(!driver->over);
+    driver->over = true;
+}
+
+static const struct port PORT = {.call = add_call, .errand = add_errand, .nap = add_nap, .answer = got_answer, .over = got_over};
+
+/* ---- its life ---- */
+
 struct driver *driver_new(void)
 {
     const char *error = NULL;
     struct driver *driver = calloc(1, sizeof(*driver));
     CHECK(driver);
+    driver->runner.port = &PORT;
     driver->arena = arena_new();
     driver->topology = topology_new(DRIVER_SHARDS, DRIVER_PARTITIONS, 1, &error);
     CHECK(driver->topology);
@@ -56,7 +96,6 @@ struct flow *driver_flow(struct driver *driver, const struct flow_type *type, co
 {
     CHECK(driver->root == NULL);
     driver->root = flow_new(driver->arena, type, &driver->world, ask);
-    driver->root->runner = driver;
     return driver->root;
 }
 
@@ -92,90 +131,9 @@ void driver_free(struct driver *driver)
     free(driver);
 }
 
-/* ---- the outbox ---- */
-
-static void drain(struct driver *driver, struct flow *flow);
-
-static void add_event(struct driver *driver, struct event event)
-{
-    struct event *added = ARENA_NEW(driver->arena, struct event);
-    *added = event;
-    *driver->queue_tail = added;
-    driver->queue_tail = &added->next;
-}
-
-static void drain_calls(struct driver *driver, struct flow *flow)
-{
-    struct call *call = flow->calls, *next;
-    flow->calls = NULL;
-    flow->calls_tail = &flow->calls;
-    for (; call; call = next) {
-        next = call->next;
-        call->next = NULL;
-        call->cookie = flow;
-        add_event(driver, (struct event){.kind = EVENT_CALL, .flow = flow, .call = call});
-    }
-}
-
-static void drain_errands(struct driver *driver, struct flow *flow)
-{
-    struct errand *errand = flow->errands, *next;
-    flow->errands = NULL;
-    flow->errands_tail = &flow->errands;
-    for (; errand; errand = next) {
-        next = errand->next;
-        errand->next = NULL;
-        add_event(driver, (struct event){.kind = EVENT_ERRAND, .flow = flow, .errand = errand});
-    }
-}
-
-static void drain_children(struct driver *driver, struct flow *flow)
-{
-    struct flow *child = flow->children, *next;
-    flow->children = NULL;
-    flow->children_tail = &flow->children;
-    for (; child; child = next) {
-        next = child->next;
-        child->runner = driver;
-        child->type->start(child);
-        drain(driver, child);
-    }
-}
-
-static void flow_finish(struct driver *driver, struct flow *flow)
-{
-    struct flow *parent = flow->parent;
-    if (parent == NULL) {
-        CHECK(!driver->over);
-        driver->over = true;
-        return;
-    }
-    if (flow_settle(parent))
-        parent->type->got_child(parent, flow);
-    drain(driver, parent);
-}
-
-/* As in the engine: after drain_children ${flow} is not touched, because a child that is over at once has called back into it by then. */
-static void drain(struct driver *driver, struct flow *flow)
-{
-    flow_check_step(flow);
-    if (flow->answer_ready && !flow->answered)
-        flow->answered = true;
-    drain_calls(driver, flow);
-    drain_errands(driver, flow);
-    if (flow->sleep_ms >= 0)
-        add_event(driver, (struct event){.kind = EVENT_SLEEP, .flow = flow, .sleep_ms = flow->sleep_ms});
-    flow->sleep_ms = -1;
-    if (flow->children)
-        drain_children(driver, flow);
-    else if (flow_over(flow))
-        flow_finish(driver, flow);
-}
-
 void driver_go(struct driver *driver)
 {
-    driver->root->type->start(driver->root);
-    drain(driver, driver->root);
+    step_start(&driver->runner, driver->root);
 }
 
 /* ---- the queue ---- */
@@ -284,14 +242,6 @@ static void free_items(struct item *item)
 
 /* ---- events ---- */
 
-static void feed_reply(struct driver *driver, struct call *call, const struct reply *reply)
-{
-    struct flow *flow = call->cookie;
-    if (flow_settle(flow))
-        flow->type->got_reply(flow, call, reply);
-    drain(driver, flow);
-}
-
 void driver_reply(struct driver *driver, struct call *call, const char *words, ...)
 {
     struct item root = {.type = ITEM_NIL};
@@ -303,7 +253,7 @@ void driver_reply(struct driver *driver, struct call *call, const char *words, .
     CHECK(*end == '\0');
     struct reply reply = reply_from(call->function, &root, &unclassified);
     CHECK(!unclassified);
-    feed_reply(driver, call, &reply);
+    step_reply(call, &reply);
     free_items(&root);
 }
 
@@ -311,24 +261,19 @@ void driver_reply_kind(struct driver *driver, struct call *call, enum reply_kind
 {
     const struct reply reply = {.kind = kind, .why = kind == REPLY_NOT_SENT ? "the shard is away" : "the connection broke"};
     CHECK(kind == REPLY_NOT_SENT || kind == REPLY_UNKNOWN);
-    feed_reply(driver, call, &reply);
+    step_reply(call, &reply);
 }
 
 void driver_errand_done(struct driver *driver, struct errand *errand)
 {
-    struct flow *flow = errand->flow;
-    if (flow_settle(flow))
-        flow->type->got_errand(flow, errand);
-    drain(driver, flow);
+    step_errand(errand);
 }
 
 void driver_wake(struct driver *driver)
 {
     struct event *event = take_event(driver, find_event(driver, EVENT_SLEEP));
     CHECK(event);
-    if (flow_settle(event->flow))
-        event->flow->type->got_wake(event->flow);
-    drain(driver, event->flow);
+    step_wake(event->flow);
 }
 
 /* ---- looking ---- */
@@ -401,9 +346,7 @@ static bool explore_step(const struct exploration *exploration, struct driver *d
     case EVENT_SLEEP:
         if (choice > 0)
             return false;
-        if (flow_settle(event->flow))
-            event->flow->type->got_wake(event->flow);
-        drain(driver, event->flow);
+        step_wake(event->flow);
         return true;
     }
     return false;

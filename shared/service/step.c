@@ -1,0 +1,129 @@
+#include "check.h"
+
+#include "step.h"
+
+static void drain(struct flow *flow);
+
+static struct runner *runner_of(const struct flow *flow)
+{
+    return flow->runner;
+}
+
+static void flow_finish(struct flow *flow)
+{
+    struct flow *parent = flow->parent;
+    if (parent == NULL) {
+        runner_of(flow)->port->over(flow->runner, flow);
+        return;
+    }
+    if (flow_settle(parent))
+        parent->type->got_child(parent, flow);
+    drain(parent);
+}
+
+/* ---- the outbox ---- */
+
+static void drain_calls(struct flow *flow)
+{
+    struct call *call = flow->calls, *next;
+    flow->calls = NULL;
+    flow->calls_tail = &flow->calls;
+    for (; call; call = next) {
+        next = call->next;
+        call->next = NULL;
+        call->cookie = flow;
+        runner_of(flow)->port->call(flow->runner, call);
+    }
+}
+
+static void drain_errands(struct flow *flow)
+{
+    struct errand *errand = flow->errands, *next;
+    flow->errands = NULL;
+    flow->errands_tail = &flow->errands;
+    for (; errand; errand = next) {
+        next = errand->next;
+        errand->next = NULL;
+        runner_of(flow)->port->errand(flow->runner, errand);
+    }
+}
+
+static void drain_sleep(struct flow *flow)
+{
+    int64_t ms = flow->sleep_ms;
+    flow->sleep_ms = -1;
+    runner_of(flow)->port->nap(flow->runner, flow, ms);
+}
+
+static void drain_children(struct flow *flow)
+{
+    struct flow *child = flow->children, *next;
+    flow->children = NULL;
+    flow->children_tail = &flow->children;
+    for (; child; child = next) {
+        next = child->next;
+        child->runner = flow->runner;
+        child->type->start(child);
+        drain(child);
+    }
+}
+
+static void drain_answer(struct flow *flow)
+{
+    flow->answered = true;
+    runner_of(flow)->port->answer(flow->runner, flow);
+}
+
+/*
+ * After a step. A child that is over within its own start calls back into its parent from here, so the parent must not be touched after
+ * drain_children: whether it is over is decided by whoever settled its last debt.
+ */
+static void drain(struct flow *flow)
+{
+    flow_check_step(flow);
+    if (flow->answer_ready && !flow->answered)
+        drain_answer(flow);
+    if (flow->calls)
+        drain_calls(flow);
+    if (flow->errands)
+        drain_errands(flow);
+    if (flow->sleep_ms >= 0)
+        drain_sleep(flow);
+    if (flow->children)
+        drain_children(flow);
+    else if (flow_over(flow))
+        flow_finish(flow);
+}
+
+/* ---- events ---- */
+
+void step_start(struct runner *runner, struct flow *root)
+{
+    CHECK(root->parent == NULL);
+    root->runner = runner;
+    root->type->start(root);
+    drain(root);
+}
+
+void step_reply(struct call *call, const struct reply *reply)
+{
+    struct flow *flow = call->cookie;
+    if (flow_settle(flow))
+        flow->type->got_reply(flow, call, reply);
+    drain(flow);
+}
+
+void step_errand(struct errand *errand)
+{
+    struct flow *flow = errand->flow;
+    if (flow_settle(flow))
+        flow->type->got_errand(flow, errand);
+    drain(flow);
+}
+
+void step_wake(struct flow *flow)
+{
+    if (flow_settle(flow))
+        flow->type->got_wake(flow);
+    drain(flow);
+}
