@@ -3,9 +3,9 @@
 -- KEYS[1]  payment:{p}:ID
 -- ARGV     p, id; op: as it was begun, charge:1; result: succeeded, failed, authorized, voided or unknown; gateway_ref: empty: as before; failure:
 --          the gateway's code, empty if none; extend_ms: how long an authorized order stays reserved from now, at least; due_ms: when unknown, how
---          long until the gateway is asked again; request
--- answers  OK v status order_id order_state payment_status age
---          ALREADY v status: this operation is decided, or another one was begun
+--          long until the gateway is asked again; request; hash: of the key whose client waits for this, or empty
+-- answers  OK v status order_id order_state payment_status age: v is the version that the client is to be shown
+--          ALREADY v status: this operation is decided, or another one was begun; v likewise
 --          ILLEGAL status: no such result of this operation (payments.results)
 --          NOT_FOUND
 -- state    payment: processing, unknown → as payments.results says; order: reserved → paid when the money was taken
@@ -13,7 +13,7 @@
 --
 -- Money that was taken for an order which has ended meanwhile is refund_due, with a duty to refund it now.
 
-local takes = arguments.of('pay_result', 'payment', 'partition id text succeeded|failed|authorized|voided|unknown bytes bytes ms ms bytes')
+local takes = arguments.of('pay_result', 'payment', 'partition id text succeeded|failed|authorized|voided|unknown bytes bytes ms ms bytes hash?')
 
 -- The worker that learned of the payment confirms the holds at once; a sweep does it if that one died.
 local CONFIRM_AFTER_MS = 3000
@@ -46,8 +46,10 @@ local function pay_result(keys, args)
     local order = payment and orders.read(args[1], payment.order_id)
     if not order then
         return {code.NOT_FOUND}
-    elseif payment.op ~= args[3] or not states.payment_at_gateway[payment.status] then
-        return {code.ALREADY, payment.v, payment.status}
+    end
+    local told = payments.told(payment, args[10], 'v')
+    if payment.op ~= args[3] or not states.payment_at_gateway[payment.status] then
+        return {code.ALREADY, told or payment.v, payment.status}
     end
     local to = payments.next(payment, result, order.state)
     if not to then
@@ -65,5 +67,5 @@ local function pay_result(keys, args)
         payments.follow(payment, order, change, now, due_ms, payment.action == 'void' and payments.pause(payment) or 0)
         order_duty(order, change, now)
     end
-    return {code.OK, payment.v, payment.status, order.id, order.state, order.payment_status, orders.age(order, now)}
+    return {code.OK, told or payment.v, payment.status, order.id, order.state, order.payment_status, orders.age(order, now)}
 end

@@ -3,8 +3,8 @@
 -- KEYS[1]  payment:{p}:ID
 -- ARGV     p, id, n; result: succeeded, failed or unknown; failure: the gateway's code, empty if none; request; due_ms: how long until the gateway is
 --          asked about what is still not known
--- answers  OK v status payment_status refund_status: of the payment, of its order, of the refund
---          ALREADY refund_status: this refund is decided
+-- answers  OK v status payment_status refund_status: of the payment, of its order, of the refund as its client is to be shown it
+--          ALREADY refund_status: this refund is decided; likewise
 --          NOT_FOUND
 -- state    the refund: pending, unknown → succeeded, failed, unknown; the payment: succeeded, partially_refunded → partially_refunded, refunded
 -- writes   KEYS[1], payments:{p}:in:…, txn:{p}:pay, idem:{p}:HASH; order:{p}:ID, orders:{p}:in:…, events:{p}, payments:{p}:refund_due
@@ -36,8 +36,10 @@ local function refund_result(keys, args)
     local refund = order and payments.refund(payment, n)
     if not refund then
         return {code.NOT_FOUND}
-    elseif not payments.refund_open(refund) then
-        return {code.ALREADY, refund.status}
+    end
+    local told = payments.told(payment, refund.ikey, 'status')
+    if not payments.refund_open(refund) then
+        return {code.ALREADY, told or refund.status}
     end
 
     local again = refund.status == result
@@ -52,5 +54,5 @@ local function refund_result(keys, args)
             'refund' .. n, payments.refund_text(refund))
         payments.follow(payment, order, {cause = cause, request = request}, now, due_ms, result == 'failed' and payments.pause(payment) or 0)
     end
-    return {code.OK, payment.v, payment.status, order.payment_status, refund.status}
+    return {code.OK, payment.v, payment.status, order.payment_status, told or refund.status}
 end

@@ -230,6 +230,16 @@ function payments.known(decision, in_flight, replay)
     return {code.KEY_REUSED}
 end
 
+-- What the request with this key's hash was told, or is to be told: field ${name} of its record once that is done, else nil. The payment may have gone on
+-- since (it was unknown then and is known now, it was refunded), but every repeat is told the same. Call it before the moves: it reads.
+function payments.told(payment, hash, name)
+    if hash == '' then
+        return nil
+    end
+    local values = call('HMGET', key.idem(payment.p, hash), 's', name)
+    return values[1] == 'done' and values[2] or nil
+end
+
 -- The request that began an operation has its outcome: its record, open until now, keeps what its replay gives (name, text, …). Later outcomes do not
 -- change that. Call it before the moves: it reads.
 function payments.decide(payment, hash, ...)

@@ -17,8 +17,8 @@
 #define RELEASED HELD " ; release stock:{7}:263 7 263 $T 0 263 => 0 released"
 #define PLACED "place idem:{7}:$H 7 $F 1 $T u1 500 USD 60000 D r => 0 263 @+0 @+60000"
 #define CHARGING PLACED " ; pay order:{7}:263 7 263 $I $F '' charge automatic P q1 10000"
-#define FAILED CHARGING " ; pay_result payment:{7}:263 7 263 charge:1 failed g no 0 0 q2"
-#define PAID CHARGING " ; pay_result payment:{7}:263 7 263 charge:1 succeeded g '' 0 0 q2"
+#define FAILED CHARGING " ; pay_result payment:{7}:263 7 263 charge:1 failed g no 0 0 q2 ''"
+#define PAID CHARGING " ; pay_result payment:{7}:263 7 263 charge:1 succeeded g '' 0 0 q2 ''"
 #define REFUNDING PAID " ; refund payment:{7}:263 7 263 '' '' '' '' q 9 => 26 succeeded ; refund payment:{7}:263 7 263 $J $F 100 '' q 9000"
 #define OWED PAID " ; cancel order:{7}:263 7 263 $J $F '' r"
 
@@ -53,13 +53,13 @@ static const struct lua_case CASES[] = {
     {"orders: free of charge, paid and cancelled",
      "place idem:{7}:$H 7 $F 1 $T u1 0 USD 60000 D r ; "
      "pay order:{7}:263 7 263 $I $F 0 charge automatic P q1 10000 ; "
-     "pay_result payment:{7}:263 7 263 charge:1 succeeded g '' 0 0 q2 ; cancel order:{7}:263 7 263 $J $F '' r",
+     "pay_result payment:{7}:263 7 263 charge:1 succeeded g '' 0 0 q2 '' ; cancel order:{7}:263 7 263 $J $F '' r",
      AUDIT_ORDERS, "0 '' '' 1 1 '' 263 $T cancelled ~0 1 D", "payment_read payment:{7}:263 7 263 => 0 @+0 none 0 …"},
     {"orders: free of charge, expired while it was being paid",
      "place idem:{7}:$H 7 $F 1 $T u1 0 USD 60000 D r ; "
      "pay order:{7}:263 7 263 $I $F 0 charge automatic P q1 10000 ; HSET order:{7}:263 expires 5 ; expire order:{7}:263 7 263 ; "
      "HSET order:{7}:263 expires 5",
-     "pay_result payment:{7}:263 7 263 charge:1 succeeded g '' 0 0 q2", "0 2 succeeded 263 expired paid ~0",
+     "pay_result payment:{7}:263 7 263 charge:1 succeeded g '' 0 0 q2 ''", "0 2 succeeded 263 expired paid ~0",
      "ZCARD txn:{7}:pay => 0 ; ZCARD payments:{7}:refund_due => 0"},
     {"orders: a wrong key", PLACED, "audit_orders orders:{8} 7 '' '' 1", "'-ERR souk: bad key of audit_orders'", ""},
 };

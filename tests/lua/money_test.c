@@ -13,7 +13,7 @@
 /* Order 263 and its first payment, also 263, in partition 7. The key $H placed the order, $I pays, $J does what comes next. */
 #define PLACED "place idem:{7}:$H 7 $F 1 $T u1 500 USD 60000 D r => 0 263 @+0 @+60000"
 #define PAY(action, capture) PLACED " ; pay order:{7}:263 7 263 $I $F '' " action " " capture " P q1 10000 => 0 263 500 USD @+0 1 " action ":1"
-#define RESULT(op, result) "pay_result payment:{7}:263 7 263 " op " " result " g1 '' 900000 5000 q2"
+#define RESULT(op, result) "pay_result payment:{7}:263 7 263 " op " " result " g1 '' 900000 5000 q2 ''"
 #define ACT(action) "pay_act payment:{7}:263 7 263 '' '' " action " '' q3 7000"
 #define REFUND(hash, fp, amount) "refund payment:{7}:263 7 263 " hash " " fp " " amount " why q4 8000"
 #define REFUNDED(n, result) "refund_result payment:{7}:263 7 263 " n " " result " '' q5 6000"
@@ -98,18 +98,22 @@ static const struct lua_case CASES[] = {
      "ZSCORE txn:{7} 263 => @+3000 ; ZSCORE txn:{7}:pay 263 => (nil) ; HMGET idem:{7}:$I s v id => done 2 263 ; XLEN events:{7} => 3"},
     {"charge succeeded twice", SUCCEEDED, RESULT("charge:1", "succeeded"), "16 2 succeeded", ""},
     {"charge succeeded, time over but still reserved", CHARGING " ; " LAPSE, RESULT("charge:1", "succeeded"), "0 2 succeeded 263 paid paid ~0", ""},
-    {"charge failed", CHARGING, "pay_result payment:{7}:263 7 263 charge:1 failed g1 'card|declined by bank' 0 5000 q2",
+    {"charge failed", CHARGING, "pay_result payment:{7}:263 7 263 charge:1 failed g1 'card|declined by bank' 0 5000 q2 ''",
      "0 2 failed 263 reserved none ~0",
      "HMGET payment:{7}:263 status failure captured => failed card_declined_by_bank 0 ; ZSCORE txn:{7}:pay 263 => (nil) ; "
      "HMGET idem:{7}:$I s v => done 2 ; HGET order:{7}:263 payment_status => none ; ZSCORE txn:{7} 263 => @+60000"},
     {"charge unknown", CHARGING, RESULT("charge:1", "unknown"), "0 2 unknown 263 reserved pending ~0",
      "ZSCORE txn:{7}:pay 263 => @+5000 ; HGET order:{7}:263 v => 2 ; HMGET idem:{7}:$I s v => done 2 ; XLEN events:{7} => 2"},
-    {"charge unknown again is no version", CHARGE_UNKNOWN, "pay_result payment:{7}:263 7 263 charge:1 unknown '' '' 0 20000 q2",
+    {"charge unknown again is no version", CHARGE_UNKNOWN, "pay_result payment:{7}:263 7 263 charge:1 unknown '' '' 0 20000 q2 ''",
      "0 2 unknown 263 reserved pending ~0", "ZSCORE txn:{7}:pay 263 => @+20000 ; HEXISTS payment:{7}:263 e3 => 0"},
     {"charge unknown, then succeeded", CHARGE_UNKNOWN, RESULT("charge:1", "succeeded"), "0 3 succeeded 263 paid paid ~0", "ZCARD txn:{7}:pay => 0"},
     {"charge unknown, then failed", CHARGE_UNKNOWN, RESULT("charge:1", "failed"), "0 3 failed 263 reserved none ~0", "ZCARD txn:{7}:pay => 0"},
-    {"an empty reference keeps the one that is known", CHARGE_UNKNOWN, "pay_result payment:{7}:263 7 263 charge:1 succeeded '' '' 0 0 q2",
+    {"an empty reference keeps the one that is known", CHARGE_UNKNOWN, "pay_result payment:{7}:263 7 263 charge:1 succeeded '' '' 0 0 q2 ''",
      "0 3 succeeded 263 paid paid ~0", "HGET payment:{7}:263 gateway_ref => g1"},
+    {"its client was told unknown, and is told so again", CHARGE_UNKNOWN, "pay_result payment:{7}:263 7 263 charge:1 succeeded g1 '' 0 0 q2 $I",
+     "0 2 succeeded 263 paid paid ~0", "HGET payment:{7}:263 v => 3"},
+    {"its client is told what was decided, though it was refunded since", SUCCEEDED " ; " REFUND("$J", "$F", "500") " ; " REFUNDED("1", "succeeded"),
+     "pay_result payment:{7}:263 7 263 charge:1 unknown '' '' 0 0 q2 $I", "16 2 refunded", "HGET payment:{7}:263 v => 4"},
     {"another operation", CHARGING, RESULT("charge:2", "succeeded"), "16 1 processing", ""},
     {"a result that a charge cannot have", CHARGING, RESULT("charge:1", "authorized"), "26 processing", ""},
     {"a result of no payment", PLACED, RESULT("charge:1", "succeeded"), "10", ""},
@@ -117,7 +121,7 @@ static const struct lua_case CASES[] = {
      "EXISTS idem:{7}:$I => 0"},
     {"authorized", AUTHORIZING, RESULT("authorize:1", "authorized"), "0 2 authorized 263 reserved authorized ~0",
      "HMGET order:{7}:263 expires v => @+900000 3 ; ZSCORE txn:{7} 263 => @+900000 ; ZCARD txn:{7}:pay => 0 ; HMGET idem:{7}:$I s v => done 2"},
-    {"authorized for less time than the order has", AUTHORIZING, "pay_result payment:{7}:263 7 263 authorize:1 authorized g1 '' 10 0 q2",
+    {"authorized for less time than the order has", AUTHORIZING, "pay_result payment:{7}:263 7 263 authorize:1 authorized g1 '' 10 0 q2 ''",
      "0 2 authorized 263 reserved authorized ~0", "HGET order:{7}:263 expires => @+60000 ; ZSCORE txn:{7} 263 => @+60000"},
     {"authorized after the order expired", AUTHORIZING " ; " EXPIRE, RESULT("authorize:1", "authorized"), "0 2 authorized 263 expired authorized ~0",
      "ZSCORE txn:{7}:pay 263 => @+0 ; HGET order:{7}:263 expires => 1000 ; "
@@ -162,7 +166,7 @@ static const struct lua_case CASES[] = {
     {"capture with the key of another request", AUTHORIZED, "pay_act payment:{7}:263 7 263 $I $G capture '' q3 7000", "12", ""},
     {"capture succeeded", CAPTURING, RESULT("capture:3", "succeeded"), "0 4 succeeded 263 paid paid ~0",
      "HGET payment:{7}:263 captured => 500 ; ZSCORE txn:{7} 263 => @+3000"},
-    {"capture failed: authorized again", CAPTURING, "pay_result payment:{7}:263 7 263 capture:3 failed '' too_late 0 0 q2",
+    {"capture failed: authorized again", CAPTURING, "pay_result payment:{7}:263 7 263 capture:3 failed '' too_late 0 0 q2 ''",
      "0 4 authorized 263 reserved authorized ~0",
      "HMGET payment:{7}:263 captured failure => 0 too_late ; ZCARD txn:{7}:pay => 0 ; HGET order:{7}:263 v => 3 ; " ACT(
          "capture") " => 0 500 USD 5 capture:5 P"},
@@ -240,6 +244,8 @@ static const struct lua_case CASES[] = {
      "refund_result payment:{7}:263 7 263 1 unknown '' q5 20000", "0 4 succeeded paid unknown", "ZSCORE txn:{7}:pay 263 => @+20000"},
     {"refund failed", SUCCEEDED " ; " REFUND("$J", "$F", "200"), "refund_result payment:{7}:263 7 263 1 failed no_funds q5 6000",
      "0 4 succeeded paid failed", "HMGET payment:{7}:263 status refunding failure => succeeded 0 no_funds ; ZCARD txn:{7}:pay => 0"},
+    {"refund unknown, then succeeded: its client is told as before", SUCCEEDED " ; " REFUND("$J", "$F", "200") " ; " REFUNDED("1", "unknown"),
+     REFUNDED("1", "succeeded"), "0 5 partially_refunded partially_refunded unknown", "HGET payment:{7}:263 refunded => 200"},
     {"refund decided twice", SUCCEEDED " ; " REFUND("$J", "$F", "200") " ; " REFUNDED("1", "succeeded"), REFUNDED("1", "failed"), "16 succeeded", ""},
     {"no such refund", SUCCEEDED, REFUNDED("1", "succeeded"), "10", ""},
     {"no such payment", PLACED, REFUNDED("1", "succeeded"), "10", ""},
@@ -300,11 +306,11 @@ static const char *const CALLS[TRANSITIONS] = {
     "pay order:{7}:263 7 263 00000000000000000000000000000001 $F '' charge automatic P q 9000",
     "pay_act payment:{7}:263 7 263 00000000000000000000000000000002 $F capture '' q 9000",
     "pay_act payment:{7}:263 7 263 00000000000000000000000000000003 $F void '' q 9000",
-    "pay_result payment:{7}:263 7 263 OP succeeded g '' 0 9000 q",
-    "pay_result payment:{7}:263 7 263 OP failed g no 0 9000 q",
-    "pay_result payment:{7}:263 7 263 OP authorized g '' 900000 9000 q",
-    "pay_result payment:{7}:263 7 263 OP voided g '' 0 9000 q",
-    "pay_result payment:{7}:263 7 263 OP unknown g '' 0 9000 q",
+    "pay_result payment:{7}:263 7 263 OP succeeded g '' 0 9000 q ''",
+    "pay_result payment:{7}:263 7 263 OP failed g no 0 9000 q ''",
+    "pay_result payment:{7}:263 7 263 OP authorized g '' 900000 9000 q ''",
+    "pay_result payment:{7}:263 7 263 OP voided g '' 0 9000 q ''",
+    "pay_result payment:{7}:263 7 263 OP unknown g '' 0 9000 q ''",
     "refund payment:{7}:263 7 263 00000000000000000000000000000004 $F 100 why q 9000",
     "refund_result payment:{7}:263 7 263 1 succeeded '' q 9000",
 };
@@ -411,7 +417,7 @@ static void twenty_attempts_and_no_more(struct lua_shard *shard)
         assert_int_equal(atoi(got), i <= 20 ? 0 : 26);
         free(got);
         if (i <= 20)
-            free(lua_do(shard, "pay_result payment:{7}:%d 7 %d charge:1 failed g no 0 9000 q", 256 * i + 7, 256 * i + 7));
+            free(lua_do(shard, "pay_result payment:{7}:%d 7 %d charge:1 failed g no 0 9000 q ''", 256 * i + 7, 256 * i + 7));
     }
     lua_check(shard, "ZCARD payments:{7} => 20 ; ZCARD payments:{7}:in:failed => 20");
     check_store(shard);

@@ -29,7 +29,8 @@ void operation_got_errand(struct flow *flow, struct errand *base)
 {
     struct operation *operation = (struct operation *)flow;
     operation_move(operation, OPERATION_RECORDING);
-    flow_call(flow, pay_result_call(flow, operation->partition, operation->payment_id, operation->op, (struct gateway_errand *)base), 0, 0);
+    struct view hash = view_of(operation->key.hash);
+    flow_call(flow, pay_result_call(flow, operation->partition, operation->payment_id, operation->op, (struct gateway_errand *)base, hash), 0, 0);
 }
 
 static void show(struct operation *operation, int64_t version)

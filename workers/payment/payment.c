@@ -201,7 +201,7 @@ static struct view request_id_of(const struct flow *flow)
     return flow->ask ? flow->ask->request_id : VIEW("");
 }
 
-struct call *pay_result_call(struct flow *flow, unsigned partition, int64_t id, struct view op, const struct gateway_errand *errand)
+struct call *pay_result_call(struct flow *flow, unsigned partition, int64_t id, struct view op, const struct gateway_errand *errand, struct view hash)
 {
     struct call *call = payment_function(flow->arena, &FN_PAY_RESULT, partition, id);
     call_arg(call, op);
@@ -211,6 +211,7 @@ struct call *pay_result_call(struct flow *flow, unsigned partition, int64_t id, 
     call_arg_int(call, settings_of(flow)->authorization_hold_s * INT64_C(1000));
     call_arg_int(call, ASK_AGAIN_MS);
     call_arg(call, request_id_of(flow));
+    call_arg(call, hash);
     return call;
 }
 

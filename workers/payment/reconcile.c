@@ -129,7 +129,7 @@ static void reconcile_got_errand(struct flow *flow, struct errand *base)
     if (reconcile->n)
         flow_call(flow, refund_result_call(flow, reconcile->partition, reconcile->payment_id, reconcile->n, errand), 0, 0);
     else
-        flow_call(flow, pay_result_call(flow, reconcile->partition, reconcile->payment_id, reconcile->op, errand), 0, 0);
+        flow_call(flow, pay_result_call(flow, reconcile->partition, reconcile->payment_id, reconcile->op, errand, VIEW("")), 0, 0);
 }
 
 /* The places of pay_result's answer. */
