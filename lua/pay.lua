@@ -51,7 +51,7 @@ local function pay(keys, args)
 
     local decision, known = idem.read(record, fp, 'id', 'v')
     local order = orders.read(p, args[2])
-    local answer = payments.known(decision, {code.IN_FLIGHT, known[3]}, {code.REPLAY, known[3], known[4]}) or refused(order, args[5], now)
+    local answer = payments.known(decision, record, {code.IN_FLIGHT, known[3]}, {code.REPLAY, known[3], known[4]}) or refused(order, args[5], now)
     if answer then
         return answer
     end

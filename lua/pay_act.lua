@@ -15,12 +15,12 @@
 local takes = arguments.of('pay_act', 'payment', 'partition id hash? fp? capture|void count? bytes ms')
 
 -- The answer to a key that is known already, or nil.
-local function known_by(p, hash, fp)
+local function known_by(record, hash, fp)
     if hash == '' then
         return nil
     end
-    local decision, known = idem.read(key.idem(p, hash), fp, 'v')
-    return payments.known(decision, {code.IN_FLIGHT, known[3]}, {code.REPLAY, known[3]})
+    local decision, known = idem.read(record, fp, 'v')
+    return payments.known(decision, record, {code.IN_FLIGHT, known[3]}, {code.REPLAY, known[3]})
 end
 
 local function refused(payment, order, action, amount)
@@ -38,18 +38,23 @@ local function pay_act(keys, args)
     local no, now = guard.enter(takes, keys, args)
     if no then return no end
     local p, hash, fp, action, request = args[1], args[3], args[4], args[5], args[7]
+    local record = key.idem(p, hash)
 
     local payment = payments.read(p, args[2])
     local order = payment and orders.read(p, payment.order_id)
-    local answer = known_by(p, hash, fp) or refused(payment, order, action, args[6])
+    local answer = known_by(record, hash, fp)
     if answer then
         return answer
+    end
+    answer = refused(payment, order, action, args[6])
+    if answer then
+        return payments.refuse(record, hash, fp, answer)
     end
 
     local v = int.text(payment.v + 1)
     payment.action, payment.op, payment.ikey = action, action .. ':' .. v, hash
     if hash ~= '' then
-        idem.write(key.idem(p, hash), fp, 'open', 'id', payment.id, 'v', v)
+        idem.write(record, fp, 'open', 'id', payment.id, 'v', v)
     end
     payments.move(payment, {status = 'processing', cause = action, request = request}, now)
     payments.follow(payment, order, {cause = action, request = request}, now, tonumber(args[8]), 0)

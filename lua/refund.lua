@@ -17,12 +17,12 @@ local takes = arguments.of('refund', 'payment', 'partition id hash? fp? count? b
 local REFUNDS_MAX = 100 -- of clients; one that is due is never refused
 
 -- The answer to a key that is known already, or nil.
-local function known_by(p, hash, fp)
+local function known_by(record, hash, fp)
     if hash == '' then
         return nil
     end
-    local decision, known = idem.read(key.idem(p, hash), fp, 'n', 'status', 'v')
-    return payments.known(decision, {code.IN_FLIGHT, known[3]}, {code.REPLAY, known[3], known[4], known[5]})
+    local decision, known = idem.read(record, fp, 'n', 'status', 'v')
+    return payments.known(decision, record, {code.IN_FLIGHT, known[3]}, {code.REPLAY, known[3], known[4], known[5]})
 end
 
 local function refused(payment, order, by_duty, amount, left)
@@ -48,21 +48,26 @@ local function refund(keys, args)
     local no, now = guard.enter(takes, keys, args)
     if no then return no end
     local p, hash, fp, request = args[1], args[3], args[4], args[7]
+    local record = key.idem(p, hash)
 
     local payment = payments.read(p, args[2])
     local order = payment and orders.read(p, payment.order_id)
     local left = payment and payment.captured - payment.refunded - payment.refunding
     local amount = args[5] == '' and left or tonumber(args[5])
-    local answer = known_by(p, hash, fp) or refused(payment, order, hash == '', amount, left)
+    local answer = known_by(record, hash, fp)
     if answer then
         return answer
+    end
+    answer = refused(payment, order, hash == '', amount, left)
+    if answer then
+        return payments.refuse(record, hash, fp, answer)
     end
 
     local another, at, n = payment.refunding > 0, int.text(now), int.text(payment.refunds + 1)
     local op = 'refund:' .. n
     payment.refunds, payment.refunding = payment.refunds + 1, payment.refunding + amount
     if hash ~= '' then
-        idem.write(key.idem(p, hash), fp, 'open', 'id', payment.id, 'n', n)
+        idem.write(record, fp, 'open', 'id', payment.id, 'n', n)
     end
     payments.move(payment, {cause = 'refund', request = request}, now, 'refund' .. n,
         payments.refund_text({status = 'pending', amount = amount, created = at, op = op, ikey = hash, updated = at, reason = args[6]}))

@@ -8,6 +8,7 @@
 --          NOT_FOUND, KEY_REUSED
 --          SHORT available: more than that cannot go
 --          UNEXPECTED on_hand held committed v
+--          The last two are the key's outcome from then on
 -- writes   KEYS[1], stock:{p}:ID, moves:{p}:ID
 
 local takes = arguments.of('stock_adjust', 'idem', 'partition fp id delta|set signed count? bytes')
@@ -22,6 +23,8 @@ local function stock_adjust(keys, args)
     local decision, record = idem.read(keys[1], fp, 'on_hand', 'held', 'committed', 'v')
     if decision == 'reused' then
         return {code.KEY_REUSED}
+    elseif decision == 'refused' then
+        return idem.refusal(keys[1])
     elseif decision then
         return {code.REPLAY, record[3], record[4], record[5], record[6]}
     end
@@ -30,12 +33,12 @@ local function stock_adjust(keys, args)
         return {code.NOT_FOUND}
     end
     if expected ~= '' and counters.on_hand ~= tonumber(expected) then
-        return {code.UNEXPECTED, counters.on_hand, counters.held, counters.committed, counters.v}
+        return idem.refuse(keys[1], fp, {code.UNEXPECTED, counters.on_hand, counters.held, counters.committed, counters.v})
     end
     local delta = kind == 'delta' and n or n - counters.on_hand
     local available = stock.available(counters)
     if available + delta < 0 then
-        return {code.SHORT, available}
+        return idem.refuse(keys[1], fp, {code.SHORT, available})
     elseif counters.on_hand + delta > int.MAX then
         return redis.error_reply('ERR souk: bad argument 5 of stock_adjust')
     end

@@ -4,7 +4,8 @@
 --   (none)                        nothing is known
 --   aborted   a:FP                nothing is decided; attempts up to a:FP of the request with this fingerprint may no longer place
 --   placed    fp id n             order id was placed by attempt n; no expiry, prune removes it
---   refused   fp status body      the request was refused with this answer
+--   refused   fp status body      the order was refused with this answer to the client
+--   refused   fp answer           another request was refused with this answer of the function
 --   done      fp …                what the function's REPLAY gives
 --   open      fp …                the effect has begun and is not yet known (a payment at its gateway)
 
@@ -28,6 +29,27 @@ end
 function idem.write(record, fp, decision, ...)
     call('HSET', record, 'fp', fp, 's', decision, ...)
     call('PEXPIRE', record, KEPT_MS)
+end
+
+-- The function refuses a request for a reason that may pass (not enough units, not paid yet), and its client is told so. From then on that is the key's
+-- outcome: an earlier copy of the request may still be on its way, and must not do what was refused (DESIGN.md section 6). Returns the answer.
+function idem.refuse(record, fp, answer)
+    local parts = {}
+    for n = 1, #answer do
+        parts[n] = type(answer[n]) == 'number' and int.text(answer[n]) or answer[n]
+    end
+    idem.write(record, fp, 'refused', 'answer', table.concat(parts, '|'))
+    return answer
+end
+
+-- The answer that was given then. Its numbers are texts now, which a worker reads alike.
+function idem.refusal(record)
+    local answer = {}
+    for part in (call('HGET', record, 'answer') .. '|'):gmatch('([^|]*)|') do
+        answer[#answer + 1] = part
+    end
+    answer[1] = tonumber(answer[1])
+    return answer
 end
 
 -- For place and refuse: the answer if this key or this attempt is decided already, else nil. Also returns whether attempts were aborted

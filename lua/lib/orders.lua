@@ -52,7 +52,7 @@ function orders.create(p, id, new, now, now_us, request)
 end
 
 -- The answer when ${cause} cannot move this order (nil: there is none), or was done before by the key of ${record}; else nil. Without ${record}
--- no key is asked.
+-- no key is asked. What is illegal now and may become legal (to fulfil before it is paid) is remembered with the key.
 function orders.refused(order, cause, record, fp)
     if not order then
         return {code.NOT_FOUND}
@@ -63,12 +63,15 @@ function orders.refused(order, cause, record, fp)
     end
     if decision == 'reused' then
         return {code.KEY_REUSED}
+    elseif decision == 'refused' then
+        return idem.refusal(record)
     elseif decision then
         return {code.REPLAY, values[3]}
     elseif order.state == states.order_end_of[cause] then
         return {code.ALREADY, order.v}
     elseif not states.order[cause][order.state] then
-        return {code.ILLEGAL, order.state, order.payment_status}
+        local answer = {code.ILLEGAL, order.state, order.payment_status}
+        return record and not states.order_ended[order.state] and idem.refuse(record, fp, answer) or answer
     end
     return nil
 end

@@ -218,16 +218,26 @@ function payments.follow(payment, order, change, now, ask_ms, act_ms)
     payments.set_duty(payment, order.state, now, ask_ms, act_ms)
 end
 
--- The answer when an Idempotency-Key's request was begun (${in_flight}) or decided (${replay}) already, else nil.
-function payments.known(decision, in_flight, replay)
+-- The answer when an Idempotency-Key's request was begun (${in_flight}), decided (${replay}) or refused (as ${record} says) already, else nil.
+function payments.known(decision, record, in_flight, replay)
     if not decision then
         return nil
+    elseif decision == 'refused' then
+        return idem.refusal(record)
     elseif decision == 'open' then
         return in_flight
     elseif decision == 'done' then
         return replay
     end
     return {code.KEY_REUSED}
+end
+
+-- Refuses what a key asked for, if there is one: that is its outcome from now on. A payment that is not there has none.
+function payments.refuse(record, hash, fp, answer)
+    if hash == '' or answer[1] == code.NOT_FOUND then
+        return answer
+    end
+    return idem.refuse(record, fp, answer)
 end
 
 -- What the request with this key's hash was told, or is to be told: field ${name} of its record once that is done, else nil. The payment may have gone on

@@ -32,7 +32,7 @@
 #define VOIDED VOIDING " ; " RESULT("void:3", "voided")
 #define PARTIALLY \
     SUCCEEDED \
-        " ; " REFUND("''", "''", "''") " => 26 succeeded ; " REFUND("$J", "$F", "200") " => 0 1 200 USD refund:1 @+0 ; " REFUNDED("1", "succeeded")
+    " ; " REFUND("''", "''", "''") " => 26 succeeded ; " REFUND("$J", "$F", "200") " => 0 1 200 USD refund:1 @+0 ; " REFUNDED("1", "succeeded")
 
 /* The order's time is over: as if it had been placed long ago. Its last e says so too. */
 #define LAPSE \
@@ -156,6 +156,10 @@ static const struct lua_case CASES[] = {
     {"capture of less", AUTHORIZED, "pay_act payment:{7}:263 7 263 $J $F capture 499 q3 7000", "29 500", ""},
     {"capture of more", AUTHORIZED, "pay_act payment:{7}:263 7 263 $J $F capture 501 q3 7000", "29 500", ""},
     {"capture of no payment", PLACED, "pay_act payment:{7}:263 7 263 $J $F capture '' q3 7000", "10", ""},
+    {"a capture that came before the authorization stays refused",
+     AUTHORIZING " ; pay_act payment:{7}:263 7 263 $J $F capture '' q3 7000 ; " RESULT("authorize:1", "authorized"),
+     "pay_act payment:{7}:263 7 263 $J $F capture '' q3 7000", "26 processing reserved",
+     "HGET payment:{7}:263 status => authorized ; " ACT("capture") " => 0 500 USD 3 capture:3 P"},
     {"capture of a charge", SUCCEEDED, "pay_act payment:{7}:263 7 263 $J $F capture '' q3 7000", "26 succeeded paid", ""},
     {"capture for an order that expired", AUTHORIZED " ; " EXPIRE, "pay_act payment:{7}:263 7 263 $J $F capture '' q3 7000", "26 authorized expired",
      ""},
@@ -209,20 +213,18 @@ static const struct lua_case CASES[] = {
      "14 1 unknown 4", ""},
     {"refund with the key of another request", SUCCEEDED, REFUND("$I", "$G", "200"), "12", ""},
     {"two refunds racing: the second gets what is left", SUCCEEDED " ; " REFUND("$J", "$F", "300"),
+     REFUND("aaaabbbbccccddddaaaabbbbccccdddd", "$F", "200"), "0 2 200 USD refund:2 @+0",
+     REFUND("aaaabbbbccccddddaaaabbbbccccdddf", "$F", "''") " => 29 0 ; " REFUNDED(
+         "2",
+         "succeeded") " => 0 5 partially_refunded partially_refunded succeeded ; " REFUNDED("1",
+                                                                                            "succeeded") " => 0 6 refunded refunded succeeded ; "
+                                                                                                         "HMGET payment:{7}:263 refunded refunding "
+                                                                                                         "=> 500 0 ; ZCARD txn:{7}:pay => 0"},
+    {"a refund that was above what was left stays refused, also when more is left",
+     SUCCEEDED " ; " REFUND("$J", "$F", "300") " ; " REFUND("aaaabbbbccccddddaaaabbbbccccdddd", "$F", "201") " => 29 200 ; " REFUNDED("1", "failed"),
      REFUND("aaaabbbbccccddddaaaabbbbccccdddd", "$F", "201"), "29 200",
-     REFUND("aaaabbbbccccddddaaaabbbbccccdddd", "$F", "200") " => 0 2 200 USD refund:2 @+0 ; " REFUND(
-         "aaaabbbbccccddddaaaabbbbccccdddf", "$F", "''") " => 29 0 ; " REFUNDED("2",
-                                                                                "succeeded") " => 0 5 partially_refunded partially_refunded "
-                                                                                             "succeeded ; " REFUNDED("1",
-                                                                                                                     "succeeded") " => 0 6 refunded "
-                                                                                                                                  "refunded "
-                                                                                                                                  "succeeded ; "
-                                                                                                                                  "HMGET "
-                                                                                                                                  "payment:{7}:263 "
-                                                                                                                                  "refunded "
-                                                                                                                                  "refunding => 500 "
-                                                                                                                                  "0 ; ZCARD "
-                                                                                                                                  "txn:{7}:pay => 0"},
+     REFUND("aaaabbbbccccddddaaaabbbbccccdddd", "$G", "201") " => 12 ; " REFUND("aaaabbbbccccddddaaaabbbbccccdddf", "$F",
+                                                                                "201") " => 0 2 201 USD refund:2 @+0"},
     {"two refunds racing: the first fails, its part is free again", SUCCEEDED " ; " REFUND("$J", "$F", "300"), REFUNDED("1", "failed"),
      "0 4 succeeded paid failed",
      "HMGET payment:{7}:263 refunded refunding => 0 0 ; " REFUND("aaaabbbbccccddddaaaabbbbccccdddd", "$F", "''") " => 0 2 500 USD refund:2 @+0"},
