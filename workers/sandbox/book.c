@@ -66,6 +66,11 @@ const struct entry *book_find(const struct book *book, struct view key)
     return entry;
 }
 
+const struct entry *book_first(const struct book *book)
+{
+    return book->first;
+}
+
 static struct charge *charge_find(const struct book *book, struct view ref)
 {
     struct charge *charge = book->charges[bucket_of(ref)];

@@ -44,6 +44,8 @@ struct book *book_new(void);
 void book_free(struct book *book);
 
 const struct entry *book_find(const struct book *book, struct view key);
+/* All entries by ->next, the oldest first; NULL if there are none. */
+const struct entry *book_first(const struct book *book);
 
 /* Texts of ${wish} are copied. NULL: the key belongs to another wish. ${fresh}: this call has decided it. A closed key gives its closing entry. */
 const struct entry *book_decide(struct book *book, const struct wish *wish, int64_t at_ms, bool *fresh);

@@ -1,0 +1,371 @@
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "check.h"
+
+#include "functions.h"
+#include "outcomes.h"
+#include "records.h"
+
+#include "order.h"
+#include "payment.h"
+#include "product.h"
+
+#include "shoppers.h"
+
+#define TRIES_MAX 100000 /* nobody gives up: what is never decided is stuck */
+#define REPLAYS_MAX 3
+#define DEADLINE_MS 5000
+#define PAY_DEADLINE_MS 10000
+
+static void session_go_on(struct session *session, const struct deed *decided);
+
+/* ---- the requests ---- */
+
+static void deed_make(struct arena *arena, struct ask *ask, void *cookie);
+static void deed_got_answer(void *cookie, const struct answer *answer);
+
+#define KIND(of, its_flow, ms) \
+    { \
+        .role = of, .flow = its_flow, .deadline_ms = ms, .make = deed_make, .got_answer = deed_got_answer \
+    }
+static const struct deed_kind {
+    struct request_kind request;
+    const char *route;
+    const struct shape *shape;
+} KINDS[DEED_TYPES] = {
+    [DEED_PLACE] = {KIND(ROLE_ORDER, &PLACE_FLOW, DEADLINE_MS), "/orders", &PLACE_BODY},
+    [DEED_CANCEL] = {KIND(ROLE_ORDER, &CANCEL_FLOW, DEADLINE_MS), "/orders/{id}/cancel", &CANCEL_BODY},
+    [DEED_FULFIL] = {KIND(ROLE_ORDER, &FULFIL_FLOW, DEADLINE_MS), "/orders/{id}/fulfil", &FULFIL_BODY},
+    [DEED_PAY] = {KIND(ROLE_PAYMENT, &PAY_FLOW, PAY_DEADLINE_MS), "/payments", &PAY_BODY},
+    [DEED_CAPTURE] = {KIND(ROLE_PAYMENT, &CAPTURE_FLOW, PAY_DEADLINE_MS), "/payments/{id}/capture", &ACT_BODY},
+    [DEED_VOID] = {KIND(ROLE_PAYMENT, &VOID_FLOW, PAY_DEADLINE_MS), "/payments/{id}/void", &ACT_BODY},
+    [DEED_REFUND] = {KIND(ROLE_PAYMENT, &REFUND_FLOW, PAY_DEADLINE_MS), "/payments/{id}/refunds", &REFUND_BODY},
+    [DEED_ADJUST] = {KIND(ROLE_PRODUCT, &STOCK_ADJUST_FLOW, DEADLINE_MS), "/products/{id}/stock-adjustments", &ADJUST_BODY},
+};
+
+/* What the door makes of a request. */
+static void deed_make(struct arena *arena, struct ask *ask, void *cookie)
+{
+    const struct deed *deed = cookie;
+    const struct deed_kind *kind = &KINDS[deed->type];
+    struct value *document = ARENA_NEW(arena, struct value);
+    struct faults faults;
+    *ask = (struct ask){.method = METHOD_POST, .route = kind->route, .ids = {deed->id}, .format = FORMAT_JSON, .key = view_of(deed->key)};
+    ask->request_id = VIEW("r");
+    void *body = arena_alloc(arena, kind->shape->size);
+    faults_init(&faults, arena);
+    CHECK(value_read(FORMAT_JSON, arena, view_of(deed->json), document) == NULL);
+    CHECK(shape_read(kind->shape, document, body, arena, &faults));
+    ask->document = document;
+    ask->body = body;
+}
+
+static void deed_send(struct deed *deed)
+{
+    deed->under_way++;
+    deed->session->shop->requests++;
+    fleet_ask(deed->session->shop->fleet, &KINDS[deed->type].request, deed);
+}
+
+static void deed_send_later(void *cookie)
+{
+    deed_send(cookie);
+}
+
+/* ---- the answers ---- */
+
+/* "We do not know", or somebody is at it: the same request again. */
+static bool is_open(const struct answer *answer)
+{
+    return answer == NULL || answer->status == 503 || answer->status == 504 || answer->outcome == &OUTCOME_KEY_IN_FLIGHT;
+}
+
+static bool is_stored(const struct deed *deed, const struct answer *answer)
+{
+    return answer->status < 300 || answer->status == 402 || ((deed->type == DEED_PLACE || deed->type == DEED_ADJUST) && answer->status == 409);
+}
+
+static void learn_id(struct deed *deed, const struct answer *answer)
+{
+    long long id = 0;
+    if (answer->status < 300 && answer->body.len > 6 && memcmp(answer->body.at, "{\"id\":", 6) == 0)
+        id = strtoll(answer->body.at + 6, NULL, 10);
+    deed->made_id = id;
+}
+
+static void compare(struct deed *deed, const struct answer *answer, struct hash128 body)
+{
+    if (deed->stored && (answer->status != deed->status || body.high != deed->body.high || body.low != deed->body.low))
+        fleet_complain(deed->session->shop->fleet, "key %s was told %d, and then %d or other bytes: %.*s", deed->key, deed->status, answer->status,
+                       VIEW_ARG(answer->body));
+    deed->session->shop->replayed++;
+}
+
+static void count_decided(struct shop *shop, const struct deed *deed)
+{
+    shop->placed += deed->type == DEED_PLACE && deed->status == 201;
+    shop->refused += deed->type == DEED_PLACE && deed->status != 201;
+    shop->paid += deed->type == DEED_PAY && deed->status == 201;
+}
+
+static void deed_decide(struct deed *deed, const struct answer *answer)
+{
+    struct hash128 body = hash128(answer->body, 0);
+    bool known = deed->status != 0;
+    if (known && deed->stored) {
+        compare(deed, answer, body);
+        return;
+    }
+    if (known && !is_stored(deed, answer))
+        return;
+    deed->status = answer->status;
+    deed->stored = is_stored(deed, answer);
+    deed->body = body;
+    learn_id(deed, answer);
+    if (known) /* a second copy of it was decided after the first was refused without being kept */
+        return;
+    count_decided(deed->session->shop, deed);
+    session_go_on(deed->session, deed);
+}
+
+static void deed_got_answer(void *cookie, const struct answer *answer)
+{
+    struct deed *deed = cookie;
+    struct shop *shop = deed->session->shop;
+    struct random *random = fleet_random(shop->fleet);
+    deed->under_way--;
+    if (answer && answer->status == 500)
+        fleet_complain(shop->fleet, "%s %s was answered 500: %.*s", KINDS[deed->type].route, deed->key, VIEW_ARG(answer->body));
+    if (!is_open(answer)) {
+        deed_decide(deed, answer);
+        if (deed->replays < REPLAYS_MAX && random_chance(random, shop->again)) {
+            deed->replays++;
+            fleet_wake(shop->fleet, random_tailed(random, 1000000, 7), deed_send_later, deed);
+        }
+    } else if (++deed->tries < TRIES_MAX) {
+        fleet_wake(shop->fleet, random_tailed(random, 100000, 6), deed_send_later, deed);
+    }
+}
+
+/* ---- what is asked ---- */
+
+static struct deed *deed_new(struct session *session, enum deed_type type, int64_t id)
+{
+    CHECK(session->deed_count < SESSION_DEEDS_MAX);
+    struct deed *deed = &session->deeds[session->deed_count++];
+    *deed = (struct deed){.session = session, .type = type, .id = id};
+    snprintf(deed->key, sizeof(deed->key), "key-%u-%u", session->number, session->deed_count);
+    snprintf(deed->json, sizeof(deed->json), "{}");
+    return deed;
+}
+
+/* Off it goes, now and then twice at once. */
+static void deed_begin(struct deed *deed)
+{
+    struct shop *shop = deed->session->shop;
+    struct random *random = fleet_random(shop->fleet);
+    fleet_wake(shop->fleet, random_between(random, 0, shop->think_ms * 1000), deed_send_later, deed);
+    if (random_chance(random, shop->twice)) {
+        deed->replays++;
+        fleet_wake(shop->fleet, random_between(random, 0, shop->think_ms * 1000), deed_send_later, deed);
+    }
+}
+
+static void begin_place(struct session *session)
+{
+    struct shop *shop = session->shop;
+    struct random *random = fleet_random(shop->fleet);
+    struct deed *deed = deed_new(session, DEED_PLACE, 0);
+    unsigned lines = (unsigned)random_between(random, 1, shop->product_count < 4 ? shop->product_count : 4);
+    unsigned first = (unsigned)random_below(random, shop->product_count);
+    int len = snprintf(deed->json, sizeof(deed->json), "{\"user\":\"user-%u\",\"hold_seconds\":%lld,\"items\":[", session->number,
+                       (long long)random_tailed(random, 2, 4));
+    for (unsigned i = 0; i < lines; i++)
+        len += snprintf(deed->json + len, sizeof(deed->json) - (size_t)len, "%s{\"product_id\":%lld,\"quantity\":%lld}", i ? "," : "",
+                        (long long)shop->product_ids[(first + i) % shop->product_count], (long long)random_between(random, 1, 3));
+    snprintf(deed->json + len, sizeof(deed->json) - (size_t)len, "]}");
+    deed_begin(deed);
+}
+
+static void begin_pay(struct session *session)
+{
+    struct random *random = fleet_random(session->shop->fleet);
+    struct deed *deed = deed_new(session, DEED_PAY, 0);
+    const char *token = random_chance(random, 850) ? "tok_ok" : random_chance(random, 500) ? "tok_declined" : "tok_insufficient_funds";
+    snprintf(deed->json, sizeof(deed->json), "{\"order_id\":%lld,\"capture\":\"%s\",\"method\":{\"token\":\"%s\"}}", (long long)session->order_id,
+             session->path == PATH_AUTHORIZE ? "manual" : "automatic", token);
+    deed_begin(deed);
+}
+
+static void begin_adjust(struct session *session)
+{
+    struct shop *shop = session->shop;
+    struct random *random = fleet_random(shop->fleet);
+    struct deed *deed = deed_new(session, DEED_ADJUST, shop->product_ids[random_below(random, shop->product_count)]);
+    do
+        deed->amount = random_between(random, -5, 15);
+    while (deed->amount == 0);
+    snprintf(deed->json, sizeof(deed->json), "{\"delta\":%lld,\"reason\":\"count\"}", (long long)deed->amount);
+    deed_begin(deed);
+}
+
+static void begin_refund(struct session *session)
+{
+    struct random *random = fleet_random(session->shop->fleet);
+    struct deed *deed = deed_new(session, DEED_REFUND, session->payment_id);
+    if (random_chance(random, 500)) {
+        deed->amount = random_between(random, 1, 300);
+        snprintf(deed->json, sizeof(deed->json), "{\"amount\":%lld.%02lld}", (long long)deed->amount / 100, (long long)deed->amount % 100);
+    }
+    deed_begin(deed);
+}
+
+/* ---- the session ---- */
+
+static void session_over(struct session *session)
+{
+    if (session->over)
+        return;
+    session->over = true;
+    session->shop->closed++;
+}
+
+static void after_place(struct session *session, const struct deed *decided)
+{
+    if (decided->status != 201) {
+        session_over(session);
+        return;
+    }
+    session->order_id = decided->made_id;
+    if (session->path == PATH_LEAVE) {
+        session_over(session);
+        return;
+    }
+    if (session->path == PATH_CANCEL || session->path == PATH_RACE)
+        deed_begin(deed_new(session, DEED_CANCEL, session->order_id));
+    if (session->path != PATH_CANCEL)
+        begin_pay(session);
+}
+
+static void after_pay(struct session *session, const struct deed *decided)
+{
+    session->payment_id = decided->made_id;
+    if (session->payment_id == 0 || session->path == PATH_RACE || session->after == AFTER_LEAVE) {
+        session_over(session);
+        return;
+    }
+    if (session->after == AFTER_FULFIL)
+        deed_begin(deed_new(session, DEED_FULFIL, session->order_id));
+    else if (session->after == AFTER_CANCEL)
+        deed_begin(deed_new(session, DEED_CANCEL, session->order_id));
+    else if (session->after == AFTER_REFUND)
+        begin_refund(session);
+    else
+        deed_begin(deed_new(session, session->after == AFTER_CAPTURE ? DEED_CAPTURE : DEED_VOID, session->payment_id));
+}
+
+/* ${decided} was decided for the first time. */
+static void session_go_on(struct session *session, const struct deed *decided)
+{
+    if (decided->type == DEED_PLACE)
+        after_place(session, decided);
+    else if (decided->type == DEED_PAY)
+        after_pay(session, decided);
+    else
+        session_over(session);
+}
+
+static enum path pick_path(struct random *random)
+{
+    static const struct {
+        enum path path;
+        unsigned share;
+    } shares[] = {{PATH_PAY, 450}, {PATH_LEAVE, 150}, {PATH_CANCEL, 100}, {PATH_RACE, 100}, {PATH_AUTHORIZE, 150}, {PATH_ADJUST, 50}};
+    unsigned at = (unsigned)random_below(random, 1000);
+    for (size_t i = 0; i < sizeof(shares) / sizeof(*shares); i++) {
+        if (at < shares[i].share)
+            return shares[i].path;
+        at -= shares[i].share;
+    }
+    return PATH_PAY;
+}
+
+static void session_come(void *cookie)
+{
+    struct shop *shop = cookie;
+    struct random *random = fleet_random(shop->fleet);
+    struct session *session = &shop->sessions[shop->begun];
+    *session = (struct session){.shop = shop, .number = shop->begun++, .path = pick_path(random)};
+    if (session->path == PATH_AUTHORIZE)
+        session->after = random_chance(random, 600) ? AFTER_CAPTURE : random_chance(random, 500) ? AFTER_VOID : AFTER_CANCEL;
+    else
+        session->after = random_chance(random, 500) ? AFTER_FULFIL : (enum after)random_below(random, AFTER_CAPTURE);
+    if (session->path == PATH_ADJUST)
+        begin_adjust(session);
+    else
+        begin_place(session);
+}
+
+/* ---- the shop ---- */
+
+static void put_product(struct shop *shop, unsigned index, int64_t id, int64_t stock)
+{
+    struct arena *arena = arena_new();
+    struct random *random = fleet_random(shop->fleet);
+    unsigned partition = topology_partition_of_id(fleet_topology(shop->fleet), id);
+    const struct product_doc doc = {.schema = SCHEMA, .price = random_between(random, 1, 5000), .name = VIEW("thing"), .currency = VIEW("USD")};
+    struct call *call = call_function(arena, &FN_PRODUCT_PUT, partition);
+    call_keyf(call, "product:{%u}:%lld", partition, (long long)id);
+    call_arg_int(call, partition);
+    call_arg_int(call, id);
+    call_arg(call, VIEW("create"));
+    call_arg(call, VIEW(""));
+    call_arg(call, record_store(&PRODUCT_DOC, arena, &doc));
+    call_arg_int(call, stock);
+    const struct item *root = fleet_do(shop->fleet, call, arena);
+    CHECK(item_int(item_at(root, 0)) == CODE_OK);
+    shop->product_ids[index] = id;
+    shop->stock[index] = stock;
+    arena_free(arena);
+}
+
+void shop_open(struct shop *shop, struct fleet *fleet, unsigned sessions, int64_t every_ms)
+{
+    struct random *random = fleet_random(fleet);
+    *shop = (struct shop){.fleet = fleet, .session_count = sessions, .twice = 60, .again = 120, .think_ms = every_ms * 20};
+    shop->sessions = calloc(sessions, sizeof(*shop->sessions));
+    CHECK(shop->sessions);
+    shop->product_count = (unsigned)random_between(random, 2, PRODUCTS_MAX);
+    int64_t demand = (int64_t)sessions * 5 / shop->product_count + 2;
+    for (unsigned i = 0; i < shop->product_count; i++)
+        put_product(shop, i, 1000 + i * 7, random_between(random, 1, demand));
+    for (unsigned i = 0; i < sessions; i++)
+        fleet_wake(fleet, (int64_t)i * every_ms * 1000 + random_between(random, 0, every_ms * 1000), session_come, shop);
+}
+
+bool shop_done(const struct shop *shop)
+{
+    if (shop->closed < shop->session_count)
+        return false;
+    for (unsigned i = 0; i < shop->session_count; i++)
+        for (unsigned n = 0; n < shop->sessions[i].deed_count; n++)
+            if (shop->sessions[i].deeds[n].under_way || shop->sessions[i].deeds[n].status == 0)
+                return false;
+    return true;
+}
+
+void shop_repeat(struct shop *shop, unsigned permille, int64_t ms)
+{
+    struct random *random = fleet_random(shop->fleet);
+    for (unsigned i = 0; i < shop->session_count; i++)
+        for (unsigned n = 0; n < shop->sessions[i].deed_count; n++)
+            if (shop->sessions[i].deeds[n].stored && random_chance(random, permille))
+                fleet_wake(shop->fleet, random_between(random, 0, ms * 1000), deed_send_later, &shop->sessions[i].deeds[n]);
+}
+
+void shop_close(struct shop *shop)
+{
+    free(shop->sessions);
+    shop->sessions = NULL;
+}

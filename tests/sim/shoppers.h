@@ -1,0 +1,70 @@
+#ifndef SHOPPERS_H
+#define SHOPPERS_H
+
+#include "fleet.h"
+#include "hash.h"
+
+/*
+ * Simulated shoppers and a simulated shop keeper. Each session places one order and, by chance, cancels it, pays it, authorizes and captures or voids, has it
+ * fulfilled, refunded, or leaves it. As a good client does, it sends a request again, with its key, until it is decided; as clients do too, it sends some
+ * twice at once, repeats some that were decided long ago, and cancels while it pays.
+ *
+ * What was told is kept: a decided request must be told the same, byte by byte, for ever; the oracle compares the rest with the store.
+ */
+enum deed_type { DEED_PLACE, DEED_CANCEL, DEED_FULFIL, DEED_PAY, DEED_CAPTURE, DEED_VOID, DEED_REFUND, DEED_ADJUST };
+#define DEED_TYPES 8
+#define SESSION_DEEDS_MAX 8
+
+struct session;
+struct deed {
+    struct session *session;
+    enum deed_type type;
+    char key[40];
+    char json[400];
+    int64_t id;      /* in its path */
+    int64_t made_id; /* of the order or payment in its answer */
+    int64_t amount;  /* ADJUST: delta; REFUND: of the smallest unit */
+    int status;      /* of the answer that decided it; 0: none yet */
+    bool stored;     /* that answer was kept with the key */
+    struct hash128 body;
+    unsigned under_way, tries, replays;
+    struct view tracking;
+};
+
+/* What a session does once it has an order, and after it has paid. */
+enum path { PATH_LEAVE, PATH_CANCEL, PATH_PAY, PATH_RACE, PATH_AUTHORIZE, PATH_ADJUST };
+enum after { AFTER_LEAVE, AFTER_FULFIL, AFTER_CANCEL, AFTER_REFUND, AFTER_CAPTURE, AFTER_VOID };
+
+struct session {
+    struct shop *shop;
+    unsigned number;
+    enum path path;
+    enum after after;
+    bool over;
+    struct deed deeds[SESSION_DEEDS_MAX];
+    unsigned deed_count;
+    int64_t order_id, payment_id;
+};
+
+#define PRODUCTS_MAX 12
+struct shop {
+    struct fleet *fleet;
+    struct session *sessions;
+    unsigned session_count, begun, closed;
+    unsigned product_count;
+    int64_t product_ids[PRODUCTS_MAX], stock[PRODUCTS_MAX];
+    int64_t think_ms;      /* between two deeds of a session, at most about this */
+    unsigned twice, again; /* of a thousand deeds: sent twice at once; repeated later */
+    bool leapt;            /* marks may have been pruned since */
+    uint64_t requests, placed, refused, paid, replayed;
+};
+
+/* Sets up the products. ${sessions} sessions will come, one about every ${every_ms}. Freed by shop_close. */
+void shop_open(struct shop *shop, struct fleet *fleet, unsigned sessions, int64_t every_ms);
+/* Has every session come, and come to its end? */
+bool shop_done(const struct shop *shop);
+/* About ${permille} of the requests that were decided are sent once more, within ${ms}. */
+void shop_repeat(struct shop *shop, unsigned permille, int64_t ms);
+void shop_close(struct shop *shop);
+
+#endif
