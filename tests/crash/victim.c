@@ -1,0 +1,142 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "fault_test_lib.h"
+
+#include "crash.h"
+
+/* A sweep comes every 500 ms; this puts the victim's clock to the next one. */
+#define SKIP_MS 500
+/* Nothing has been counted for so long: it has nothing to do any more. */
+#define QUIET_MS 25
+#define QUIET_DRY_MS 150
+/* When it has done less than in the dry run there is more to come, but not for ever. */
+#define PATIENCE_MS 600
+#define DEATH_MS 5000
+
+static void fail(const char *what, const char *on)
+{
+    fprintf(stderr, "souk-crash: cannot %s %s: %s\n", what, on, strerror(errno));
+    exit(2);
+}
+
+static void control_open(struct crash *crash)
+{
+    const char *tmp = getenv("TMPDIR");
+    int fd;
+
+    snprintf(crash->control_path, sizeof(crash->control_path), "%s/souk-crash-XXXXXX", tmp ? tmp : "/tmp");
+    fd = mkstemp(crash->control_path);
+    if (fd < 0 || ftruncate(fd, sizeof(struct shim_control)) != 0)
+        fail("make", crash->control_path);
+    crash->control = mmap(NULL, sizeof(struct shim_control), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (crash->control == MAP_FAILED)
+        fail("map", crash->control_path);
+    close(fd);
+}
+
+/* A sanitizer's library wants to be the first; ours is before it and leaves its functions alone. */
+static void set_victim_env(struct crash *crash)
+{
+    const char *asan = getenv("ASAN_OPTIONS");
+
+    snprintf(crash->env_texts[0], sizeof(crash->env_texts[0]), "LD_PRELOAD=%s", SHIM_FILE);
+    snprintf(crash->env_texts[1], sizeof(crash->env_texts[1]), "%s=%s", SHIM_FILE_VARIABLE, crash->control_path);
+    snprintf(crash->env_texts[2], sizeof(crash->env_texts[2]), "ASAN_OPTIONS=%s%sverify_asan_link_order=0", asan ? asan : "", asan ? ":" : "");
+    for (int i = 0; i < 3; i++)
+        crash->env[i] = crash->env_texts[i];
+    souk_set_env(crash->souk, crash->victim, crash->env);
+}
+
+void crash_start(struct crash *crash, const struct scenario *scenario)
+{
+    *crash = (struct crash){.scenario = scenario, .all_env = {"SOUK_THREADS=1", scenario->env ? scenario->env : "SOUK_GATEWAY_TIMEOUT_MS=1500"}};
+    crash->souk =
+        souk_start(&(struct souk_settings){.roles = {[SOUK_PRODUCT] = true, [SOUK_ORDER] = true, [SOUK_PAYMENT] = true}, .env = crash->all_env});
+    crash->victim = souk_add(crash->souk, scenario->victim);
+    control_open(crash);
+    set_victim_env(crash);
+}
+
+unsigned crash_stop(struct crash *crash)
+{
+    unsigned wrong = souk_stop(crash->souk);
+
+    munmap(crash->control, sizeof(struct shim_control));
+    unlink(crash->control_path);
+    return wrong;
+}
+
+void victim_start(struct crash *crash, const struct run *run)
+{
+    struct shim_control *control = crash->control;
+
+    atomic_store(&control->armed, 0);
+    control->action = run->action;
+    control->at = run->at;
+    control->skip_ms = run->scenario->sweep ? SKIP_MS : 0;
+    souk_restart(crash->souk, crash->victim);
+    atomic_store(&control->calls, 0);
+    atomic_store(&control->allocations, 0);
+    atomic_store(&control->acted, 0);
+}
+
+void victim_arm(struct crash *crash)
+{
+    atomic_store(&crash->control->armed, 1);
+}
+
+bool victim_is_dead(struct crash *crash, struct run *run)
+{
+    int status;
+
+    if (!run->died && souk_has_died(crash->souk, crash->victim, &status)) {
+        run->died = true;
+        run->signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+        run->alone = run->signal != SIGKILL;
+    }
+    return run->died;
+}
+
+static unsigned counted(const struct crash *crash)
+{
+    return atomic_load(&crash->control->calls) + atomic_load(&crash->control->allocations);
+}
+
+/* Has it nothing to do any more? ${last} and ${since_ms} are what was counted last, and since when. */
+static bool is_quiet(const struct crash *crash, const struct run *run, int64_t started_ms, unsigned *last, int64_t *since_ms)
+{
+    int64_t now = clock_now_ms();
+    unsigned count = counted(crash);
+    bool dry = run->action == SHIM_COUNT, all = count > 0 && (dry || count >= crash->least);
+
+    if (count != *last) {
+        *last = count;
+        *since_ms = now;
+    }
+    return now - *since_ms > (all ? (dry ? QUIET_DRY_MS : QUIET_MS) : PATIENCE_MS) && now - started_ms > QUIET_MS;
+}
+
+void victim_wait(struct crash *crash, struct run *run)
+{
+    int64_t started = clock_now_ms(), since = started;
+    unsigned last = counted(crash);
+    bool deadly = run->action == SHIM_DIE_BEFORE || run->action == SHIM_DIE_AFTER;
+
+    while (!victim_is_dead(crash, run)) {
+        run->acted = atomic_load(&crash->control->acted) != 0;
+        if (run->acted ? !deadly || clock_now_ms() - started > DEATH_MS : is_quiet(crash, run, started, &last, &since))
+            break;
+        wait_ms(1);
+    }
+    atomic_store(&crash->control->armed, 0);
+    run->acted = atomic_load(&crash->control->acted) != 0;
+    run->call = crash->control->call;
+}
