@@ -136,6 +136,8 @@ void play(struct crash *crash, struct run *run);
 void play_over(struct crash *crash, struct run *runs, unsigned count);
 /* By redis: when is the sweep's duty of this run due; -1: never. */
 int64_t duty_due(struct crash *crash, const struct run *run);
+/* Makes it due now, if there is one. */
+void duty_now(struct crash *crash, const struct run *run);
 
 /* ---- judge.c ---- */
 

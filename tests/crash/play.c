@@ -55,6 +55,11 @@ static void duty_move(struct crash *crash, const struct run *run, int64_t by_ms)
     free(answer);
 }
 
+void duty_now(struct crash *crash, const struct run *run)
+{
+    duty_move(crash, run, 0);
+}
+
 /* The worker before this one has held the lease until it died; another 2 s would pass before it is free. */
 static void free_lease(struct crash *crash)
 {
@@ -127,6 +132,11 @@ void prepare(struct crash *crash, struct run *runs, unsigned count)
     const struct scenario *scenario = crash->scenario;
     int step = 0;
 
+    if (scenario->sweep) { /* it was stopped for the runs before */
+        souk_resume(crash->souk, sweeper(crash));
+        if (!souk_wait_ready(crash->souk, sweeper(crash), 10000))
+            exit(2);
+    }
     for (unsigned i = 0; i < count; i++)
         run_names(crash, &runs[i]);
     for (; step < STEPS_MAX && scenario->prepare[step].method; step++) {
@@ -157,7 +167,7 @@ void play(struct crash *crash, struct run *run)
     victim_start(crash, run);
     if (sweeps) {
         free_lease(crash);
-        duty_move(crash, run, 0);
+        duty_now(crash, run);
     }
     victim_arm(crash);
     if (!sweeps)
@@ -165,7 +175,7 @@ void play(struct crash *crash, struct run *run)
     victim_wait(crash, run);
     judge_victim(crash, run);
     souk_kill(crash->souk, crash->victim);
-    if (sweeps && duty_due(crash, run) >= 0)
+    if (sweeps)
         duty_move(crash, run, HOUR_MS);
 }
 
@@ -174,7 +184,6 @@ void play_over(struct crash *crash, struct run *runs, unsigned count)
     if (!crash->scenario->sweep)
         return;
     for (unsigned i = 0; i < count; i++)
-        if (duty_due(crash, &runs[i]) >= 0)
-            duty_move(crash, &runs[i], 0);
+        duty_now(crash, &runs[i]);
     souk_resume(crash->souk, sweeper(crash));
 }

@@ -364,7 +364,7 @@ EXPORT int clock_gettime(clockid_t which, struct timespec *now)
     FIND(clock_gettime);
     result = real_function(which, now);
 
-    if (atomic_load(&control->armed) && control->skip_ms && which != CLOCK_REALTIME && which != CLOCK_REALTIME_COARSE) {
+    if (atomic_load(&control->skipping) && which != CLOCK_REALTIME && which != CLOCK_REALTIME_COARSE) {
         now->tv_sec += control->skip_ms / 1000;
         now->tv_nsec += control->skip_ms % 1000 * 1000000L;
         now->tv_sec += now->tv_nsec / 1000000000L;

@@ -32,8 +32,8 @@ struct shim_control {
     /* Set from outside while it is not armed. */
     uint32_t action;  /* enum shim_action */
     uint32_t at;      /* the first is 1 */
-    uint32_t skip_ms; /* while it is armed, the victim's clock is ahead by so much: what it does by the clock is due at once */
-    _Atomic uint32_t armed;
+    uint32_t skip_ms; /* while ${skipping}, the victim's clock is ahead by so much: what it does by the clock is due at once */
+    _Atomic uint32_t armed, skipping;
 
     /* Set by the victim. */
     _Atomic uint32_t calls, allocations; /* counted since these were set to 0 */

@@ -17,6 +17,8 @@
 /* Nothing has been counted for so long: it has nothing to do any more. */
 #define QUIET_MS 25
 #define QUIET_DRY_MS 150
+/* And a sweep, of which one call did not do what it should, has come to its end. */
+#define QUIET_SWEEP_MS 50
 /* When it has done less than in the dry run there is more to come, but not for ever. */
 #define PATIENCE_MS 600
 #define DEATH_MS 5000
@@ -79,6 +81,7 @@ void victim_start(struct crash *crash, const struct run *run)
     struct shim_control *control = crash->control;
 
     atomic_store(&control->armed, 0);
+    atomic_store(&control->skipping, 0);
     control->action = run->action;
     control->at = run->at;
     control->skip_ms = run->scenario->sweep ? SKIP_MS : 0;
@@ -90,6 +93,7 @@ void victim_start(struct crash *crash, const struct run *run)
 
 void victim_arm(struct crash *crash)
 {
+    atomic_store(&crash->control->skipping, 1);
     atomic_store(&crash->control->armed, 1);
 }
 
@@ -110,29 +114,30 @@ static unsigned counted(const struct crash *crash)
     return atomic_load(&crash->control->calls) + atomic_load(&crash->control->allocations);
 }
 
-/* Has it nothing to do any more? ${last} and ${since_ms} are what was counted last, and since when. */
-static bool is_quiet(const struct crash *crash, const struct run *run, int64_t started_ms, unsigned *last, int64_t *since_ms)
+/* How long nothing must have been counted for the victim to have nothing to do any more. */
+static int quiet_ms(const struct crash *crash, const struct run *run, unsigned count)
 {
-    int64_t now = clock_now_ms();
-    unsigned count = counted(crash);
-    bool dry = run->action == SHIM_COUNT, all = count > 0 && (dry || count >= crash->least);
-
-    if (count != *last) {
-        *last = count;
-        *since_ms = now;
-    }
-    return now - *since_ms > (all ? (dry ? QUIET_DRY_MS : QUIET_MS) : PATIENCE_MS) && now - started_ms > QUIET_MS;
+    if (run->action == SHIM_COUNT)
+        return count > 0 ? QUIET_DRY_MS : PATIENCE_MS;
+    if (run->acted)
+        return run->scenario->sweep ? QUIET_SWEEP_MS : 0; /* of a request the answer is here already */
+    return count > 0 && count >= crash->least ? QUIET_MS : PATIENCE_MS;
 }
 
 void victim_wait(struct crash *crash, struct run *run)
 {
-    int64_t started = clock_now_ms(), since = started;
-    unsigned last = counted(crash);
     bool deadly = run->action == SHIM_DIE_BEFORE || run->action == SHIM_DIE_AFTER;
+    unsigned last = counted(crash);
+    int64_t since = clock_now_ms();
 
     while (!victim_is_dead(crash, run)) {
+        unsigned count = counted(crash);
+
         run->acted = atomic_load(&crash->control->acted) != 0;
-        if (run->acted ? !deadly || clock_now_ms() - started > DEATH_MS : is_quiet(crash, run, started, &last, &since))
+        if (count != last)
+            since = clock_now_ms();
+        last = count;
+        if (clock_now_ms() - since >= (run->acted && deadly ? DEATH_MS : quiet_ms(crash, run, count)))
             break;
         wait_ms(1);
     }
