@@ -1,14 +1,19 @@
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "fault_test_lib.h"
 
 #include "crash.h"
 
 /*
- * souk-crash                            every scenario, every boundary
+ * souk-crash                            every scenario, every boundary; -j N: so many scenarios at a time (2)
  * souk-crash place pay                  these scenarios
  * souk-crash --only place:after:12      one run, and what came of it
  * souk-crash --calls place              the calls and allocations of a scenario
@@ -44,9 +49,8 @@ struct totals {
 };
 
 struct wanted {
-    const char *scenario; /* NULL: all */
     enum shim_action action;
-    unsigned at;
+    unsigned at, jobs;
     bool one, show_calls;
 };
 
@@ -138,28 +142,20 @@ static void print_deadly(const struct runs *runs)
     }
 }
 
-static void print_scenario(const struct runs *runs, const struct crash *crash, struct totals *totals, int64_t ms)
+static void print_line(const char *name, const struct totals *totals, int64_t ms)
 {
-    struct totals own = {.calls = crash->calls, .allocations = crash->allocations, .runs = runs->count};
+    printf("%-14s %4u calls %5u allocations %5u runs %4u failed %4u died in a library %4u not reached %6.1f s\n", name, totals->calls,
+           totals->allocations, totals->runs, totals->failed, totals->alone, totals->unreached, (double)ms / 1000);
+}
 
-    for (unsigned i = 0; i < runs->count; i++) {
-        own.failed += runs->at[i].failure[0] != '\0';
-        own.alone += runs->at[i].alone;
-        own.unreached += !runs->at[i].acted;
-    }
-    printf("%-14s %4u calls %5u allocations %5u runs %4u failed %4u died by a library %4u not reached %6.1f s\n", crash->scenario->name, own.calls,
-           own.allocations, own.runs, own.failed, own.alone, own.unreached, (double)ms / 1000);
+/* In one piece, so that the lines of scenarios that run at the same time do not mix. */
+static void print_scenario(const struct runs *runs, const struct crash *crash, const struct totals *totals, int64_t ms)
+{
+    print_line(crash->scenario->name, totals, ms);
     print_deadly(runs);
     for (unsigned i = 0; i < runs->count; i++)
         if (runs->at[i].failure[0])
             print_run(&runs->at[i]);
-    fflush(stdout);
-    totals->calls += own.calls;
-    totals->allocations += own.allocations;
-    totals->runs += own.runs;
-    totals->failed += own.failed;
-    totals->alone += own.alone;
-    totals->unreached += own.unreached;
 }
 
 /* ---- one scenario ---- */
@@ -199,35 +195,121 @@ static void play_all(struct crash *crash, struct runs *runs)
     judge(crash, runs->at, runs->count);
 }
 
+static struct totals count_runs(const struct runs *runs, const struct crash *crash)
+{
+    struct totals totals = {.calls = crash->calls, .allocations = crash->allocations, .runs = runs->count};
+
+    for (unsigned i = 0; i < runs->count; i++) {
+        totals.failed += runs->at[i].failure[0] != '\0';
+        totals.alone += runs->at[i].alone;
+        totals.unreached += !runs->at[i].acted;
+    }
+    return totals;
+}
+
+/* The dry runs, then those that are wanted. Returns how many things were wrong beside the runs themselves. */
+static unsigned run_within(struct crash *crash, struct runs *runs, const struct wanted *wanted)
+{
+    if (!dry_run(crash, runs))
+        return 1;
+    if (wanted->show_calls) {
+        print_calls("calls", crash->control->calls_seen, crash->calls);
+        print_calls("allocations", crash->control->allocations_seen, crash->allocations);
+        return 0;
+    }
+    if (wanted->one)
+        add_run(runs, crash->scenario, wanted->action, wanted->at);
+    else
+        add_all(runs, crash);
+    play_all(crash, runs);
+    return !souk_audit(crash->souk);
+}
+
 static void run_scenario(const struct scenario *scenario, const struct wanted *wanted, struct totals *totals)
 {
     int64_t started = clock_now_ms();
     struct crash crash;
-    struct runs runs = {NULL, 0, 0};
-    bool counted;
+    struct runs runs = {NULL, 0, 0}, real;
+    unsigned wrong;
 
     crash_start(&crash, scenario);
-    counted = dry_run(&crash, &runs);
-    if (counted && wanted->show_calls) {
-        print_calls("calls", crash.control->calls_seen, crash.calls);
-        print_calls("allocations", crash.control->allocations_seen, crash.allocations);
-    } else if (counted) {
-        if (wanted->one)
-            add_run(&runs, scenario, wanted->action, wanted->at);
-        else
-            add_all(&runs, &crash);
-        play_all(&crash, &runs);
-    }
-    totals->failed += !counted || !souk_audit(crash.souk);
-    totals->failed += crash_stop(&crash);
-    if (counted && !wanted->show_calls) {
-        struct runs real = {runs.at + DRY_RUNS, runs.count - DRY_RUNS, 0};
-
+    wrong = run_within(&crash, &runs, wanted);
+    wrong += crash_stop(&crash);
+    real = (struct runs){runs.at + DRY_RUNS, runs.count - DRY_RUNS, 0};
+    *totals = count_runs(&real, &crash);
+    totals->failed += wrong;
+    if (wanted->one && real.count == 1)
+        print_one(real.at);
+    else if (!wanted->show_calls)
         print_scenario(&real, &crash, totals, clock_now_ms() - started);
-        if (wanted->one)
-            print_one(real.at);
-    }
     free_runs(&runs);
+}
+
+/*
+ * Each scenario is a process of its own with a Souk of its own, ${jobs} of them at a time: most of the time goes by in waiting. One that ends by itself
+ * (something could not be started) is a failure of that scenario. Everything dies with this process.
+ */
+static void start_scenario(unsigned i, const struct wanted *wanted, struct totals *totals)
+{
+    pid_t parent = getpid(), pid = fork();
+
+    if (pid < 0) {
+        perror("souk-crash: cannot fork");
+        exit(2);
+    }
+    if (pid > 0)
+        return;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != parent)
+        _exit(2);
+    run_scenario(&SCENARIOS[i], wanted, totals);
+    fflush(stdout);
+    _exit(0);
+}
+
+/* Returns whether it ended as it should. */
+static bool await_one(void)
+{
+    int status;
+
+    return wait(&status) > 0 && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+static void add_totals(struct totals *to, const struct totals *from)
+{
+    to->calls += from->calls;
+    to->allocations += from->allocations;
+    to->runs += from->runs;
+    to->failed += from->failed;
+    to->alone += from->alone;
+    to->unreached += from->unreached;
+}
+
+/* Those that are marked in ${which}. */
+static struct totals run_all(const bool *which, const struct wanted *wanted)
+{
+    struct totals sum = {0}, *parts = mmap(NULL, sizeof(*parts) * SCENARIO_COUNT, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    unsigned running = 0;
+
+    if (parts == MAP_FAILED) {
+        perror("souk-crash: cannot map memory");
+        exit(2);
+    }
+    for (unsigned i = 0; i < SCENARIO_COUNT; i++) {
+        if (!which[i])
+            continue;
+        if (running == wanted->jobs)
+            sum.failed += !await_one();
+        else
+            running++;
+        start_scenario(i, wanted, &parts[i]);
+    }
+    for (; running > 0; running--)
+        sum.failed += !await_one();
+    for (unsigned i = 0; i < SCENARIO_COUNT; i++)
+        add_totals(&sum, &parts[i]);
+    munmap(parts, sizeof(*parts) * SCENARIO_COUNT);
+    return sum;
 }
 
 /* ---- the command ---- */
@@ -240,12 +322,20 @@ static bool read_only(char *text, struct wanted *wanted)
     if (!at)
         return false;
     *action++ = *at++ = '\0';
-    wanted->scenario = text;
     wanted->at = (unsigned)strtoul(at, NULL, 10);
     wanted->one = true;
     for (wanted->action = SHIM_DIE_BEFORE; wanted->action < SHIM_ACTIONS; wanted->action++)
         if (strcmp(ACTIONS[wanted->action].name, action) == 0)
             return wanted->at > 0;
+    return false;
+}
+
+static bool mark(bool *which, const char *name)
+{
+    for (unsigned i = 0; i < SCENARIO_COUNT; i++)
+        if (strcmp(SCENARIOS[i].name, name) == 0)
+            return which[i] = true;
+    fprintf(stderr, "souk-crash: there is no scenario \"%s\"; souk-crash --list names them\n", name);
     return false;
 }
 
@@ -256,49 +346,58 @@ static int list(void)
     return 0;
 }
 
-static bool run_named(const char *name, const struct wanted *wanted, struct totals *totals)
+static int usage(void)
 {
-    bool found = false;
+    fprintf(stderr, "usage: souk-crash [-j N] [--calls] [SCENARIO …]\n"
+                    "       souk-crash --only SCENARIO:before|after|fail|short|memory:K\n"
+                    "       souk-crash --list\n");
+    return 2;
+}
 
-    for (unsigned i = 0; i < SCENARIO_COUNT; i++) {
-        if (name && strcmp(SCENARIOS[i].name, name) != 0)
-            continue;
-        run_scenario(&SCENARIOS[i], wanted, totals);
-        found = true;
+/* Returns the exit status if there is nothing to run, else -1. */
+static int read_arguments(int argc, char **argv, struct wanted *wanted, bool *which)
+{
+    bool named = false;
+
+    for (int i = 1; i < argc; i++) {
+        bool more = i + 1 < argc;
+
+        if (strcmp(argv[i], "--list") == 0)
+            return list();
+        if (strcmp(argv[i], "--calls") == 0)
+            wanted->show_calls = true;
+        else if (strcmp(argv[i], "-j") == 0 && more && atoi(argv[i + 1]) > 0)
+            wanted->jobs = (unsigned)atoi(argv[++i]);
+        else if (strcmp(argv[i], "--only") == 0 && more && read_only(argv[i + 1], wanted))
+            named = mark(which, argv[++i]);
+        else if (argv[i][0] == '-')
+            return usage();
+        else
+            named = mark(which, argv[i]);
+        if (argv[i][0] != '-' && strcmp(argv[i - 1], "-j") != 0 && !named)
+            return 2;
     }
-    if (!found)
-        fprintf(stderr, "souk-crash: there is no scenario %s; souk-crash --list names them\n", name);
-    return found;
+    for (unsigned i = 0; !named && i < SCENARIO_COUNT; i++)
+        which[i] = true;
+    return -1;
 }
 
 int main(int argc, char **argv)
 {
-    struct wanted wanted = {0};
-    struct totals totals = {0};
+    struct wanted wanted = {.jobs = 2};
+    bool which[64] = {false};
     int64_t started = clock_now_ms();
-    int next = 1;
+    int status = read_arguments(argc, argv, &wanted, which);
+    struct totals totals;
 
-    if (argc == 2 && strcmp(argv[1], "--list") == 0)
-        return list();
-    if (argc > 1 && strcmp(argv[1], "--calls") == 0)
-        wanted.show_calls = ++next > 0;
-    if (argc > 1 && strcmp(argv[1], "--only") == 0) {
-        if (argc != 3 || !read_only(argv[2], &wanted)) {
-            fprintf(stderr, "usage: souk-crash --only SCENARIO:before|after|fail|short|memory:K\n");
-            return 2;
-        }
-        next = argc;
-    }
+    if (status >= 0)
+        return status;
 #ifdef SHIM_WITHOUT_MEMORY
     printf("allocations are not counted and do not fail: this build's sanitizer has its own malloc\n");
+    fflush(stdout);
 #endif
-    if (next == argc && !run_named(wanted.scenario, &wanted, &totals))
-        return 2;
-    for (; next < argc; next++)
-        if (argv[next][0] != '-' ? !run_named(argv[next], &wanted, &totals) : true)
-            return 2;
+    totals = run_all(which, &wanted);
     if (!wanted.show_calls)
-        printf("%-14s %4u calls %5u allocations %5u runs %4u failed %4u died by a library %4u not reached %6.1f s\n", "in all", totals.calls,
-               totals.allocations, totals.runs, totals.failed, totals.alone, totals.unreached, (double)(clock_now_ms() - started) / 1000);
+        print_line("in all", &totals, clock_now_ms() - started);
     return totals.failed ? 1 : 0;
 }
