@@ -107,7 +107,10 @@ struct request {
 };
 /* The request at ${base} (a URL). It must not move once it is made. ${again} > 0: under a new key. */
 void request_make(struct request *request, const struct run *run, const struct step *step, const char *base, unsigned again);
-/* Sends its bytes to a worker on a connection of its own, and closes that after the answer. Never NULL; status 0: none came within ${ms}, error says why. */
+/*
+ * Sends its bytes to a worker on a connection of its own, and closes that after the answer. Never NULL; status 0: none came within ${ms}, error says
+ * why.
+ */
 struct response *request_raw(const struct request *request, int port, int ms);
 /* Keeps the id that ${step} saves. Returns false if the answer has none. */
 bool request_save(struct run *run, const struct step *step, const struct response *response);

@@ -19,19 +19,22 @@
  * souk-crash --calls place              the calls and allocations of a scenario
  * souk-crash --list
  *
- * Real workers, real shards, a real gateway's stand-in. A scenario (scenarios.c) is one request, or one turn of the sweep, at one worker: the victim, which
- * has a library in front of the C library (shim.c) that counts its calls across the process' border, and its allocations. A dry run counts them. Then
- * for every one of them there is one run for each thing that can happen there, with a new victim, and products and a buyer of its own:
+ * Real workers, real shards, the test gateway. A scenario (scenarios.c) is one request, or one turn of the sweep, at one worker: the victim, which has a
+ * library in front of the C library (shim.c) that counts its calls across the process' border, and its allocations. Dry runs count them. Then for every
+ * one of them there is one run for each thing that can happen there, with a new victim, and products and a buyer of its own:
  *
  *   before   the victim dies (kill -9) before the call       fail     the call fails; the victim must live, and answer rightly or with a clean 503
  *   after    it dies when the call is done                   short    it is carried out for one byte only; nobody may notice
  *   memory   the allocation fails; as fail, or libmicrohttpd closes the connection
  *
- *   prepare ─▶ the request at the victim ─▶ its answer, its life ─▶ (all runs) ─▶ the same request with the same key at a healthy worker until it is
- *   decided ─▶ once more: the same bytes ─▶ exactly the effect, once: stock, order, payment, gateway's journal, no hold and no duty left ─▶ the audit
+ *   prepare ─▶ the request at the victim ─▶ its answer, its life
+ *   and when all runs have come so far: the same request with the same key at a healthy worker until it is decided ─▶ once more: the same bytes
+ *   ─▶ exactly the effect, once: stock, order, payment, the gateway's journal; no hold and no duty left ─▶ the audit
  *
  * What needs time (a lost answer of the gateway is asked for after 2 s, what a dead sweep left is due after 5 s) is waited for once for all runs of a
- * scenario. Exit status 0: all runs were right; 1: not; 2: they could not be run.
+ * scenario. A death for which a library is known (judge.c has them) is a death like another, and counted apart. A run is "not reached" when there were
+ * fewer calls than in the dry run: a read that finds nothing comes or does not come, as the answers of several shards fall together.
+ * Exit status 0: all runs were right; 1: not; 2: nothing could be run.
  */
 static const struct {
     const char *name;
@@ -43,6 +46,9 @@ static const struct {
 
 /* Two dry runs: the larger count holds, in case that one of them was disturbed. */
 #define DRY_RUNS 2
+
+/* What one scenario prints at most in one piece. */
+#define PRINTED_MAX (1 << 20)
 
 struct totals {
     unsigned calls, allocations, runs, failed, alone, unreached;
@@ -246,8 +252,8 @@ static void run_scenario(const struct scenario *scenario, const struct wanted *w
 }
 
 /*
- * Each scenario is a process of its own with a Souk of its own, ${jobs} of them at a time: most of the time goes by in waiting. One that ends by itself
- * (something could not be started) is a failure of that scenario. Everything dies with this process.
+ * Each scenario is a process of its own with a Souk of its own, so many of them at a time: most of the time goes by in waiting. One that ends by
+ * itself (something could not be started) is a failure of that scenario. Everything dies with this process.
  */
 static void start_scenario(unsigned i, const struct wanted *wanted, struct totals *totals)
 {
@@ -262,6 +268,7 @@ static void start_scenario(unsigned i, const struct wanted *wanted, struct total
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent)
         _exit(2);
+    setvbuf(stdout, NULL, _IOFBF, PRINTED_MAX);
     run_scenario(&SCENARIOS[i], wanted, totals);
     fflush(stdout);
     _exit(0);

@@ -39,8 +39,8 @@ int64_t duty_due(struct crash *crash, const struct run *run)
 }
 
 /*
- * Only the run that is played is due: the others' duties, among them those that a dead victim left (due again 5 s later), would be swept with it, and the
- * calls would not be the same twice. So theirs are put off, and brought back when the scenario is over.
+ * Only the run that is played is due: the others' duties, among them those that a dead victim left (due again 5 s later), would be swept with it, and
+ * the calls would not be the same twice. So theirs are put off, and brought back when the scenario is over.
  */
 static void duty_move(struct crash *crash, const struct run *run, int64_t by_ms)
 {

@@ -36,6 +36,7 @@ struct shim_control {
     _Atomic uint32_t armed, skipping;
 
     /* Set by the victim. */
+    _Atomic uint32_t ever;               /* calls, also while it is not armed */
     _Atomic uint32_t calls, allocations; /* counted since these were set to 0 */
     _Atomic uint32_t acted;              /* 1: ${call} is what it acted upon */
     struct shim_call call;

@@ -22,6 +22,8 @@
 /* When it has done less than in the dry run there is more to come, but not for ever. */
 #define PATIENCE_MS 600
 #define DEATH_MS 5000
+/* Before it is armed. */
+#define SETTLED_MS 4
 
 static void fail(const char *what, const char *on)
 {
@@ -91,8 +93,23 @@ void victim_start(struct crash *crash, const struct run *run)
     atomic_store(&control->acted, 0);
 }
 
+/* It has said that it is ready, and is perhaps not done with saying so. That is not to be counted. */
+static void let_it_settle(const struct crash *crash)
+{
+    int64_t since = clock_now_ms(), until = since + PATIENCE_MS;
+    unsigned last = atomic_load(&crash->control->ever);
+
+    while (clock_now_ms() - since < SETTLED_MS && clock_now_ms() < until) {
+        wait_ms(1);
+        if (atomic_load(&crash->control->ever) != last)
+            since = clock_now_ms();
+        last = atomic_load(&crash->control->ever);
+    }
+}
+
 void victim_arm(struct crash *crash)
 {
+    let_it_settle(crash);
     atomic_store(&crash->control->skipping, 1);
     atomic_store(&crash->control->armed, 1);
 }
