@@ -85,7 +85,7 @@ struct crash {
     struct souk *souk;
     int victim;
     struct shim_control *control;
-    char control_path[256];
+    int control_fd;
     char env_texts[3][1024];
     const char *env[4], *all_env[4];
     unsigned calls, allocations; /* of the scenario, as the dry runs counted them: the larger count */

@@ -1,5 +1,4 @@
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,19 +30,17 @@ static void fail(const char *what, const char *on)
     exit(2);
 }
 
+/* A file without a place on the disk; the victim finds it among our descriptors. */
 static void control_open(struct crash *crash)
 {
-    const char *tmp = getenv("TMPDIR");
-    int fd;
+    int fd = memfd_create("souk-crash", MFD_CLOEXEC);
 
-    snprintf(crash->control_path, sizeof(crash->control_path), "%s/souk-crash-XXXXXX", tmp ? tmp : "/tmp");
-    fd = mkstemp(crash->control_path);
     if (fd < 0 || ftruncate(fd, sizeof(struct shim_control)) != 0)
-        fail("make", crash->control_path);
+        fail("make", "memory for the shim");
     crash->control = mmap(NULL, sizeof(struct shim_control), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (crash->control == MAP_FAILED)
-        fail("map", crash->control_path);
-    close(fd);
+        fail("map", "memory for the shim");
+    crash->control_fd = fd;
 }
 
 /* A sanitizer's library wants to be the first; ours is before it and leaves its functions alone. */
@@ -52,7 +49,7 @@ static void set_victim_env(struct crash *crash)
     const char *asan = getenv("ASAN_OPTIONS");
 
     snprintf(crash->env_texts[0], sizeof(crash->env_texts[0]), "LD_PRELOAD=%s", SHIM_FILE);
-    snprintf(crash->env_texts[1], sizeof(crash->env_texts[1]), "%s=%s", SHIM_FILE_VARIABLE, crash->control_path);
+    snprintf(crash->env_texts[1], sizeof(crash->env_texts[1]), "%s=/proc/%d/fd/%d", SHIM_FILE_VARIABLE, (int)getpid(), crash->control_fd);
     snprintf(crash->env_texts[2], sizeof(crash->env_texts[2]), "ASAN_OPTIONS=%s%sverify_asan_link_order=0", asan ? asan : "", asan ? ":" : "");
     for (int i = 0; i < 3; i++)
         crash->env[i] = crash->env_texts[i];
@@ -74,7 +71,7 @@ unsigned crash_stop(struct crash *crash)
     unsigned wrong = souk_stop(crash->souk);
 
     munmap(crash->control, sizeof(struct shim_control));
-    unlink(crash->control_path);
+    close(crash->control_fd);
     return wrong;
 }
 
