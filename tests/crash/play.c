@@ -81,8 +81,12 @@ static int sweeper(const struct crash *crash)
 
 static void run_names(struct crash *crash, struct run *run)
 {
+    const char *saves = run->scenario->act.saves;
+
     run->left = product_on(crash->souk, 0, (int)run->number);
     run->right = product_on(crash->souk, 1, (int)run->number);
+    if (saves && strcmp(saves, "left") == 0)
+        run->right = 0; /* where ids are given by Souk, one of them may be the one that we would choose */
     user_on(crash->souk, 2, (int)run->number * 2, run->user);
     user_on(crash->souk, 2, (int)run->number * 2 + 1, run->rival);
 }
