@@ -28,6 +28,7 @@ struct arena {
     char *at, *end;
     size_t used;
     unsigned owners;
+    bool was_short; /* see arena_note_short */
 };
 
 #define ALIGNMENT ((size_t)16)
@@ -216,6 +217,16 @@ struct view arena_printf(struct arena *arena, const char *format, ...)
     va_end(again);
     va_end(args);
     return (struct view){text, (size_t)len};
+}
+
+void arena_note_short(struct arena *arena)
+{
+    arena->was_short = true;
+}
+
+bool arena_was_short(const struct arena *arena)
+{
+    return arena->was_short;
 }
 
 size_t arena_used(const struct arena *arena)

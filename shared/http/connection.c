@@ -12,6 +12,8 @@
 #define QUIET_MS 60000
 #define SWEEP_MS_MAX 1000
 #define WARN_EVERY_MS 10000
+/* How often a connection is given up while none can be accepted. */
+#define STARVED_MS 50
 
 #define BIT(phase) (1u << (phase))
 
@@ -124,6 +126,10 @@ static void connection_closed(struct connection *connection)
         linger_begin(http, connection->fd);
     queue_remove(connection, phases[connection->phase].queue);
     free(connection);
+    /* libmicrohttpd watches its listener again only when it runs once more after this, and nothing else may bring that about. */
+    if (http->starved || http->connections == http->settings.connections_max)
+        http->resumed = true;
+    http->starved = false;
     http->connections--;
     if (http->connections == 0)
         loop_timer_clear(http->sweep);
@@ -163,11 +169,41 @@ static void queue_sweep(struct http *http, enum queue which, int64_t limit_ms)
         connection_expire(http->queues[which].first);
 }
 
+/*
+ * Without descriptors or memory for one more connection libmicrohttpd stops accepting until one closes, and among idle clients that can take a minute,
+ * in which new ones wait. So the one that has been idle for the longest is given up; its client connects again when he has something to say.
+ */
+static void give_one_up(struct http *http)
+{
+    struct connection *connection = http->queues[QUEUE_QUIET].first;
+
+    while (connection && connection->phase != PHASE_IDLE)
+        connection = connection->next;
+    if (connection)
+        connection_expire(connection);
+}
+
+void connections_starve(struct http *http)
+{
+    int64_t now_ms = clock_us() / 1000;
+
+    http->starved = true;
+    loop_timer_set(http->sweep, STARVED_MS);
+    if (now_ms - http->warned_ms < WARN_EVERY_MS)
+        return;
+    http->warned_ms = now_ms;
+    log_warn(
+        "cannot accept on port %d: no descriptors or memory for more than %u connections; raise the limit of open files (ulimit -n) or add workers",
+        http->port, http->connections);
+}
+
 void connections_sweep(void *cookie)
 {
     struct http *http = cookie;
 
+    if (http->starved)
+        give_one_up(http);
     queue_sweep(http, QUEUE_REQUEST, http->settings.request_timeout_ms);
     queue_sweep(http, QUEUE_QUIET, QUIET_MS);
-    loop_timer_set(http->sweep, sweep_ms(http));
+    loop_timer_set(http->sweep, http->starved ? STARVED_MS : sweep_ms(http));
 }

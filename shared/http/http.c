@@ -44,11 +44,16 @@ static size_t no_unescape(void *cookie, struct MHD_Connection *mhd, char *text)
     return strlen(text);
 }
 
+/* Its only sign that it has stopped accepting. */
+static const char NO_ACCEPT[] = "Hit process or system resource limit at %u connections";
+
 /* Nearly all it complains of are clients, and those must not be able to fill a log. */
 static void __attribute__((format(printf, 2, 0))) complained(void *cookie, const char *format, va_list args)
 {
     char text[256];
 
+    if (strncmp(format, NO_ACCEPT, sizeof(NO_ACCEPT) - 1) == 0)
+        connections_starve(cookie);
     if (log_level() < LOG_DEBUG)
         return;
     vsnprintf(text, sizeof(text), format, args);

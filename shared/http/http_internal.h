@@ -48,10 +48,11 @@ struct http {
     struct loop_timer *sweep; /* ends what is out of time; set while there are connections */
     int epoll_fd, port;
     bool ready;        /* the epoll descriptor or ${due} says that there is work */
-    bool resumed;      /* so do answers to suspended exchanges */
+    bool resumed;      /* so do answers to suspended exchanges, and a connection that makes room for others */
     bool running;      /* inside MHD_run */
     bool quiesced;     /* no new connections */
     bool stopping;     /* on_request is not called any more */
+    bool starved;      /* libmicrohttpd does not accept until a connection closes */
     int64_t warned_ms; /* when it last said that the limit of connections is reached */
 
     struct {
@@ -60,6 +61,9 @@ struct http {
     struct lingerer *lingering;
     unsigned connections, inside, suspended, lingering_count;
 };
+
+/* libmicrohttpd could not accept for want of descriptors or memory. */
+void connections_starve(struct http *http);
 
 /* Runs libmicrohttpd until it has nothing left to do (or often enough for one turn: then http->ready is set again). */
 void http_work(struct http *http);

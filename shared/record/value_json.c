@@ -1,3 +1,4 @@
+#include <stdlib.h>
 #include <string.h>
 
 #include <jansson.h>
@@ -234,6 +235,22 @@ static void convert(struct arena *arena, struct scan *decimals, const json_t *js
     }
 }
 
+/* jansson takes a missing name or text for a syntax error, so it is its allocations that are watched. */
+static __thread bool refused;
+
+static void *watched_malloc(size_t size)
+{
+    void *memory = malloc(size);
+
+    refused = refused || !memory;
+    return memory;
+}
+
+static void __attribute__((constructor)) watch_jansson(void)
+{
+    json_set_alloc_funcs(watched_malloc, free);
+}
+
 static const char *say_error(struct arena *arena, const json_error_t *error)
 {
     const char *what = error->text, *near = strstr(what, " near '0.5'");
@@ -257,7 +274,12 @@ const char *value_read_json(struct arena *arena, struct view bytes, struct value
 
     if (problem)
         return problem;
+    refused = false;
     json = json_loadb(copy.at, copy.len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
+    if (!json && refused) {
+        arena_note_short(arena);
+        return "the document could not be read for want of memory";
+    }
     if (!json)
         return say_error(arena, &error);
     convert(arena, &decimals, json, out);

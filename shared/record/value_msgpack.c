@@ -275,10 +275,12 @@ const char *value_read_msgpack(struct arena *arena, struct view bytes, struct va
     if (checker.at != checker.end)
         return complain(&checker, "something follows the document");
     msgpack_unpacked_init(&unpacked);
-    if (msgpack_unpack_next(&unpacked, bytes.at, bytes.len, NULL) == MSGPACK_UNPACK_SUCCESS)
+    if (msgpack_unpack_next(&unpacked, bytes.at, bytes.len, NULL) == MSGPACK_UNPACK_SUCCESS) {
         problem = convert(arena, &unpacked.data, out);
-    else
-        problem = "the document could not be unpacked for want of memory";
+    } else {
+        arena_note_short(arena); /* all else was checked */
+        problem = "the document could not be read for want of memory";
+    }
     msgpack_unpacked_destroy(&unpacked);
     return problem;
 }

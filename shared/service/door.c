@@ -303,6 +303,8 @@ static bool read_body(struct request *request)
         return false;
     struct value *value = ARENA_NEW(arena, struct value);
     const char *wrong = value_read(format, arena, body, value);
+    if (wrong && arena_was_short(arena))
+        return refuse(request, &OUTCOME_OVERLOADED, "there was no memory to read the body; send the same request again");
     if (wrong)
         return refuse(request, &OUTCOME_BAD_REQUEST, "the body is not valid %s: %s", format == FORMAT_JSON ? "JSON" : "MessagePack", wrong);
     if (value->kind != VALUE_MAP)

@@ -212,6 +212,12 @@ struct writer *answer_problem(struct flow *flow, const struct outcome *outcome, 
 void answer_refuse(struct flow *flow, const struct outcome *outcome, const char *detail, ...)
 {
     va_list args;
+    if (outcome == &OUTCOME_BROKEN && arena_was_short(flow->arena)) {
+        /* What could not be read for want of memory looks like a damaged record to the flow. */
+        answer_refuse(flow, flow->effects ? &OUTCOME_UNKNOWN : &OUTCOME_OVERLOADED,
+                      "there was no memory to read a record; send the same request again");
+        return;
+    }
     va_start(args, detail);
     struct view text = detail_print(flow->arena, detail, args);
     va_end(args);

@@ -113,7 +113,10 @@ static struct view encode(struct shard *shard, const struct call *call)
     return (struct view){out->at, out->len - 1};
 }
 
-/* Hands ${call} to hiredis. Returns false if it takes none any more. */
+/*
+ * Hands ${call} to hiredis. Returns false if it takes none any more. Without memory for the callback, 0.14 appends the command all the same, and the
+ * answers that follow would go to the wrong calls: then nothing is written any more, and the connection ends with the turn.
+ */
 static bool pass(struct shard *shard, struct call *call)
 {
     struct view command = encode(shard, call);
@@ -121,6 +124,10 @@ static bool pass(struct shard *shard, struct call *call)
     call->sent_us = clock_us();
     if (redisAsyncFormattedCommand(shard->link, got_answer, call, command.at, command.len) != REDIS_OK)
         return false;
+    if (!shard->link->replies.tail || shard->link->replies.tail->privdata != call) {
+        shard->garbled = true;
+        return false;
+    }
     queue_add(&shard->owed, call);
     if (!shard->unflushed)
         shard->unflushed = call;
@@ -178,10 +185,22 @@ void pipeline_want_write(void *cookie)
     }
 }
 
+/* Memory was short while a command was appended: hiredis awaits an answer to what it does not have, or has what nobody awaits the answer of. */
+static bool break_if_garbled(struct shard *shard)
+{
+    if (!shard->link->c.err && !shard->garbled)
+        return false;
+    shard_break(shard, shard->link->c.err ? shard->link->c.errstr : "no memory for a command");
+    return true;
+}
+
 void pipeline_write(struct shard *shard)
 {
-    size_t before = sdslen(shard->link->c.obuf);
+    size_t before;
 
+    if (break_if_garbled(shard))
+        return;
+    before = sdslen(shard->link->c.obuf);
     shard->figures.batches += shard->gathered > 0;
     shard->gathered = 0;
     shard->unflushed = NULL; /* from here on any of it may reach the shard */
@@ -202,13 +221,10 @@ void shard_flush(struct shard *shard)
 {
     if (!shard->link)
         return; /* it broke meanwhile */
-    if (shard->link->c.err) {
-        /* Memory was short while a command was appended: hiredis awaits an answer to what it does not have, and would mix up all that follow. */
-        shard_break(shard, shard->link->c.errstr);
-        return;
-    }
     if (!shard->blocked)
         pipeline_write(shard); /* else the descriptor is watched and tells when to go on */
+    else
+        break_if_garbled(shard);
 }
 
 /* What was owed completes: what was not handed to the kernel as NOT_SENT, the rest as UNKNOWN. Questions of our own are simply dropped. */
@@ -226,5 +242,5 @@ void pipeline_settle(struct shard *shard, const struct reply *fate)
     }
     shard->unflushed = NULL;
     shard->in_flight = shard->gathered = 0;
-    shard->blocked = shard->time_asked = false;
+    shard->blocked = shard->time_asked = shard->garbled = false;
 }

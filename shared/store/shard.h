@@ -44,6 +44,7 @@ struct shard {
     struct shard *next_dirty;
     bool dirty;          /* in the store's list of those that have something to write */
     bool flushing, left; /* while writing: hiredis asked for more writing */
+    bool garbled;        /* hiredis has a command without a callback: nothing may be written, the connection ends with the turn */
     bool blocked;        /* the kernel took only a part: the descriptor is watched until it takes more */
 
     /* The check (identity.c, library.c). */

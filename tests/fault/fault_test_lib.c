@@ -87,8 +87,7 @@ void product_put(struct souk *souk, int64_t id, int64_t stock)
 
 /* ---- looks into Redis ---- */
 
-/* HGET of a record of this id's partition: ${kind}:{p}:ID. */
-static char *field_of(struct souk *souk, const char *kind, int64_t id, const char *field)
+char *record_field(struct souk *souk, const char *kind, int64_t id, const char *field)
 {
     char key[96];
     snprintf(key, sizeof(key), "%s:{%lld}:%lld", kind, (long long)(id % SOUK_PARTITIONS), (long long)id);
@@ -97,7 +96,7 @@ static char *field_of(struct souk *souk, const char *kind, int64_t id, const cha
 
 int64_t stock_of(struct souk *souk, int64_t product, const char *field)
 {
-    char *text = field_of(souk, "stock", product, field);
+    char *text = record_field(souk, "stock", product, field);
     assert_non_null(text);
     int64_t number = strtoll(text, NULL, 10);
     free(text);
@@ -106,7 +105,7 @@ int64_t stock_of(struct souk *souk, int64_t product, const char *field)
 
 char *order_field(struct souk *souk, int64_t order, const char *field)
 {
-    char *text = field_of(souk, "order", order, field);
+    char *text = record_field(souk, "order", order, field);
     assert_non_null(text);
     return text;
 }

@@ -34,6 +34,8 @@ void user_on(const struct souk *souk, unsigned shard, int n, char user[32]);
 /* Creates a product with so many units. */
 void product_put(struct souk *souk, int64_t id, int64_t stock);
 
+/* By redis: a field of the record ${kind}:{p}:ID in its id's partition. Freed by the caller; "(nil)" if there is none, NULL: no answer. */
+char *record_field(struct souk *souk, const char *kind, int64_t id, const char *field);
 /* By redis: a counter of a product's stock (0 if there is none), and does it become ${want} within ${ms}? The shard must answer. */
 int64_t stock_of(struct souk *souk, int64_t product, const char *field);
 bool stock_becomes(struct souk *souk, int64_t product, const char *field, int64_t want, int ms);

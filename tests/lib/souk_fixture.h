@@ -48,6 +48,14 @@ struct client *souk_client(struct souk *souk);
 /* One more worker of that role on another port, ready. Returns its number. */
 int souk_add(struct souk *souk, enum souk_role role);
 
+/*
+ * More environment for this worker alone, from its next start on: "NAME=value", ended by NULL, which wins over that of souk_settings. Borrowed until
+ * souk_stop. NULL: no more.
+ */
+void souk_set_env(struct souk *souk, int worker, const char *const *env);
+/* Has it ended, in a way that the caller has reckoned with? Then it is not a complaint of souk_stop, and ${status} is its wait status. */
+bool souk_has_died(struct souk *souk, int worker, int *status);
+
 /* kill -9; it is gone when this returns. Does nothing if it is dead. */
 void souk_kill(struct souk *souk, int worker);
 /* SIGTERM; returns its exit status, or 128 + the signal that ended it, or -1 (and kills it) if it did not end within ${ms}. */

@@ -16,6 +16,7 @@ struct worker {
     struct port port;
     bool paused, wanted; /* wanted: it has not been told to end, so it must not have ended */
     char url[64], *name, *log;
+    const char *const *env; /* for it alone; NULL: none */
 };
 
 struct souk {

@@ -18,6 +18,17 @@ static const char *const PROGRAMS[SOUK_ROLES] = {"souk-product", "souk-order", "
 
 /* ---- processes ---- */
 
+static void add_environment(const char *const *rows)
+{
+    for (const char *const *row = rows; row && *row; row++) {
+        size_t len = strcspn(*row, "=");
+        char *name = strndup(*row, len);
+
+        setenv(name, *row + len + ((*row)[len] == '='), 1);
+        free(name);
+    }
+}
+
 static void set_environment(const struct souk *souk, const struct worker *worker)
 {
     char text[512];
@@ -33,13 +44,8 @@ static void set_environment(const struct souk *souk, const struct worker *worker
         setenv("SOUK_GATEWAY_URL", souk->workers[SOUK_SANDBOX].url, 1);
     snprintf(text, sizeof(text), "%s/journal", souk->dir);
     setenv("SOUK_JOURNAL", text, 1);
-    for (const char *const *row = souk->settings.env; row && *row; row++) {
-        size_t len = strcspn(*row, "=");
-        char *name = strndup(*row, len);
-
-        setenv(name, *row + len + ((*row)[len] == '='), 1);
-        free(name);
-    }
+    add_environment(souk->settings.env);
+    add_environment(worker->env);
 }
 
 /* In the child: becomes the program, its output appended to ${log}. */
@@ -100,6 +106,22 @@ struct worker *worker_at(const struct souk *souk, int number)
     if (!souk_has(souk, number))
         fixture_fail("there is no worker %d in this fixture", number);
     return (struct worker *)&souk->workers[number];
+}
+
+void souk_set_env(struct souk *souk, int number, const char *const *env)
+{
+    worker_at(souk, number)->env = env;
+}
+
+bool souk_has_died(struct souk *souk, int number, int *status)
+{
+    struct worker *worker = worker_at(souk, number);
+
+    if (worker->pid == 0 || waitpid(worker->pid, status, WNOHANG) != worker->pid)
+        return false;
+    worker->pid = 0;
+    worker->wanted = false;
+    return true;
 }
 
 void souk_kill(struct souk *souk, int number)

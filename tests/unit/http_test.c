@@ -10,6 +10,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -33,6 +34,7 @@
  */
 #define HEADERS_MAX 4096
 #define BODY_MAX 65536
+#define CONNECTIONS_MAX 2000
 #define TIMEOUT_MS 400
 #define WAIT_MS 5000
 #define BIG_BYTES (1 << 20)
@@ -259,15 +261,16 @@ static struct http_settings settings_of(int port, bool first)
                                   .first = first,
                                   .headers_max = HEADERS_MAX,
                                   .body_max = BODY_MAX,
-                                  .connections_max = 2000,
+                                  .connections_max = CONNECTIONS_MAX,
                                   .request_timeout_ms = TIMEOUT_MS};
 }
 
-static int server_start(void **state)
+static int server_start_with(void **state, unsigned connections_max)
 {
     struct server *server = calloc(1, sizeof(*server));
     struct http_settings settings = settings_of(0, true);
 
+    settings.connections_max = connections_max;
     assert_non_null(server);
     server->big = malloc(HUGE_BYTES);
     assert_non_null(server->big);
@@ -282,6 +285,11 @@ static int server_start(void **state)
     assert_int_equal(pthread_create(&server->thread, NULL, run, server), 0);
     *state = server;
     return 0;
+}
+
+static int server_start(void **state)
+{
+    return server_start_with(state, CONNECTIONS_MAX);
 }
 
 static void give_order(struct server *server, enum order order)
@@ -1122,18 +1130,99 @@ static void test_no_descriptor_left(void **state)
     assert_int_equal(descriptors(), before);
 }
 
+/* Whoever waits because there are as many connections as are allowed gets in when one of them closes. */
+static void test_room_again(void **state)
+{
+    struct client *first, *second, *third;
+    void *own;
+
+    server_start_with(&own, 2);
+    first = client_open(own);
+    second = client_open(own);
+    say(first, GET("/sync"));
+    assert_int_equal(hear(first).status, 200);
+    say(second, GET("/sync"));
+    assert_int_equal(hear(second).status, 200);
+    third = client_open(own);
+    say(third, GET("/sync"));
+    client_close(first);
+    assert_int_equal(hear(third).status, 200);
+    client_close(third);
+    client_close(second);
+    server_stop(&own);
+}
+
+/* Takes all descriptors that there are below ${limit}. Returns how many. */
+static int take_descriptors(int taken[], int limit)
+{
+    int count = 0;
+
+    while (count < limit && (taken[count] = dup(STDERR_FILENO)) >= 0)
+        count++;
+    return count;
+}
+
+/* Without a descriptor for a new connection one that is idle is given up. */
+static void test_no_descriptors(void **state)
+{
+    enum { LIMIT = 64 };
+    struct rlimit before, few;
+    struct client *idle = client_open(*state), *next;
+    int taken[LIMIT], count;
+
+    say(idle, GET("/sync"));
+    assert_int_equal(hear(idle).status, 200);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    few = (struct rlimit){LIMIT, before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+    count = take_descriptors(taken, LIMIT);
+    assert_true(count > 0 && count < LIMIT);
+    close(taken[--count]); /* for the client */
+    next = client_open(*state);
+    say(next, GET("/sync"));
+    assert_int_equal(hear(next).status, 200);
+    while (count > 0)
+        close(taken[--count]);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    client_close(next);
+    client_close(idle);
+}
+
 #define WITH_SERVER(test) cmocka_unit_test_setup_teardown(test, server_start, server_stop)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        WITH_SERVER(test_keep_alive),    WITH_SERVER(test_raw_path),        WITH_SERVER(test_headers),      WITH_SERVER(test_bodiless_answers),
-        WITH_SERVER(test_large_answer),  WITH_SERVER(test_old_version),     WITH_SERVER(test_close),        WITH_SERVER(test_unanswerable),
-        WITH_SERVER(test_pipelined),     WITH_SERVER(test_split),           WITH_SERVER(test_continue),     WITH_SERVER(test_chunked),
-        WITH_SERVER(test_body_sizes),    WITH_SERVER(test_body_too_large),  WITH_SERVER(test_refusals),     WITH_SERVER(test_refusals_pipelined),
-        WITH_SERVER(test_long_heads),    WITH_SERVER(test_full_pool),       WITH_SERVER(test_drip),         WITH_SERVER(test_slow_answer),
-        WITH_SERVER(test_leaving_early), WITH_SERVER(test_crowd),           WITH_SERVER(test_quiesce),      cmocka_unit_test(test_stop_busy),
-        WITH_SERVER(test_port_in_use),   WITH_SERVER(test_many_parameters), WITH_SERVER(test_refusal_echo), cmocka_unit_test(test_no_descriptor_left),
+        WITH_SERVER(test_keep_alive),
+        WITH_SERVER(test_raw_path),
+        WITH_SERVER(test_headers),
+        WITH_SERVER(test_bodiless_answers),
+        WITH_SERVER(test_large_answer),
+        WITH_SERVER(test_old_version),
+        WITH_SERVER(test_close),
+        WITH_SERVER(test_unanswerable),
+        WITH_SERVER(test_pipelined),
+        WITH_SERVER(test_split),
+        WITH_SERVER(test_continue),
+        WITH_SERVER(test_chunked),
+        WITH_SERVER(test_body_sizes),
+        WITH_SERVER(test_body_too_large),
+        WITH_SERVER(test_refusals),
+        WITH_SERVER(test_refusals_pipelined),
+        WITH_SERVER(test_long_heads),
+        WITH_SERVER(test_full_pool),
+        WITH_SERVER(test_drip),
+        WITH_SERVER(test_slow_answer),
+        WITH_SERVER(test_leaving_early),
+        WITH_SERVER(test_crowd),
+        WITH_SERVER(test_quiesce),
+        cmocka_unit_test(test_stop_busy),
+        WITH_SERVER(test_port_in_use),
+        WITH_SERVER(test_many_parameters),
+        WITH_SERVER(test_refusal_echo),
+        cmocka_unit_test(test_no_descriptor_left),
+        cmocka_unit_test(test_room_again),
+        WITH_SERVER(test_no_descriptors),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -241,13 +241,26 @@ static void finish_done(struct gateway_port *port)
 
 /* ---- libcurl on the loop ---- */
 
+/* libcurl is called this much later when it has given up in the middle, so that it does not do so again and again. */
+#define BREATH_MS 10
+
+/* Something has happened for libcurl. Without memory it gives up before it has said when it wants to be called again, so it is asked. */
+static void act(struct gateway_port *port, curl_socket_t fd, int ready)
+{
+    int running;
+    long due_ms = -1;
+    if (curl_multi_socket_action(port->multi, fd, ready, &running) != CURLM_OK) {
+        curl_multi_timeout(port->multi, &due_ms);
+        loop_timer_set(port->due, due_ms < BREATH_MS ? BREATH_MS : due_ms);
+    }
+    finish_done(port);
+}
+
 static void socket_ready(void *cookie, unsigned events)
 {
     const struct socket_watch *watch = cookie;
     struct gateway_port *port = watch->port; /* the watch may be gone after the call */
-    int running, ready = (events & LOOP_READ ? CURL_CSELECT_IN : 0) | (events & LOOP_WRITE ? CURL_CSELECT_OUT : 0);
-    curl_multi_socket_action(port->multi, watch->fd, ready, &running);
-    finish_done(port);
+    act(port, watch->fd, (events & LOOP_READ ? CURL_CSELECT_IN : 0) | (events & LOOP_WRITE ? CURL_CSELECT_OUT : 0));
 }
 
 static void socket_unwatch(struct socket_watch *watch)
@@ -291,10 +304,7 @@ static int got_timeout_wish(CURLM *multi, long after_ms, void *cookie)
 
 static void due_rang(void *cookie)
 {
-    struct gateway_port *port = cookie;
-    int running;
-    curl_multi_socket_action(port->multi, CURL_SOCKET_TIMEOUT, 0, &running);
-    finish_done(port);
+    act(cookie, CURL_SOCKET_TIMEOUT, 0);
 }
 
 static void turn_rang(void *cookie)
