@@ -136,6 +136,22 @@ void keyspace_settle(struct keyspace *ks)
     ks->fresh = 0;
 }
 
+void *keyspace_save(const struct keyspace *ks, size_t *len)
+{
+    void *saved = malloc(ks->top);
+    CHECK(saved);
+    *len = ks->top;
+    return memcpy(saved, ks->region, ks->top);
+}
+
+/* What points into the region stays right, since the region does not move. */
+void keyspace_load(struct keyspace *ks, const void *saved, size_t len)
+{
+    keyspace_settle(ks);
+    memcpy(ks->region, saved, len);
+    ks->top = len;
+}
+
 /* ---- names ---- */
 
 static uint32_t dict_slot(const struct dict *dict, struct view name)

@@ -46,6 +46,10 @@ struct keyspace_mark keyspace_mark(struct keyspace *keyspace);
 void keyspace_back(struct keyspace *keyspace, struct keyspace_mark mark);
 void keyspace_settle(struct keyspace *keyspace);
 
+/* All there is, as bytes that only this keyspace can take back; freed by the caller. keyspace_load makes it what it was; marks are void. */
+void *keyspace_save(const struct keyspace *keyspace, size_t *len);
+void keyspace_load(struct keyspace *keyspace, const void *saved, size_t len);
+
 /* For whoever checks: a field of a hash, a score; .at NULL, NAN if there is none. Expired keys are not there. */
 struct view keyspace_field(const struct keyspace *keyspace, int64_t now_us, const char *key, const char *field);
 

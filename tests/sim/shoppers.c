@@ -4,12 +4,14 @@
 #include "check.h"
 
 #include "functions.h"
-#include "outcomes.h"
+#include "outcome.h"
 #include "records.h"
 
 #include "order.h"
 #include "payment.h"
 #include "product.h"
+
+#include "asking.h"
 
 #include "shoppers.h"
 
@@ -44,21 +46,12 @@ static const struct deed_kind {
     [DEED_ADJUST] = {KIND(ROLE_PRODUCT, &STOCK_ADJUST_FLOW, DEADLINE_MS), "/products/{id}/stock-adjustments", &ADJUST_BODY},
 };
 
-/* What the door makes of a request. */
 static void deed_make(struct arena *arena, struct ask *ask, void *cookie)
 {
     const struct deed *deed = cookie;
     const struct deed_kind *kind = &KINDS[deed->type];
-    struct value *document = ARENA_NEW(arena, struct value);
-    struct faults faults;
-    *ask = (struct ask){.method = METHOD_POST, .route = kind->route, .ids = {deed->id}, .format = FORMAT_JSON, .key = view_of(deed->key)};
-    ask->request_id = VIEW("r");
-    void *body = arena_alloc(arena, kind->shape->size);
-    faults_init(&faults, arena);
-    CHECK(value_read(FORMAT_JSON, arena, view_of(deed->json), document) == NULL);
-    CHECK(shape_read(kind->shape, document, body, arena, &faults));
-    ask->document = document;
-    ask->body = body;
+    const struct asking asking = {.route = kind->route, .key = deed->key, .json = deed->json, .shape = kind->shape, .id = deed->id};
+    asking_make(arena, &asking, ask);
 }
 
 static void deed_send(struct deed *deed)
@@ -75,10 +68,10 @@ static void deed_send_later(void *cookie)
 
 /* ---- the answers ---- */
 
-/* "We do not know", or somebody is at it: the same request again. */
+/* Nobody answered, or the answer is none yet and says so (we do not know; a payment is under way): the same request again. */
 static bool is_open(const struct answer *answer)
 {
-    return answer == NULL || answer->status == 503 || answer->status == 504 || answer->outcome == &OUTCOME_KEY_IN_FLIGHT;
+    return answer == NULL || (answer->outcome && answer->outcome->retryable);
 }
 
 static bool is_stored(const struct deed *deed, const struct answer *answer)

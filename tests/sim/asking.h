@@ -1,0 +1,15 @@
+#ifndef ASKING_H
+#define ASKING_H
+
+#include "flow.h"
+#include "shape.h"
+
+/* What the door makes of a POST: its JSON read and bound. The texts are borrowed until the flow has ended. Stops the process if the body is no good. */
+struct asking {
+    const char *route, *key, *json;
+    const struct shape *shape;
+    int64_t id; /* in the path; 0: none */
+};
+void asking_make(struct arena *arena, const struct asking *asking, struct ask *ask);
+
+#endif
