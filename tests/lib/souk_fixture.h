@@ -25,6 +25,8 @@ struct souk_settings {
     unsigned shards;        /* 0: 3 */
     bool roles[SOUK_ROLES]; /* which workers; payment brings the sandbox with it */
     const char *const *env; /* "SOUK_DEADLINE_MS=500", ended by NULL, for all workers; NULL: none. Borrowed until souk_stop */
+    const char *shard_home[SOUK_SHARDS_MAX]; /* where a shard's directory is made; NULL: $TMPDIR. Borrowed for souk_start */
+    const char *const *shard_args;           /* more of redis-server's arguments, ended by NULL; NULL: none. Borrowed until souk_stop */
 };
 
 /* Starts everything and waits until /readyz says 200 everywhere. Ended by souk_stop. */
@@ -47,6 +49,10 @@ struct client *souk_client(struct souk *souk);
 
 /* One more worker of that role on another port, ready. Returns its number. */
 int souk_add(struct souk *souk, enum souk_role role);
+/* The same with settings of its own, which win over all others: "SOUK_SHARDS=…", ended by NULL, borrowed until souk_stop. */
+int souk_add_with(struct souk *souk, enum souk_role role, const char *const *env);
+/* The directory of logs and of the journal. Valid until souk_stop. */
+const char *souk_dir(const struct souk *souk);
 
 /* kill -9; it is gone when this returns. Does nothing if it is dead. */
 void souk_kill(struct souk *souk, int worker);
@@ -70,6 +76,8 @@ void souk_pause_shard(struct souk *souk, unsigned shard);
 void souk_resume_shard(struct souk *souk, unsigned shard);
 void souk_kill_shard(struct souk *souk, unsigned shard);
 void souk_restart_shard(struct souk *souk, unsigned shard);
+/* The same without waiting until it answers. */
+void souk_launch_shard(struct souk *souk, unsigned shard);
 /* Which shard holds the record with this id, and what belongs to this buyer. */
 unsigned souk_shard_of(const struct souk *souk, int64_t id);
 unsigned souk_shard_of_text(const struct souk *souk, const char *text);

@@ -9,6 +9,7 @@
  *   souk_worker.c    ports and processes of the workers
  */
 #define READY_MS 30000
+#define SHARD_ARGS_MAX 32
 
 struct worker {
     enum souk_role role;
@@ -16,11 +17,13 @@ struct worker {
     struct port port;
     bool paused, wanted; /* wanted: it has not been told to end, so it must not have ended */
     char url[64], *name, *log;
+    const char *const *env; /* its own settings, or NULL */
 };
 
 struct souk {
     struct souk_settings settings;
     char *dir, shards_text[1024];
+    const char *shard_args[SHARD_ARGS_MAX];
     struct redis_fixture *shards[SOUK_SHARDS_MAX];
     bool shard_paused[SOUK_SHARDS_MAX];
     struct topology *topology;

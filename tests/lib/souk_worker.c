@@ -18,6 +18,17 @@ static const char *const PROGRAMS[SOUK_ROLES] = {"souk-product", "souk-order", "
 
 /* ---- processes ---- */
 
+static void set_all(const char *const *env)
+{
+    for (const char *const *row = env; row && *row; row++) {
+        size_t len = strcspn(*row, "=");
+        char *name = strndup(*row, len);
+
+        setenv(name, *row + len + ((*row)[len] == '='), 1);
+        free(name);
+    }
+}
+
 static void set_environment(const struct souk *souk, const struct worker *worker)
 {
     char text[512];
@@ -33,13 +44,8 @@ static void set_environment(const struct souk *souk, const struct worker *worker
         setenv("SOUK_GATEWAY_URL", souk->workers[SOUK_SANDBOX].url, 1);
     snprintf(text, sizeof(text), "%s/journal", souk->dir);
     setenv("SOUK_JOURNAL", text, 1);
-    for (const char *const *row = souk->settings.env; row && *row; row++) {
-        size_t len = strcspn(*row, "=");
-        char *name = strndup(*row, len);
-
-        setenv(name, *row + len + ((*row)[len] == '='), 1);
-        free(name);
-    }
+    set_all(souk->settings.env);
+    set_all(worker->env);
 }
 
 /* In the child: becomes the program, its output appended to ${log}. */
@@ -238,11 +244,17 @@ void worker_free(struct worker *worker)
 
 int souk_add(struct souk *souk, enum souk_role role)
 {
+    return souk_add_with(souk, role, NULL);
+}
+
+int souk_add_with(struct souk *souk, enum souk_role role, const char *const *env)
+{
     int number = souk->worker_count++;
 
     if (number >= SOUK_WORKERS_MAX)
         fixture_fail("there are %d workers already", SOUK_WORKERS_MAX);
     worker_init(souk, number, role);
+    souk->workers[number].env = env;
     souk_restart(souk, number);
     return number;
 }
