@@ -52,7 +52,7 @@ function orders.create(p, id, new, now, now_us, request)
 end
 
 -- The answer when ${cause} cannot move this order (nil: there is none), or was done before by the key of ${record}; else nil. Without ${record}
--- no key is asked.
+-- no key is asked. Done already by another key is a success, which this key keeps: its repeats show the version that its first answer showed.
 function orders.refused(order, cause, record, fp)
     if not order then
         return {code.NOT_FOUND}
@@ -66,6 +66,9 @@ function orders.refused(order, cause, record, fp)
     elseif decision then
         return {code.REPLAY, values[3]}
     elseif order.state == states.order_end_of[cause] then
+        if record then
+            idem.write(record, fp, 'done', 'v', int.text(order.v))
+        end
         return {code.ALREADY, order.v}
     elseif not states.order[cause][order.state] then
         return {code.ILLEGAL, order.state, order.payment_status}
