@@ -22,9 +22,9 @@ enum souk_role { SOUK_PRODUCT, SOUK_ORDER, SOUK_PAYMENT, SOUK_SANDBOX };
 #define SOUK_PARTITIONS 256
 
 struct souk_settings {
-    unsigned shards;        /* 0: 3 */
-    bool roles[SOUK_ROLES]; /* which workers; payment brings the sandbox with it */
-    const char *const *env; /* "SOUK_DEADLINE_MS=500", ended by NULL, for all workers; NULL: none. Borrowed until souk_stop */
+    unsigned shards;                         /* 0: 3 */
+    bool roles[SOUK_ROLES];                  /* which workers; payment brings the sandbox with it */
+    const char *const *env;                  /* "SOUK_DEADLINE_MS=500", ended by NULL, for all workers; NULL: none. Borrowed until souk_stop */
     const char *shard_home[SOUK_SHARDS_MAX]; /* where a shard's directory is made; NULL: $TMPDIR. Borrowed for souk_start */
     const char *const *shard_args;           /* more of redis-server's arguments, ended by NULL; NULL: none. Borrowed until souk_stop */
 };

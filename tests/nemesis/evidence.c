@@ -42,9 +42,11 @@ static void unreadable(struct evidence *evidence, const char *what, const char *
 /* ---- words ---- */
 
 static const char *const WORDS[] = {
-    "reserved", "paid", "fulfilled", "cancelled", "expired", "none", "pending", "authorized", "partially_refunded", "refunded", "refund_due",
-    "processing", "unknown", "succeeded", "failed", "voided", "create", "adjust", "hold", "commit", "release", "restock", "consume", "held",
-    "committed", "charge", "authorize", "capture", "void", "refund", "decline", "close", "place", "pay", "cancel", "fulfil", "expire",
+    "reserved", "paid",       "fulfilled",  "cancelled", "expired",   "none",   "pending",   "authorized", "partially_refunded",
+    "refunded", "refund_due", "processing", "unknown",   "succeeded", "failed", "voided",    "create",     "adjust",
+    "hold",     "commit",     "release",    "restock",   "consume",   "held",   "committed", "charge",     "authorize",
+    "capture",  "void",       "refund",     "decline",   "close",     "place",  "pay",       "cancel",     "fulfil",
+    "expire",
 };
 
 /* The word as a const text, "?" for any other: the checks then say so. */
@@ -282,8 +284,8 @@ static void take_event(struct evidence *evidence, const char *text)
     }
     struct order_version *version = &order->versions[v - 1];
     order->events++;
-    version->told = part_word(&parts, 4) == version->state && part_word(&parts, 5) == version->payment_status &&
-                    op_of_request_id(parts.at[7]) == version->op;
+    version->told =
+        part_word(&parts, 4) == version->state && part_word(&parts, 5) == version->payment_status && op_of_request_id(parts.at[7]) == version->op;
 }
 
 static bool read_events(struct evidence *evidence, struct shard_link *link, unsigned partition)
@@ -443,8 +445,10 @@ bool evidence_read(struct souk *souk, const int64_t *products, unsigned product_
         opened++;
     bool good = opened == souk_shard_count(souk) && each_partition(souk, evidence, links, read_orders);
     if (good) {
-        qsort(evidence->orders, evidence->order_count, sizeof(*evidence->orders), by_order_id);
-        qsort(evidence->payments, evidence->payment_count, sizeof(*evidence->payments), by_payment_id);
+        if (evidence->order_count)
+            qsort(evidence->orders, evidence->order_count, sizeof(*evidence->orders), by_order_id);
+        if (evidence->payment_count)
+            qsort(evidence->payments, evidence->payment_count, sizeof(*evidence->payments), by_payment_id);
         good = each_partition(souk, evidence, links, read_events) && each_partition(souk, evidence, links, read_duties);
     }
     for (unsigned i = 0; good && i < product_count; i++)
@@ -474,7 +478,7 @@ void evidence_free(struct evidence *evidence)
 
 /* ---- is anything left to do? ---- */
 
-/* Answers: orders due, payments due, refunds owed, holds past their time. Live holds of orders are due as well until somebody has asked about them once. */
+/* Gives orders due, payments due, refunds owed, holds past their time. Live holds of orders are due as well until somebody has asked about them. */
 static const char DUE[] =
     "local now = redis.call('TIME')[1] * 1000 local orders, payments, owed, holds = 0, 0, 0, 0 "
     "for p in ARGV[1]:gmatch('%d+') do "

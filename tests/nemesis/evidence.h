@@ -8,8 +8,9 @@
 struct souk;
 
 /*
- * What the shards hold and what the gateway's journal says, read once everything is quiet, by hiredis and by the file, not by Souk. Words ("reserved")
- * are const texts that need not be freed. Operations are the numbers of history.h, taken from the request ids; 0: none, the store did it by itself.
+ * What the shards hold and what the gateway's journal says, read once everything is quiet, by hiredis and by the file, not by Souk. Words
+ * ("reserved") are const texts that need not be freed. Operations are the numbers of history.h, taken from the request ids; 0: none, the store did
+ * it by itself.
  */
 struct order_version {
     const char *state, *payment_status, *cause;
@@ -86,8 +87,8 @@ struct stored_order *evidence_order(const struct evidence *evidence, int64_t id)
 struct stored_payment *evidence_payment(const struct evidence *evidence, int64_t id);
 
 /*
- * How much of what nobody has asked for is still to be done: duties that are due, payments at the gateway, refunds that are owed, and holds that are past
- * their time. -1: a shard does not answer. ${text} says which.
+ * How much of what nobody has asked for is still to be done: duties that are due, payments at the gateway, refunds that are owed, and holds that
+ * are past their time. -1: a shard does not answer. ${text} says which.
  */
 long evidence_due(struct souk *souk, const int64_t *products, unsigned product_count, char *text, size_t size);
 /* Prints the records of payments that have a duty, for whoever looks for the cause. */

@@ -15,8 +15,25 @@
 #define SHARDS_OF_FLEET 3
 
 enum fault_kind {
-    KILL_WORKER, KILL_SHARD, KILL_GATEWAY, STOP_WORKER, STOP_SHARD, LINE_DELAY, LINE_SLOW, LINE_CUT, LINE_CUT_AFTER, LINE_SWALLOW_OUT, LINE_SWALLOW_BACK,
-    LINE_REFUSE, DISK_FULL, MEMORY_FULL, FUNCTIONS_FLUSHED, FUNCTIONS_DELETED, CLIENTS_KILLED, CLOCK_JUMPED, REWRITE_AND_KILL,
+    KILL_WORKER,
+    KILL_SHARD,
+    KILL_GATEWAY,
+    STOP_WORKER,
+    STOP_SHARD,
+    LINE_DELAY,
+    LINE_SLOW,
+    LINE_CUT,
+    LINE_CUT_AFTER,
+    LINE_SWALLOW_OUT,
+    LINE_SWALLOW_BACK,
+    LINE_REFUSE,
+    DISK_FULL,
+    MEMORY_FULL,
+    FUNCTIONS_FLUSHED,
+    FUNCTIONS_DELETED,
+    CLIENTS_KILLED,
+    CLOCK_JUMPED,
+    REWRITE_AND_KILL,
 };
 #define FAULT_KINDS 19
 
@@ -34,6 +51,7 @@ enum stream { WORKER_STREAM, SHARD_STREAM, OTHER_STREAM };
 struct faults {
     struct fleet *fleet;
     struct pace pace;
+    FILE *log;
     struct dice dice[STREAMS];
     int64_t next_ms[STREAMS];
     struct end ends[ENDS_MAX];
@@ -47,8 +65,11 @@ static int64_t now_ms(void)
     return clock_us() / 1000;
 }
 
+/* ${which}: the worker, shard or line. */
 static void end_later(struct faults *faults, int ms, ender *end, int which)
 {
+    if (faults->log)
+        fprintf(faults->log, "# %lld: the next fault is of number %d and lasts %d ms\n", (long long)clock_us(), which, ms);
     if (faults->end_count < ENDS_MAX)
         faults->ends[faults->end_count++] = (struct end){now_ms() + ms, end, which};
     else
@@ -213,7 +234,8 @@ static bool flush_functions(struct faults *faults, struct dice *dice)
 static bool delete_functions(struct faults *faults, struct dice *dice)
 {
     int shard = free_shard(faults, dice);
-    char *list = shard < 0 || !redis_runs(shard_of(faults, shard)) ? NULL : REDIS(shard_of(faults, shard), "FUNCTION", "LIST", "LIBRARYNAME", "souk_*");
+    char *list =
+        shard < 0 || !redis_runs(shard_of(faults, shard)) ? NULL : REDIS(shard_of(faults, shard), "FUNCTION", "LIST", "LIBRARYNAME", "souk_*");
     char *name = list ? strstr(list, "souk_") : NULL;
     if (name)
         name[strcspn(name, "\n")] = '\0';
@@ -390,6 +412,8 @@ static void run_stream(struct faults *faults, enum stream stream, int mean_ms)
     unsigned kind = stream == WORKER_STREAM ? KILL_WORKER : stream == SHARD_STREAM ? KILL_SHARD : pick_kind(dice);
     bool done = KINDS[kind].begin(faults, dice);
     faults->counts[kind] += done;
+    if (done && faults->log)
+        fprintf(faults->log, "# %lld: %s\n", (long long)clock_us(), KINDS[kind].name);
     /* Busy ones are passed over, at once. */
     faults->next_ms[stream] = now_ms() + (done ? dice_between(dice, mean_ms / 2, mean_ms * 3 / 2) : 1);
 }
@@ -426,11 +450,12 @@ void faults_mend(struct faults *faults)
         memory_is_enough(faults, shard);
 }
 
-struct faults *faults_new(struct fleet *fleet, uint64_t seed, const struct pace *pace)
+struct faults *faults_new(struct fleet *fleet, uint64_t seed, const struct pace *pace, FILE *log)
 {
     struct faults *faults = calloc(1, sizeof(*faults));
     faults->fleet = fleet;
     faults->pace = *pace;
+    faults->log = log;
     for (unsigned i = 0; i < STREAMS; i++)
         faults->dice[i] = dice_of(seed, i);
     const int means[STREAMS] = {pace->worker_kill_ms, pace->shard_kill_ms, pace->other_ms};

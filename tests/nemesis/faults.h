@@ -4,12 +4,13 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "fleet.h"
 
 /*
- * What happens to the fleet, and when: a schedule thrown by seeded dice, in three streams (kills of workers, kills of shards, all else), so that the same
- * seed makes the same plan. What the processes are doing at those moments is theirs: real processes cannot be replayed.
+ * What happens to the fleet, and when: a schedule thrown by seeded dice, in three streams (kills of workers, kills of shards, all else), so that
+ * the same seed makes the same plan. What the processes are doing at those moments is theirs: real processes cannot be replayed.
  *
  * All of it runs in the thread that calls it. That must be the main thread: processes die with the thread that started them.
  */
@@ -21,7 +22,8 @@ struct pace {
 
 struct faults;
 
-struct faults *faults_new(struct fleet *fleet, uint64_t seed, const struct pace *pace);
+/* ${log}: where each fault is noted, with its time, among what the clients saw; NULL: nowhere. */
+struct faults *faults_new(struct fleet *fleet, uint64_t seed, const struct pace *pace, FILE *log);
 void faults_free(struct faults *faults);
 
 /* Does what is due. To be called every few milliseconds. */

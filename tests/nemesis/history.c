@@ -9,8 +9,11 @@
 #include "history.h"
 
 static const char *const KIND_NAMES[OP_KINDS] = {
-    [OP_PLACE] = "place",   [OP_PAY] = "pay",       [OP_CAPTURE] = "capture",     [OP_VOID] = "void",               [OP_CANCEL] = "cancel",
-    [OP_FULFIL] = "fulfil", [OP_REFUND] = "refund", [OP_ADJUST] = "adjust stock", [OP_GET_ORDER] = "GET order", [OP_GET_PAYMENT] = "GET payment",
+    [OP_PLACE] = "place",         [OP_PAY] = "pay",
+    [OP_CAPTURE] = "capture",     [OP_VOID] = "void",
+    [OP_CANCEL] = "cancel",       [OP_FULFIL] = "fulfil",
+    [OP_REFUND] = "refund",       [OP_ADJUST] = "adjust stock",
+    [OP_GET_ORDER] = "GET order", [OP_GET_PAYMENT] = "GET payment",
     [OP_GET_STOCK] = "GET stock",
 };
 static const char *const DECISION_NAMES[DECISIONS] = {"undecided", "no", "kept no", "done"};
@@ -184,7 +187,8 @@ static void read_record(const struct op *op, struct said *said, const struct res
     case OP_VOID:
     case OP_GET_PAYMENT:
         said->record = RECORD_PAYMENT;
-        snprintf(said->words, sizeof(said->words), "%s|%lld|%lld", word(response, "status"), cents(response, "captured"), cents(response, "refunded"));
+        snprintf(said->words, sizeof(said->words), "%s|%lld|%lld", word(response, "status"), cents(response, "captured"),
+                 cents(response, "refunded"));
         break;
     case OP_ADJUST:
     case OP_GET_STOCK:
@@ -292,8 +296,8 @@ void history_answer(struct history *history, struct op *op, unsigned n, int work
     history->attempts++;
     history->unanswered += response->status == 0;
     if (said.broken && history->broken++ < MISMATCHES_MAX)
-        history->broken_text[history->broken - 1] =
-            text_of("operation %" PRIu32 " (%s), attempt %u, was answered %d %s", op->number, KIND_NAMES[op->kind], n, response->status, response->body);
+        history->broken_text[history->broken - 1] = text_of("operation %" PRIu32 " (%s), attempt %u, was answered %d %s", op->number,
+                                                            KIND_NAMES[op->kind], n, response->status, response->body);
     if (said.content)
         add_sight(history, &(struct sight){said.record, !op_is_post(op->kind), op->number, said.id, said.version, sent_us, got_us, said.content});
     write_line(history, op, n, worker, sent_us, got_us, &said, response);

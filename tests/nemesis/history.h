@@ -9,12 +9,12 @@
 #include "client.h"
 
 /*
- * What the clients asked, when, and what they were told. In memory for the checks, and as one line for each attempt in a file for whoever looks for the
- * cause of a violation. Times are microseconds of this process's monotonic clock, so all clients' times can be compared.
+ * What the clients asked, when, and what they were told. In memory for the checks, and as one line for each attempt in a file for whoever looks for
+ * the cause of a violation. Times are microseconds of this process's monotonic clock, so all clients' times can be compared.
  *
- * An operation is what a shopper wants: one Idempotency-Key, sent as often as it takes, to any worker. Its number is in the key, and at the head of every
- * attempt's X-Request-Id, which Souk keeps in the history of each record that the request changed. So each change in the store names the operation it
- * comes from, without any code of Souk's having to be trusted for it.
+ * An operation is what a shopper wants: one Idempotency-Key, sent as often as it takes, to any worker. Its number is in the key, and at the head of
+ * every attempt's X-Request-Id, which Souk keeps in the history of each record that the request changed. So each change in the store names the
+ * operation it comes from, without any code of Souk's having to be trusted for it.
  */
 enum op_kind { OP_PLACE, OP_PAY, OP_CAPTURE, OP_VOID, OP_CANCEL, OP_FULFIL, OP_REFUND, OP_ADJUST, OP_GET_ORDER, OP_GET_PAYMENT, OP_GET_STOCK };
 #define OP_KINDS 11
@@ -75,9 +75,9 @@ struct history {
     struct sight *sights;
     size_t sight_count, sight_room;
     uint64_t attempts, unanswered, replays, twins;
-    uint64_t mismatches;             /* repeats of a decided request whose answer had other bytes */
-    char *mismatch[MISMATCHES_MAX];  /* the first of them, in words */
-    uint64_t broken;                 /* answers that no client should ever get: 500, or a status or code that the interface does not name */
+    uint64_t mismatches;            /* repeats of a decided request whose answer had other bytes */
+    char *mismatch[MISMATCHES_MAX]; /* the first of them, in words */
+    uint64_t broken;                /* answers that no client should ever get: 500, or a status or code that the interface does not name */
     char *broken_text[MISMATCHES_MAX];
 };
 

@@ -17,7 +17,7 @@
 /*
  * souk-nemesis: real shoppers, real workers and shards, and everything that can happen to them.
  *
- *   start ─▶ shopping under faults ─▶ mend ─▶ decide what is open ─▶ wait until nothing is due ─▶ audit ─▶ read shards and journal ─▶ judge ─▶ report
+ *   start ─▶ shopping under faults ─▶ mend ─▶ decide what is open ─▶ wait until nothing is due ─▶ audit ─▶ read all ─▶ judge ─▶ report
  *
  * The seed makes the plan of faults and what each shopper wants. It does not make the interleaving of the processes: a run cannot be replayed, only
  * repeated.
@@ -68,21 +68,42 @@ static bool read_options(int argc, char **argv, struct options *options)
     size_t lose = 0;
     for (int c; (c = getopt_long(argc, argv, "", LONG, NULL)) != -1;) {
         switch (c) {
-        case 's': options->seconds = atoi(optarg); break;
-        case 'n': options->seed = strtoull(optarg, NULL, 10); break;
+        case 's':
+            options->seconds = atoi(optarg);
+            break;
+        case 'n':
+            options->seed = strtoull(optarg, NULL, 10);
+            break;
         case 'k':
             if (sscanf(optarg, "%lu,%lu", &options->worker_kills, &options->shard_kills) != 2)
                 return false;
             break;
-        case 'd': options->pace = DENSE; break;
-        case 'f': options->pace = FEW; break;
-        case 'c': options->shoppers = atoi(optarg); break;
-        case 'r': options->report = optarg; break;
-        case 'h': options->history = optarg; break;
-        case 'b': options->sabotage = true; break;
-        case 'l': lose = strtoull(optarg, NULL, 10); break;
-        case 'e': options->expect = RULE_ACKNOWLEDGED; break;
-        default: return false;
+        case 'd':
+            options->pace = DENSE;
+            break;
+        case 'f':
+            options->pace = FEW;
+            break;
+        case 'c':
+            options->shoppers = atoi(optarg);
+            break;
+        case 'r':
+            options->report = optarg;
+            break;
+        case 'h':
+            options->history = optarg;
+            break;
+        case 'b':
+            options->sabotage = true;
+            break;
+        case 'l':
+            lose = strtoull(optarg, NULL, 10);
+            break;
+        case 'e':
+            options->expect = RULE_ACKNOWLEDGED;
+            break;
+        default:
+            return false;
         }
     }
     options->pace.lose_bytes = lose;
@@ -97,7 +118,8 @@ static void product_put(struct souk *souk, int64_t id)
     static const char *const HEADERS[] = {"Content-Type: application/json", "If-None-Match: *", NULL};
     char url[160], body[160];
     snprintf(url, sizeof(url), "%s/products/%" PRId64, souk_url(souk, SOUK_PRODUCT), id);
-    int len = snprintf(body, sizeof(body), "{\"name\":\"Product %" PRId64 "\",\"price\":\"%d.%02d\",\"stock\":%d}", id, PRICE_CENTS / 100, PRICE_CENTS % 100, UNITS);
+    int len = snprintf(body, sizeof(body), "{\"name\":\"Product %" PRId64 "\",\"price\":\"%d.%02d\",\"stock\":%d}", id, PRICE_CENTS / 100,
+                       PRICE_CENTS % 100, UNITS);
     const struct client_request request = {.method = "PUT", .url = url, .headers = HEADERS, .body = body, .body_len = (size_t)len};
     struct response *response = client_send(souk_client(souk), &request);
     if (response->status != 201) {
@@ -154,7 +176,8 @@ static void say(struct run *run)
 {
     struct history *history = &run->history;
     pthread_mutex_lock(&history->lock);
-    printf("%5" PRId64 " s: %zu operations, %" PRIu64 " attempts (%" PRIu64 " without answer), %" PRIu64 " replays, %lu worker kills, %lu shard kills\n",
+    printf("%5" PRId64 " s: %zu operations, %" PRIu64 " attempts (%" PRIu64 " without answer), %" PRIu64
+           " replays, %lu worker kills, %lu shard kills\n",
            (clock_us() - run->began_us) / 1000000, history->op_count, history->attempts, history->unanswered, history->replays,
            faults_worker_kills(run->faults), faults_shard_kills(run->faults));
     pthread_mutex_unlock(&history->lock);
@@ -185,9 +208,9 @@ static void shop(struct run *run)
 
 /* ---- the calm ---- */
 
-/* Long enough for what nobody asks about: 10 s until a hold may be asked about, 50 s until the sweep does, and a sweep that died and one that comes. */
+/* Long enough for what nobody asks about: 10 s until a hold may be asked about, 50 s until the sweep does, 5 s for each sweep whose worker died. */
 #define CALM_MS 180000
-#define YOUNG_MS 12000
+#define YOUNG_MS 11000
 
 static void calm_down(struct run *run)
 {
@@ -240,7 +263,7 @@ static void run_start(struct run *run)
     fleet_open(&run->fleet, &run->market);
     stock_up(run->fleet.souk, &run->market);
     verdict_init(&run->verdict);
-    run->faults = faults_new(&run->fleet, run->options.seed, &run->options.pace);
+    run->faults = faults_new(&run->fleet, run->options.seed, &run->options.pace, run->history.file);
 }
 
 static void run_end(struct run *run)

@@ -18,8 +18,8 @@
 #include "proxy.h"
 
 /*
- * epoll is edge-triggered and only wakes the thread; after each waking all connections are pumped until nothing moves. There are a few dozen of them, so
- * that is cheaper to run and to understand than a state for each.
+ * epoll is edge-triggered and only wakes the thread; after each waking all connections are pumped until nothing moves. There are a few dozen of
+ * them, so that is cheaper to run and to understand than a state for each.
  */
 #define QUEUE_MAX 262144
 #define PIECE_MAX 16384

@@ -5,8 +5,8 @@
 #include <stddef.h>
 
 /*
- * Bad networks between real processes: each line is a port of 127.0.0.1 that hands what it gets on to another, and can be made bad while it is in use.
- * One thread serves all lines.
+ * Bad networks between real processes: each line is a port of 127.0.0.1 that hands what it gets on to another, and can be made bad while it is in
+ * use. One thread serves all lines.
  *
  *   worker ── connect ──▶ line's port ══ delay, slow, swallow, cut ══▶ target ── shard or gateway
  *
@@ -15,11 +15,11 @@
 struct proxy;
 
 struct line_faults {
-    int delay_ms;                     /* each piece arrives this much later */
-    int bytes_per_s;                  /* 0: as fast as it goes; each direction of each connection */
-    size_t cut_after;                 /* 0: never; after so many bytes towards the target, in the middle of whatever it is, the connections are cut */
-    bool swallow_out, swallow_back;   /* half-open: what goes to the target, or comes back, is lost */
-    bool refuse;                      /* new connections are refused */
+    int delay_ms;                   /* each piece arrives this much later */
+    int bytes_per_s;                /* 0: as fast as it goes; each direction of each connection */
+    size_t cut_after;               /* 0: never; after so many bytes towards the target, in the middle of whatever it is, the connections are cut */
+    bool swallow_out, swallow_back; /* half-open: what goes to the target, or comes back, is lost */
+    bool refuse;                    /* new connections are refused */
 };
 
 struct proxy *proxy_start(void);

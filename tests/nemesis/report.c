@@ -87,7 +87,8 @@ void report_print(FILE *out, const struct report_facts *facts, enum report_form 
     print_rules(out, form, facts);
     fprintf(out,
             "\nSeed %" PRIu64 ", %.0f s of shopping by %d shoppers. %" PRIu64 " attempts, %" PRIu64 " of them without an answer; %" PRIu64
-            " repeats of decided requests; %zu answers that show a record's version. In the store: %zu orders, %zu payments; in the journal %zu entries.\n"
+            " repeats of decided requests; %zu answers that show a record's version. In the store: %zu orders, %zu payments; in the journal %zu "
+            "entries.\n"
             "%.0f worker kills and %.1f shard kills a minute.\n",
             facts->seed, facts->seconds, facts->shoppers, history->attempts, history->unanswered, history->replays, history->sight_count,
             facts->evidence->order_count, facts->evidence->payment_count, facts->evidence->journal_count,

@@ -29,13 +29,15 @@ static const char *touch(struct damage *damage, int64_t id, const char *format, 
 static const char *touch(struct damage *damage, int64_t id, const char *format, ...)
 {
     unsigned n = damage->key_count++;
+    char name[KEY_MAX];
     va_list args;
     va_start(args, format);
-    vsnprintf(damage->keys[n], KEY_MAX, format, args);
+    vsnprintf(name, sizeof(name), format, args);
     va_end(args);
     damage->shard = souk_shard(damage->scene->souk, souk_shard_of(damage->scene->souk, id));
-    snprintf(damage->copies[n], sizeof(damage->copies[n]), "copy:%s", damage->keys[n]);
-    char *copied = REDIS(damage->shard, "COPY", damage->keys[n], damage->copies[n], "REPLACE");
+    memcpy(damage->keys[n], name, sizeof(name));
+    snprintf(damage->copies[n], sizeof(damage->copies[n]), "copy:%s", name);
+    char *copied = REDIS(damage->shard, "COPY", name, damage->copies[n], "REPLACE");
     if (copied == NULL || !is(copied, "1"))
         damage->copies[n][0] = '\0';
     free(copied);
@@ -87,7 +89,8 @@ static bool a_sale_too_many(struct damage *damage)
     char entry[200];
     const char *key = touch(damage, product->id, "moves:{%d}:%" PRId64, (int)(product->id % SOUK_PARTITIONS), product->id);
     snprintf(entry, sizeof(entry), "hold|%" PRId64 "|%s|1|%" PRId64 "|%" PRId64 "|%" PRId64 "|%" PRId64 "|", product->on_hand + 1,
-             "00000000000000000000000000000000.0000000000000000.1", product->on_hand, product->held + product->on_hand + 1, product->committed, product->v + 1);
+             "00000000000000000000000000000000.0000000000000000.1", product->on_hand, product->held + product->on_hand + 1, product->committed,
+             product->v + 1);
     REDIS_DO(damage->shard, "XADD", key, "*", "m", entry);
     return true;
 }
@@ -311,7 +314,8 @@ static struct history history_copy(const struct history *history)
         *copy.ops[i] = *history->ops[i];
     }
     copy.sights = calloc(history->sight_count + 2, sizeof(*copy.sights));
-    memcpy(copy.sights, history->sights, history->sight_count * sizeof(*copy.sights));
+    for (size_t i = 0; i < history->sight_count; i++)
+        copy.sights[i] = history->sights[i];
     return copy;
 }
 
@@ -337,8 +341,7 @@ static bool sabotage(const struct scene *scene, size_t n)
     verdict_init(&verdict);
     verdict_judge(&verdict, &history, &evidence, scene->beginning);
     bool noticed = broken && read && verdict.rules[SABOTAGES[n].rule].violations > 0;
-    printf("sabotage: %-44s %-34s %s\n", SABOTAGES[n].what, rule_name(SABOTAGES[n].rule),
-           !broken ? "NOT DONE" : noticed ? "noticed" : "NOT NOTICED");
+    printf("sabotage: %-44s %-34s %s\n", SABOTAGES[n].what, rule_name(SABOTAGES[n].rule), !broken ? "NOT DONE" : noticed ? "noticed" : "NOT NOTICED");
     if (noticed && verdict.rules[SABOTAGES[n].rule].texts[0])
         printf("          %s\n", verdict.rules[SABOTAGES[n].rule].texts[0]);
     verdict_free(&verdict);

@@ -8,8 +8,8 @@
 #include "verdict.h"
 
 /*
- * Shows that the checks bite: after a run whose verdict was clean, breaks one thing in a shard, in the journal or in the history, judges again, and wants
- * the violation of the one rule that watches over it; then it mends the thing. Returns how many were not noticed, each printed.
+ * Shows that the checks bite: after a run whose verdict was clean, breaks one thing in a shard, in the journal or in the history, judges again, and
+ * wants the violation of the one rule that watches over it; then it mends the thing. Returns how many were not noticed, each printed.
  */
 struct souk;
 struct scene {

@@ -221,7 +221,8 @@ static void place(struct shopper *shopper)
     snprintf(op->body, sizeof(op->body), "{\"user\":\"%s\",\"items\":[", op->user);
     for (unsigned i = 0; i < op->line_count; i++) {
         op->lines[i] = (struct op_line){market->products[(first + i * step) % market->product_count], dice_between(dice, 1, 3)};
-        add_text(op->body, sizeof(op->body), "%s{\"product_id\":%" PRId64 ",\"quantity\":%d}", i ? "," : "", op->lines[i].product, op->lines[i].quantity);
+        add_text(op->body, sizeof(op->body), "%s{\"product_id\":%" PRId64 ",\"quantity\":%d}", i ? "," : "", op->lines[i].product,
+                 op->lines[i].quantity);
     }
     add_text(op->body, sizeof(op->body), "]");
     if (dice_percent(dice, 35))
@@ -422,7 +423,8 @@ void market_ask_for_too_much(struct market *market)
         op->lines[0] = (struct op_line){market->products[i], TOO_MANY};
         snprintf(op->user, sizeof(op->user), "greedy");
         snprintf(op->path, sizeof(op->path), "/orders");
-        snprintf(op->body, sizeof(op->body), "{\"user\":\"greedy\",\"items\":[{\"product_id\":%" PRId64 ",\"quantity\":%d}]}", market->products[i], TOO_MANY);
+        snprintf(op->body, sizeof(op->body), "{\"user\":\"greedy\",\"items\":[{\"product_id\":%" PRId64 ",\"quantity\":%d}]}", market->products[i],
+                 TOO_MANY);
         attempt(market, client, &dice, op, false);
     }
     client_free(client);

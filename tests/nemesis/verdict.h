@@ -9,8 +9,8 @@
 #include "history.h"
 
 /*
- * Whether what the clients were told (history) and what is there in the end (evidence) can both be true. No I/O: a test can hand in any history and any
- * evidence.
+ * Whether what the clients were told (history) and what is there in the end (evidence) can both be true. No I/O: a test can hand in any history and
+ * any evidence.
  *
  *   verdict_stock.c    conservation, no oversell, all or nothing: the ledgers, the counters and the orders
  *   verdict_orders.c   charges, terminal states, versions, what is stuck

@@ -25,8 +25,8 @@ static void effects_free(struct effects *effects)
 /* Is there an operation of this number, that may have done this? An effect without one was invented. */
 static bool attribute(struct verdict *verdict, const struct history *history, uint32_t number, const char *what, int64_t id)
 {
-    return verdict_want(verdict, RULE_ONE_EFFECT, op_at(history, number) != NULL, "%s %" P " comes from no request that anybody sent (operation %" PRIu32 ")",
-                        what, id, number);
+    return verdict_want(verdict, RULE_ONE_EFFECT, op_at(history, number) != NULL,
+                        "%s %" P " comes from no request that anybody sent (operation %" PRIu32 ")", what, id, number);
 }
 
 static void gather_orders(struct effects *effects, struct verdict *verdict, const struct history *history, const struct evidence *evidence)
@@ -78,7 +78,8 @@ static void gather_adjustments(struct effects *effects, struct verdict *verdict,
 static struct effects gather(struct verdict *verdict, const struct history *history, const struct evidence *evidence)
 {
     size_t room = history->op_count + 1;
-    struct effects effects = {calloc(room, sizeof(unsigned)), calloc(room, sizeof(unsigned)), calloc(room, sizeof(unsigned)), calloc(room, sizeof(int64_t))};
+    struct effects effects = {calloc(room, sizeof(unsigned)), calloc(room, sizeof(unsigned)), calloc(room, sizeof(unsigned)),
+                              calloc(room, sizeof(int64_t))};
     gather_orders(&effects, verdict, history, evidence);
     gather_payments(&effects, verdict, history, evidence);
     gather_adjustments(&effects, verdict, history, evidence);
@@ -135,8 +136,8 @@ static void judge_sights(struct verdict *verdict, const struct history *history,
         bool there = words_at(evidence, sight->record, sight->id, sight->version, words, sizeof(words));
         verdict_want(verdict, RULE_ACKNOWLEDGED, there && content_of(words) == sight->content,
                      "operation %" PRIu32 " (%s) was shown version %" P " of %s %" P ", %s", sight->op,
-                     op_at(history, sight->op) ? op_kind_name(op_at(history, sight->op)->kind) : "?", sight->version, RECORD_NAMES[sight->record], sight->id,
-                     there ? "which the store has with another content" : "which the store has not");
+                     op_at(history, sight->op) ? op_kind_name(op_at(history, sight->op)->kind) : "?", sight->version, RECORD_NAMES[sight->record],
+                     sight->id, there ? "which the store has with another content" : "which the store has not");
     }
 }
 
@@ -145,15 +146,16 @@ static void judge_done(struct verdict *verdict, const struct op *op, const struc
 {
     uint32_t number = op->number;
     if (op->kind == OP_PLACE || op->kind == OP_PAY) {
-        verdict_want(verdict, RULE_ACKNOWLEDGED, effects->id[number] == op->id, "operation %" PRIu32 " (%s) was answered %d with id %" P ", and its record is %" P,
-                     number, op_kind_name(op->kind), op->status, op->id, effects->id[number]);
+        verdict_want(verdict, RULE_ACKNOWLEDGED, effects->id[number] == op->id,
+                     "operation %" PRIu32 " (%s) was answered %d with id %" P ", and its record is %" P, number, op_kind_name(op->kind), op->status,
+                     op->id, effects->id[number]);
     } else if (op->kind == OP_REFUND) {
         const struct stored_payment *payment = evidence_payment(evidence, op->target);
-        verdict_want(verdict, RULE_ACKNOWLEDGED, payment && effects->moved[number] >= 1, "operation %" PRIu32 ": refund %" P " of payment %" P " is not there",
-                     number, op->id, op->target);
+        verdict_want(verdict, RULE_ACKNOWLEDGED, payment && effects->moved[number] >= 1,
+                     "operation %" PRIu32 ": refund %" P " of payment %" P " is not there", number, op->id, op->target);
     } else if (op->kind == OP_ADJUST) {
-        verdict_want(verdict, RULE_ACKNOWLEDGED, effects->moved[number] == 1, "operation %" PRIu32 ": the adjustment of product %" P " is in its ledger %u times",
-                     number, op->target, effects->moved[number]);
+        verdict_want(verdict, RULE_ACKNOWLEDGED, effects->moved[number] == 1,
+                     "operation %" PRIu32 ": the adjustment of product %" P " is in its ledger %u times", number, op->target, effects->moved[number]);
     }
     /* Capture, void, cancel and fulfil: the version that was shown is checked by judge_sights; another key may have done it before. */
 }
@@ -173,19 +175,21 @@ static void judge_op(struct verdict *verdict, const struct op *op, const struct 
     if (definite && op->status == 402) {
         const struct stored_payment *payment = evidence_payment(evidence, effects->id[number]);
         verdict_want(verdict, RULE_REFUSED, payment && strcmp(payment->status, "failed") == 0 && payment->captured == 0,
-                     "operation %" PRIu32 " was answered 402, and payment %" P " is %s", number, effects->id[number], payment ? payment->status : "not there");
+                     "operation %" PRIu32 " was answered 402, and payment %" P " is %s", number, effects->id[number],
+                     payment ? payment->status : "not there");
     } else if (definite) {
-        verdict_want(verdict, RULE_REFUSED, effects->moved[number] == 0, "operation %" PRIu32 " (%s) was refused with %d %s, and %u versions come from it",
-                     number, op_kind_name(op->kind), op->status, op->code, effects->moved[number]);
+        verdict_want(verdict, RULE_REFUSED, effects->moved[number] == 0,
+                     "operation %" PRIu32 " (%s) was refused with %d %s, and %u versions come from it", number, op_kind_name(op->kind), op->status,
+                     op->code, effects->moved[number]);
     }
 }
 
 /* ---- linearizable ---- */
 
 /*
- * A history of one record is linearizable if each operation can be given a moment between its sending and its answer, so that all of them, done one after
- * another at their moments, would have been answered as they were (Herlihy and Wing). Finding the moments is a search in general (Wing and Gong; Lowe's
- * and Porcupine's cut it down), record by record, since histories of different records can be judged apart (P-compositionality).
+ * A history of one record is linearizable if each operation can be given a moment between its sending and its answer, so that all of them, done one
+ * after another at their moments, would have been answered as they were (Herlihy and Wing). Finding the moments is a search in general (Wing and
+ * Gong; Lowe's and Porcupine's cut it down), record by record, since histories of different records can be judged apart (P-compositionality).
  *
  * Here the search is not needed, because every state carries its version, and the store has the versions' order, 1, 2, …, each made by one write. All
  * that is open is the moment m(v) when each version came to be, with m(1) ≤ m(2) ≤ …. What was answered bounds it:
@@ -194,8 +198,8 @@ static void judge_op(struct verdict *verdict, const struct op *op, const struct 
  *   any answer that came at g and showed v:        m(v) ≤ g;
  *   the operation that made v was first sent at s: s ≤ m(v).
  *
- * There are such moments exactly when no lower bound of a version lies above an upper bound of the same or a later one: then m(v) = the highest lower bound
- * up to v will do, and each read of v finds a place between m(v) and m(v+1), since each of the two ends meets its bound.
+ * There are such moments exactly when no lower bound of a version lies above an upper bound of the same or a later one: then m(v) = the highest
+ * lower bound up to v will do, and each read of v finds a place between m(v) and m(v+1), since each of the two ends meets its bound.
  */
 struct bound {
     int64_t least_us, most_us;
@@ -219,8 +223,8 @@ static void judge_bounds(struct verdict *verdict, const struct bound *bounds, si
             least_op = bounds[v].least_op;
         }
         if (!verdict_want(verdict, RULE_LINEARIZABLE, least_us <= later[v].most_us,
-                          "%s %" P ": version %zu was there %" P " us before it can have been: operation %" PRIu32 " saw it or a later one, operation %" PRIu32
-                          " says it was not yet",
+                          "%s %" P ": version %zu was there %" P " us before it can have been: operation %" PRIu32
+                          " saw it or a later one, operation %" PRIu32 " says it was not yet",
                           name, id, v, least_us - later[v].most_us, later[v].most_op, least_op))
             break;
     }
@@ -287,8 +291,8 @@ static int by_record(const void *a, const void *b)
 static void judge_linearizable(struct verdict *verdict, const struct history *history, const struct evidence *evidence)
 {
     struct sight *sights = calloc(history->sight_count + 1, sizeof(*sights));
-    if (history->sight_count)
-        memcpy(sights, history->sights, history->sight_count * sizeof(*sights));
+    for (size_t i = 0; i < history->sight_count; i++)
+        sights[i] = history->sights[i];
     qsort(sights, history->sight_count, sizeof(*sights), by_record);
     for (size_t first = 0, next; first < history->sight_count; first = next) {
         for (next = first + 1; next < history->sight_count && by_record(&sights[first], &sights[next]) == 0;)

@@ -43,10 +43,11 @@ static void judge_states(struct verdict *verdict, const struct stored_order *ord
                      "order %" P " went from %s to %s in version %zu", order->id, before, version->state, i + 1);
         before = version->state;
     }
-    verdict_want(verdict, RULE_VERSIONS, order->v >= 1 && (size_t)order->v == order->version_count, "order %" P " has version %" P " and %zu entries of history",
-                 order->id, order->v, order->version_count);
+    verdict_want(verdict, RULE_VERSIONS, order->v >= 1 && (size_t)order->v == order->version_count,
+                 "order %" P " has version %" P " and %zu entries of history", order->id, order->v, order->version_count);
     if (order->version_count)
-        verdict_want(verdict, RULE_VERSIONS, is(before, order->state) && is(order->versions[order->version_count - 1].payment_status, order->payment_status),
+        verdict_want(verdict, RULE_VERSIONS,
+                     is(before, order->state) && is(order->versions[order->version_count - 1].payment_status, order->payment_status),
                      "order %" P " is %s and %s, its last entry of history is not", order->id, order->state, order->payment_status);
 }
 
@@ -96,13 +97,14 @@ static struct account account_of(const struct journal_entry *journal, size_t cou
 static void judge_payment(struct verdict *verdict, const struct stored_payment *payment, const struct account *account)
 {
     verdict_want(verdict, RULE_REFUND, payment->captured == account->captured && payment->refunded == account->refunded,
-                 "payment %" P " has %" P " captured and %" P " refunded, the gateway %" P " and %" P, payment->id, payment->captured, payment->refunded,
-                 account->captured, account->refunded);
+                 "payment %" P " has %" P " captured and %" P " refunded, the gateway %" P " and %" P, payment->id, payment->captured,
+                 payment->refunded, account->captured, account->refunded);
     verdict_want(verdict, RULE_CHARGE, account->captures <= 1 && (account->captures == 0 || account->captured == payment->amount),
                  "payment %" P " of %" P " was taken %u times, %" P " in all", payment->id, payment->amount, account->captures, account->captured);
     verdict_want(verdict, RULE_VERSIONS, payment->v >= 1 && (size_t)payment->v == payment->version_count,
                  "payment %" P " has version %" P " and %zu entries of history", payment->id, payment->v, payment->version_count);
-    verdict_want(verdict, RULE_STUCK, !is(payment->status, "processing") && !is(payment->status, "unknown") && payment->refunds_open == 0 && !payment->due,
+    verdict_want(verdict, RULE_STUCK,
+                 !is(payment->status, "processing") && !is(payment->status, "unknown") && payment->refunds_open == 0 && !payment->due,
                  "payment %" P " is %s with %u refunds that are not decided%s", payment->id, payment->status, payment->refunds_open,
                  payment->due ? ", and has a duty" : "");
 }
@@ -120,23 +122,24 @@ static void judge_bill(struct verdict *verdict, const struct stored_order *order
     bool with_money = is_one_of(order->state, WITH_MONEY);
     verdict_want(verdict, RULE_CHARGE, bill->captures <= 1, "order %" P " was charged %u times", order->id, bill->captures);
     if (with_money)
-        verdict_want(verdict, RULE_CHARGE, bill->captures == 1 && bill->captured == order->total, "order %" P " of %" P " is %s, and %" P " was charged",
-                     order->id, order->total, order->state, bill->captured);
+        verdict_want(verdict, RULE_CHARGE, bill->captures == 1 && bill->captured == order->total,
+                     "order %" P " of %" P " is %s, and %" P " was charged", order->id, order->total, order->state, bill->captured);
     if (is(order->state, "reserved"))
         verdict_want(verdict, RULE_CHARGE, bill->captures == 0, "order %" P " is reserved, and %" P " was charged", order->id, bill->captured);
     if (is_one_of(order->state, LET_GO))
-        verdict_want(verdict, RULE_REFUND, bill->captured == bill->refunded, "order %" P " is %s, and %" P " was charged and %" P " given back", order->id,
-                     order->state, bill->captured, bill->refunded);
+        verdict_want(verdict, RULE_REFUND, bill->captured == bill->refunded, "order %" P " is %s, and %" P " was charged and %" P " given back",
+                     order->id, order->state, bill->captured, bill->refunded);
     const char *status = bill->refunded == 0 ? "paid" : bill->refunded == bill->captured ? "refunded" : "partially_refunded";
-    verdict_want(verdict, RULE_REFUND, bill->captures == 0 || is(order->payment_status, status), "order %" P " is %s: of %" P " charged, %" P " was given back",
-                 order->id, order->payment_status, bill->captured, bill->refunded);
+    verdict_want(verdict, RULE_REFUND, bill->captures == 0 || is(order->payment_status, status),
+                 "order %" P " is %s: of %" P " charged, %" P " was given back", order->id, order->payment_status, bill->captured, bill->refunded);
 }
 
 static void judge_money(struct verdict *verdict, const struct evidence *evidence)
 {
     struct bill *bills = calloc(evidence->order_count + 1, sizeof(*bills));
     struct journal_entry *journal = calloc(evidence->journal_count + 1, sizeof(*journal));
-    memcpy(journal, evidence->journal, evidence->journal_count * sizeof(*journal));
+    for (size_t i = 0; i < evidence->journal_count; i++)
+        journal[i] = evidence->journal[i];
     qsort(journal, evidence->journal_count, sizeof(*journal), by_payment);
     for (size_t i = 0; i < evidence->journal_count; i++) {
         const struct journal_entry *entry = &journal[i];

@@ -17,8 +17,8 @@ static const struct {
     const char *kind;
     int on_hand, held, committed;
 } EFFECTS[] = {
-    {"create", 1, 0, 0}, {"adjust", 1, 0, 0}, {"hold", 0, 1, 0}, {"commit", 0, -1, 1}, {"release", 0, -1, 0}, {"restock", 0, 0, -1},
-    {"consume", -1, -1, 0}, {"consume", -1, 0, -1},
+    {"create", 1, 0, 0},   {"adjust", 1, 0, 0},   {"hold", 0, 1, 0},      {"commit", 0, -1, 1},
+    {"release", 0, -1, 0}, {"restock", 0, 0, -1}, {"consume", -1, -1, 0}, {"consume", -1, 0, -1},
 };
 
 static bool follows(const struct move *before, const struct move *move)
@@ -36,23 +36,26 @@ static void judge_ledger(struct verdict *verdict, const struct stored_product *p
     struct move before = {.v = 0};
     for (size_t i = 0; i < product->move_count; i++) {
         const struct move *move = &product->moves[i];
-        verdict_want(verdict, RULE_VERSIONS, move->v == before.v + 1, "product %" P ": version %" P " of the ledger follows %" P, product->id, move->v,
-                     before.v);
+        verdict_want(verdict, RULE_VERSIONS, move->v == before.v + 1, "product %" P ": version %" P " of the ledger follows %" P, product->id,
+                     move->v, before.v);
         verdict_want(verdict, RULE_CONSERVATION, follows(&before, move),
-                     "product %" P " version %" P " (%s of %" P "): %" P " on hand, %" P " held, %" P " committed do not follow from %" P ", %" P ", %" P,
+                     "product %" P " version %" P " (%s of %" P "): %" P " on hand, %" P " held, %" P " committed do not follow from %" P ", %" P
+                     ", %" P,
                      product->id, move->v, move->kind, move->quantity, move->on_hand, move->held, move->committed, before.on_hand, before.held,
                      before.committed);
         verdict_want(verdict, RULE_OVERSELL, move->held >= 0 && move->committed >= 0 && move->on_hand >= move->held + move->committed,
-                     "product %" P " version %" P ": %" P " on hand, but %" P " held and %" P " committed", product->id, move->v, move->on_hand, move->held,
-                     move->committed);
+                     "product %" P " version %" P ": %" P " on hand, but %" P " held and %" P " committed", product->id, move->v, move->on_hand,
+                     move->held, move->committed);
         before = *move;
     }
-    verdict_want(verdict, RULE_CONSERVATION, product->move_count > 0 && is(product->moves[0].kind, "create") && product->moves[0].quantity == beginning->units,
-                 "product %" P ": its ledger does not begin with %" P " units", product->id, beginning->units);
     verdict_want(verdict, RULE_CONSERVATION,
-                 product->on_hand == before.on_hand && product->held == before.held && product->committed == before.committed && product->v == before.v,
-                 "product %" P ": its counters %" P ", %" P ", %" P " (version %" P ") are not those of its ledger's end %" P ", %" P ", %" P " (%" P ")",
-                 product->id, product->on_hand, product->held, product->committed, product->v, before.on_hand, before.held, before.committed, before.v);
+                 product->move_count > 0 && is(product->moves[0].kind, "create") && product->moves[0].quantity == beginning->units,
+                 "product %" P ": its ledger does not begin with %" P " units", product->id, beginning->units);
+    verdict_want(
+        verdict, RULE_CONSERVATION,
+        product->on_hand == before.on_hand && product->held == before.held && product->committed == before.committed && product->v == before.v,
+        "product %" P ": its counters %" P ", %" P ", %" P " (version %" P ") are not those of its ledger's end %" P ", %" P ", %" P " (%" P ")",
+        product->id, product->on_hand, product->held, product->committed, product->v, before.on_hand, before.held, before.committed, before.v);
 }
 
 /* ---- what became of each transaction at each product ---- */
@@ -84,8 +87,14 @@ static int by_txn(const void *a, const void *b)
 static const struct {
     const char *before, *kind, *phase;
 } STEPS[] = {
-    {"", "hold", "held"},          {"held", "commit", "committed"},       {"held", "release", "released"},     {"held", "consume", "consumed"},
-    {"committed", "restock", "released"}, {"committed", "consume", "consumed"}, {"released", "hold", "held"}, {"consumed", "hold", "held again"},
+    {"", "hold", "held"},
+    {"held", "commit", "committed"},
+    {"held", "release", "released"},
+    {"held", "consume", "consumed"},
+    {"committed", "restock", "released"},
+    {"committed", "consume", "consumed"},
+    {"released", "hold", "held"},
+    {"consumed", "hold", "held again"},
     {"held again", "release", "consumed"},
 };
 
@@ -169,8 +178,8 @@ static void judge_order(struct verdict *verdict, const struct op *op, const stru
     for (unsigned i = 0; i < op->line_count; i++) {
         const struct share *share = share_at(mine, count, op->lines[i].product);
         verdict_want(verdict, RULE_ALL_OR_NOTHING, share && share->quantity == op->lines[i].quantity && is(share->phase, phase),
-                     "order %" P " is %s: its %d units of product %" P " must be %s, and are %s (%" P ")", order->id, order->state, op->lines[i].quantity,
-                     op->lines[i].product, phase, share ? share->phase : "not there", share ? share->quantity : 0);
+                     "order %" P " is %s: its %d units of product %" P " must be %s, and are %s (%" P ")", order->id, order->state,
+                     op->lines[i].quantity, op->lines[i].product, phase, share ? share->phase : "not there", share ? share->quantity : 0);
     }
     for (size_t i = 0; i < count; i++)
         mine[i].kind = "";
@@ -225,7 +234,8 @@ static void judge_sums(struct verdict *verdict, const struct evidence *evidence,
                      product->committed, held, committed);
         verdict_want(verdict, RULE_CONSERVATION,
                      product->on_hand == sums[n].on_hand && product->held == sums[n].held && product->committed == sums[n].committed,
-                     "product %" P ": by orders and adjustments there must be %" P " on hand, %" P " held, %" P " committed; there are %" P ", %" P ", %" P,
+                     "product %" P ": by orders and adjustments there must be %" P " on hand, %" P " held, %" P " committed; there are %" P ", %" P
+                     ", %" P,
                      product->id, sums[n].on_hand, sums[n].held, sums[n].committed, product->on_hand, product->held, product->committed);
         verdict_want(verdict, RULE_OVERSELL, product->on_hand >= product->held + product->committed, "product %" P ": more is promised than there is",
                      product->id);

@@ -8,7 +8,7 @@
 
 #include "verdict.h"
 
-/* The judge of linearizability by hand-made histories of one stock with versions 1, 2, 3; version 2 was made by operation 1, which was first sent at 100. */
+/* The judge of linearizability, by hand-made histories of one stock with versions 1, 2, 3; version 2 was made by operation 1, first sent at 100. */
 #define SIGHTS_MAX 4
 #define PRODUCT 7
 
@@ -39,7 +39,8 @@ static const struct {
 
 static void judge(struct verdict *verdict, const struct seen *seen)
 {
-    struct move moves[] = {{.kind = "create", .quantity = 9, .on_hand = 9, .v = 1}, {.kind = "adjust", .quantity = 1, .on_hand = 10, .v = 2, .op = 1},
+    struct move moves[] = {{.kind = "create", .quantity = 9, .on_hand = 9, .v = 1},
+                           {.kind = "adjust", .quantity = 1, .on_hand = 10, .v = 2, .op = 1},
                            {.kind = "adjust", .quantity = 1, .on_hand = 11, .v = 3}};
     struct stored_product product = {.id = PRODUCT, .on_hand = 11, .v = 3, .moves = moves, .move_count = 3};
     const struct evidence evidence = {.products = &product, .product_count = 1};
