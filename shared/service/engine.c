@@ -22,6 +22,7 @@ struct run {
     struct flow *root;
     int64_t deadline_us; /* 0: none, or passed */
     bool answer_given;
+    bool told_nothing; /* the client was told that nothing was done, so nothing may be done any more */
     void (*got_answer)(void *cookie, struct flow *flow, struct answer *answer);
     void (*got_end)(void *cookie, struct flow *flow);
     void *cookie;
@@ -134,6 +135,7 @@ static void got_wake(void *cookie)
 
 static void drain_calls(struct engine *engine, struct flow *flow)
 {
+    const struct run *run = flow->runner;
     struct call *call = flow->calls, *next;
     flow->calls = NULL;
     flow->calls_tail = &flow->calls;
@@ -141,7 +143,10 @@ static void drain_calls(struct engine *engine, struct flow *flow)
         next = call->next;
         call->done = got_reply;
         call->cookie = flow;
-        store_send(engine->store, call);
+        if (run->told_nothing && call->function && call->function->writes)
+            store_withhold(engine->store, call);
+        else
+            store_send(engine->store, call);
     }
 }
 
@@ -222,6 +227,7 @@ static void run_expire(struct run *run)
     struct flow *flow = run->root;
     run->deadline_us = 0;
     run->answer_given = true;
+    run->told_nothing = !flow->effects;
     struct flow late = {.arena = flow->arena, .ask = flow->ask};
     if (flow->effects)
         answer_refuse(&late, &OUTCOME_UNKNOWN,
