@@ -215,10 +215,11 @@ static void read_payment(struct evidence *evidence, int64_t id, const redisReply
         char name[32];
         snprintf(name, sizeof(name), "refund%" PRId64, n);
         const char *text = field(hash, name);
-        if (text == NULL)
-            continue;
-        payment->refunds_open += strncmp(text, "pending|", 8) == 0 || strncmp(text, "unknown|", 8) == 0;
-        payment->refunds_done += strncmp(text, "succeeded|", 10) == 0;
+        struct parts parts = split(text ? text : "", 2);
+        const char *status = part_word(&parts, 0);
+        payment->refunds = grow(payment->refunds, payment->refund_count, sizeof(*payment->refunds));
+        payment->refunds[payment->refund_count++] = status;
+        payment->refunds_open += strcmp(status, "pending") == 0 || strcmp(status, "unknown") == 0;
     }
 }
 
@@ -463,8 +464,10 @@ void evidence_free(struct evidence *evidence)
 {
     for (size_t i = 0; i < evidence->order_count; i++)
         free(evidence->orders[i].versions);
-    for (size_t i = 0; i < evidence->payment_count; i++)
+    for (size_t i = 0; i < evidence->payment_count; i++) {
         free(evidence->payments[i].versions);
+        free(evidence->payments[i].refunds);
+    }
     for (size_t i = 0; i < evidence->product_count; i++) {
         free(evidence->products[i].moves);
         free(evidence->products[i].holds);

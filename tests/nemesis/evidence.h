@@ -37,7 +37,9 @@ struct stored_payment {
     const char *status;
     struct payment_version *versions;
     size_t version_count;
-    unsigned refunds_open, refunds_done;
+    const char **refunds; /* their statuses */
+    size_t refund_count;
+    unsigned refunds_open;
     bool due;
 };
 

@@ -124,7 +124,7 @@ static const struct {
     {"draining", false},       {"deadline_exceeded", false},    {"request_timeout", false},
 };
 static const char *const KEPT[] = {"insufficient_stock", "total_changed"};
-static const char *const FREE[] = {"not_found", "illegal_transition", "order_expired", "payment_open", "unprocessable"};
+static const char *const FREE[] = {"not_found", "illegal_transition", "order_expired", "payment_open", "unprocessable", "insufficient_stock"};
 
 static bool is_listed(const char *const *list, size_t count, const char *code)
 {
@@ -134,7 +134,13 @@ static bool is_listed(const char *const *list, size_t count, const char *code)
     return false;
 }
 
-static void judge_problem(struct said *said, int status)
+/* A 409 stays with the key of an order; that of an adjustment leaves it free. */
+static bool is_kept(enum op_kind kind, const char *code)
+{
+    return kind == OP_PLACE && is_listed(KEPT, sizeof(KEPT) / sizeof(*KEPT), code);
+}
+
+static void judge_problem(struct said *said, enum op_kind kind, int status)
 {
     for (size_t i = 0; i < sizeof(AGAIN) / sizeof(*AGAIN); i++)
         if (strcmp(AGAIN[i].code, said->code) == 0) {
@@ -142,7 +148,7 @@ static void judge_problem(struct said *said, int status)
             said->not_known = AGAIN[i].not_known;
             return;
         }
-    if (is_listed(KEPT, sizeof(KEPT) / sizeof(*KEPT), said->code)) {
+    if (is_kept(kind, said->code)) {
         said->decision = KEPT_NO;
     } else if (is_listed(FREE, sizeof(FREE) / sizeof(*FREE), said->code)) {
         said->decision = NO;
@@ -220,7 +226,7 @@ static struct said understand(const struct op *op, const struct response *respon
         return said;
     }
     snprintf(said.code, sizeof(said.code), "%s", word(response, "code"));
-    judge_problem(&said, response->status);
+    judge_problem(&said, op->kind, response->status);
     return said;
 }
 

@@ -141,6 +141,13 @@ static void judge_sights(struct verdict *verdict, const struct history *history,
     }
 }
 
+/* The refund that an answer named; NULL: there is none. */
+static const char *refund_status(const struct evidence *evidence, const struct op *op)
+{
+    const struct stored_payment *payment = evidence_payment(evidence, op->target);
+    return payment && op->id >= 1 && (size_t)op->id <= payment->refund_count ? payment->refunds[op->id - 1] : NULL;
+}
+
 /* What was acknowledged names its operation in the store: the record it made, or the version it made of one. */
 static void judge_done(struct verdict *verdict, const struct op *op, const struct effects *effects, const struct evidence *evidence)
 {
@@ -150,14 +157,37 @@ static void judge_done(struct verdict *verdict, const struct op *op, const struc
                      "operation %" PRIu32 " (%s) was answered %d with id %" P ", and its record is %" P, number, op_kind_name(op->kind), op->status,
                      op->id, effects->id[number]);
     } else if (op->kind == OP_REFUND) {
-        const struct stored_payment *payment = evidence_payment(evidence, op->target);
-        verdict_want(verdict, RULE_ACKNOWLEDGED, payment && effects->moved[number] >= 1,
-                     "operation %" PRIu32 ": refund %" P " of payment %" P " is not there", number, op->id, op->target);
+        const char *status = refund_status(evidence, op);
+        bool told = strcmp(op->code, "succeeded") == 0;
+        verdict_want(verdict, RULE_ACKNOWLEDGED, effects->moved[number] >= 1 && status && (!told || strcmp(status, "succeeded") == 0),
+                     "operation %" PRIu32 ": refund %" P " of payment %" P " was %s, and is %s", number, op->id, op->target, op->code,
+                     status ? status : "not there");
     } else if (op->kind == OP_ADJUST) {
         verdict_want(verdict, RULE_ACKNOWLEDGED, effects->moved[number] == 1,
                      "operation %" PRIu32 ": the adjustment of product %" P " is in its ledger %u times", number, op->target, effects->moved[number]);
     }
     /* Capture, void, cancel and fulfil: the version that was shown is checked by judge_sights; another key may have done it before. */
+}
+
+/* What the gateway declined (402) is in the record, as failed; any other refusal leaves nothing. */
+static void judge_refused(struct verdict *verdict, const struct op *op, const struct effects *effects, const struct evidence *evidence)
+{
+    uint32_t number = op->number;
+    const char *status = "failed";
+    if (op->status == 402 && op->kind == OP_REFUND) {
+        status = refund_status(evidence, op);
+    } else if (op->status == 402 && op->kind == OP_PAY) {
+        const struct stored_payment *payment = evidence_payment(evidence, effects->id[number]);
+        status = payment && payment->captured == 0 ? payment->status : NULL;
+    }
+    if (op->status == 402)
+        verdict_want(verdict, RULE_REFUSED, status && strcmp(status, "failed") == 0,
+                     "operation %" PRIu32 " (%s) was answered 402, and its record is %s", number, op_kind_name(op->kind),
+                     status ? status : "not there, or money was taken");
+    else
+        verdict_want(verdict, RULE_REFUSED, effects->moved[number] == 0,
+                     "operation %" PRIu32 " (%s) was refused with %d %s, and %u versions come from it", number, op_kind_name(op->kind), op->status,
+                     op->code, effects->moved[number]);
 }
 
 static void judge_op(struct verdict *verdict, const struct op *op, const struct effects *effects, const struct evidence *evidence)
@@ -169,19 +199,9 @@ static void judge_op(struct verdict *verdict, const struct op *op, const struct 
                  op_kind_name(op->kind), op->attempts);
     if (op->decision == DONE)
         judge_done(verdict, op, effects, evidence);
-    /* A refused payment is a record of its own, which failed; any other refusal leaves nothing. A "no" that leaves the key free says nothing about an
-     * attempt whose answer was lost. */
-    bool definite = op->decision == KEPT_NO || (op->decision == NO && !op->lost_sight);
-    if (definite && op->status == 402) {
-        const struct stored_payment *payment = evidence_payment(evidence, effects->id[number]);
-        verdict_want(verdict, RULE_REFUSED, payment && strcmp(payment->status, "failed") == 0 && payment->captured == 0,
-                     "operation %" PRIu32 " was answered 402, and payment %" P " is %s", number, effects->id[number],
-                     payment ? payment->status : "not there");
-    } else if (definite) {
-        verdict_want(verdict, RULE_REFUSED, effects->moved[number] == 0,
-                     "operation %" PRIu32 " (%s) was refused with %d %s, and %u versions come from it", number, op_kind_name(op->kind), op->status,
-                     op->code, effects->moved[number]);
-    }
+    /* A "no" that leaves the key free says nothing about an attempt whose answer was lost. */
+    if (op->decision == KEPT_NO || (op->decision == NO && !op->lost_sight))
+        judge_refused(verdict, op, effects, evidence);
 }
 
 /* ---- linearizable ---- */
