@@ -224,13 +224,18 @@ unsigned souk_stop(struct souk *souk)
     topology_free(souk->topology);
     client_free(souk->client);
     wrong = souk->wrong;
-    if (wrong == 0)
+    if (wrong == 0 && !souk->keep)
         nftw(souk->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
     else
         fprintf(stderr, "souk_fixture: the logs are in %s\n", souk->dir);
     free(souk->dir);
     free(souk);
     return wrong;
+}
+
+void souk_keep(struct souk *souk)
+{
+    souk->keep = true;
 }
 
 void souk_mend(struct souk *souk)

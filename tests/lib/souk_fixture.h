@@ -37,6 +37,8 @@ struct souk *souk_start(const struct souk_settings *settings);
  * within 12 s or not with exit status 0, or whose log holds a sanitizer's report or a failed CHECK. The directory stays if anything was wrong.
  */
 unsigned souk_stop(struct souk *souk);
+/* The directory shall stay although nothing was wrong with the processes: the test has found something else. */
+void souk_keep(struct souk *souk);
 
 /* Is there a worker of this number? It may be dead at the moment. */
 bool souk_has(const struct souk *souk, int worker);

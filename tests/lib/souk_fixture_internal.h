@@ -31,6 +31,7 @@ struct souk {
     bool used[SOUK_WORKERS_MAX];
     int worker_count; /* numbers given so far */
     unsigned wrong;
+    bool keep;
     struct client *client;
 };
 

@@ -210,18 +210,23 @@ unsigned fleet_stop(struct fleet *fleet)
     proxy_stop(fleet->proxy);
     if (fleet->clock)
         unlink(fleet->clock);
-    if (fleet->disk) {
+    if (fleet->disk)
         umount2(fleet->disk, MNT_DETACH);
-        rmdir(fleet->disk);
-    } else {
-        char *disk = text_of(fleet->dir, "/disk");
-        rmdir(disk);
-        free(disk);
-    }
+    char *disk = text_of(fleet->dir, "/disk");
+    rmdir(disk);
+    free(disk);
+    return wrong;
+}
+
+void fleet_forget(struct fleet *fleet, bool keep)
+{
+    char *history = text_of(fleet->dir, FLEET_HISTORY);
+    if (!keep)
+        unlink(history);
     if (rmdir(fleet->dir) != 0)
-        fprintf(stderr, "%s stays: %s\n", fleet->dir, strerror(errno));
+        fprintf(stderr, "the history is in %s\n", history);
+    free(history);
     free(fleet->disk);
     free(fleet->clock);
     free(fleet->dir);
-    return wrong;
 }

@@ -48,8 +48,11 @@ void fleet_before_threads(struct fleet *fleet);
 void fleet_start(struct fleet *fleet, const char *const *shard_args);
 /* Names all workers to the market. */
 void fleet_open(const struct fleet *fleet, struct market *market);
-/* Returns how many things souk_stop found wrong. */
+/* Returns how many things souk_stop found wrong. The directory stays until fleet_forget. */
 unsigned fleet_stop(struct fleet *fleet);
+/* Removes the directory, but for the history in it if that is to be kept, and frees what the fleet has. */
+#define FLEET_HISTORY "/history"
+void fleet_forget(struct fleet *fleet, bool keep);
 
 /* No byte more fits on shard-1's disk, or it is large again. Returns false, and nothing changes, if that cannot be done now. */
 bool fleet_fill_disk(struct fleet *fleet);

@@ -47,7 +47,7 @@ static void usage(void)
            "  --kills W,S       shop until so many workers and shards were killed, however long it takes\n"
            "  --dense, --few    more than 6 worker kills and 0.6 shard kills a second; or few faults\n"
            "  --report FILE     adds a report in Markdown to the file\n"
-           "  --history FILE    keeps what every client asked and was told\n"
+           "  --history FILE    where what every client asked and was told is written; without it that is kept only after a violation\n"
            "  --sabotage        afterwards breaks one thing after another and wants the checks to notice\n"
            "  --lose BYTES      cuts so much off the file of each killed shard; with --expect-lost a lost write must be found\n");
 }
@@ -64,7 +64,7 @@ static bool read_options(int argc, char **argv, struct options *options)
         {"report", required_argument, NULL, 'r'},  {"history", required_argument, NULL, 'h'}, {"sabotage", no_argument, NULL, 'b'},
         {"lose", required_argument, NULL, 'l'},    {"expect-lost", no_argument, NULL, 'e'},   {NULL, 0, NULL, 0},
     };
-    *options = (struct options){.seed = (uint64_t)time(NULL), .seconds = 180, .shoppers = 12, .pace = NORMAL, .expect = -1};
+    *options = (struct options){.seed = (uint64_t)time(NULL), .seconds = 180, .shoppers = 24, .pace = NORMAL, .expect = -1};
     size_t lose = 0;
     for (int c; (c = getopt_long(argc, argv, "", LONG, NULL)) != -1;) {
         switch (c) {
@@ -256,8 +256,10 @@ static unsigned try_sabotage(struct run *run)
 static void run_start(struct run *run)
 {
     static const char *const NO_SYNC[] = {"--appendfsync", "no", NULL};
+    char path[512];
     fleet_before_threads(&run->fleet);
-    history_init(&run->history, run->options.history);
+    snprintf(path, sizeof(path), "%s%s", run->fleet.dir, FLEET_HISTORY);
+    history_init(&run->history, run->options.history ? run->options.history : path);
     market_init(&run->market, &run->history, run->options.seed);
     fleet_start(&run->fleet, run->options.pace.lose_bytes ? NO_SYNC : NULL);
     fleet_open(&run->fleet, &run->market);
@@ -266,13 +268,14 @@ static void run_start(struct run *run)
     run->faults = faults_new(&run->fleet, run->options.seed, &run->options.pace, run->history.file);
 }
 
-static void run_end(struct run *run)
+static void run_end(struct run *run, bool keep)
 {
     for (int i = 0; i < run->options.shoppers; i++)
         shopper_free(run->shoppers[i]);
     faults_free(run->faults);
     evidence_free(&run->evidence);
     history_free(&run->history);
+    fleet_forget(&run->fleet, keep);
     verdict_free(&run->verdict);
 }
 
@@ -315,11 +318,14 @@ int main(int argc, char **argv)
     shop(&run);
     calm_down(&run);
     judge(&run);
-    unsigned missed = run.options.sabotage && verdict_violations(&run.verdict) == 0 ? try_sabotage(&run) : 0;
+    bool clean = verdict_violations(&run.verdict) == 0;
+    unsigned missed = run.options.sabotage && clean ? try_sabotage(&run) : 0;
+    if (!clean && run.options.expect < 0)
+        souk_keep(run.fleet.souk);
     unsigned wrong = fleet_stop(&run.fleet);
     if (run.options.expect < 0)
         verdict_want(&run.verdict, RULE_PROCESSES, wrong == 0, "%u things were wrong with processes; they are above", wrong);
     int status = conclude(&run, missed);
-    run_end(&run);
+    run_end(&run, status != 0);
     return status;
 }

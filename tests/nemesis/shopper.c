@@ -27,7 +27,7 @@ struct shopper {
 
 void market_init(struct market *market, struct history *history, uint64_t seed)
 {
-    *market = (struct market){.history = history, .seed = seed, .think_ms = 25};
+    *market = (struct market){.history = history, .seed = seed, .think_ms = 50};
     pthread_mutex_init(&market->lock, NULL);
 }
 

@@ -114,6 +114,18 @@ static void test_decisions(void **state)
     }
 }
 
+/* Want of stock stays with the key of an order, and not with that of an adjustment. */
+static void test_kept(void **state)
+{
+    struct history history;
+    history_init(&history, NULL);
+    struct op *op = history_op(&history, OP_ADJUST);
+    answer(&history, op, 1, 409, "{\"code\":\"insufficient_stock\"}");
+    assert_int_equal(op->decision, NO);
+    assert_int_equal(history.broken, 0);
+    history_free(&history);
+}
+
 /* A "no" leaves the key free, so a later "done" wins; what is kept is compared byte by byte. */
 static void test_repeats(void **state)
 {
@@ -142,6 +154,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_linearizable),
         cmocka_unit_test(test_decisions),
+        cmocka_unit_test(test_kept),
         cmocka_unit_test(test_repeats),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
