@@ -34,8 +34,9 @@ enum fault_kind {
     CLIENTS_KILLED,
     CLOCK_JUMPED,
     REWRITE_AND_KILL,
+    REWRITE,
 };
-#define FAULT_KINDS 19
+#define FAULT_KINDS 20
 
 /* What ends something, and when. */
 typedef void ender(struct faults *faults, int which);
@@ -260,6 +261,11 @@ static bool rewrite_and_kill(struct faults *faults, struct dice *dice)
     return true;
 }
 
+static bool rewrite(struct faults *faults, struct dice *dice)
+{
+    return TELL(faults, free_shard(faults, dice), "BGREWRITEAOF");
+}
+
 static void memory_is_enough(struct faults *faults, int shard)
 {
     faults->shard_busy[shard] = false;
@@ -389,6 +395,7 @@ static const struct {
     [CLIENTS_KILLED] = {"clients of a shard killed", 5, kill_clients},
     [CLOCK_JUMPED] = {"clock of a worker jumped", 6, jump_clock},
     [REWRITE_AND_KILL] = {"file rewritten, shard killed meanwhile", 3, rewrite_and_kill},
+    [REWRITE] = {"file rewritten", 4, rewrite},
 };
 
 static unsigned pick_kind(struct dice *dice)

@@ -154,6 +154,7 @@ struct run {
     struct verdict verdict;
     struct evidence evidence;
     int64_t began_us, shopped_us;
+    size_t left_open;
 };
 
 static const struct beginning BEGINNING = {.units = UNITS, .price = PRICE_CENTS};
@@ -216,6 +217,7 @@ static void calm_down(struct run *run)
 {
     char text[200] = "";
     int64_t since = clock_us(), limit_ms = run->options.expect >= 0 ? 1000 : CALM_MS;
+    run->left_open = market_undecided(&run->market);
     size_t undecided = market_decide_all(&run->market, 60000);
     printf("calm: %zu operations stay undecided\n", undecided);
     for (long due = 1; due != 0 || clock_us() - since < YOUNG_MS * INT64_C(1000);) {
@@ -285,6 +287,7 @@ static int conclude(struct run *run, unsigned missed)
         .seed = run->options.seed,
         .seconds = (double)(run->shopped_us - run->began_us) / 1e6,
         .shoppers = run->options.shoppers,
+        .left_open = run->left_open,
         .history = &run->history,
         .evidence = &run->evidence,
         .verdict = &run->verdict,

@@ -14,6 +14,7 @@ struct report_facts {
     uint64_t seed;
     double seconds; /* of shopping */
     int shoppers;
+    size_t left_open; /* operations that were undecided when the shopping ended */
     const struct history *history;
     const struct evidence *evidence;
     const struct verdict *verdict;

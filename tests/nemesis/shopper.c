@@ -391,6 +391,14 @@ void shopper_free(struct shopper *shopper)
 
 /* ---- when the shop is quiet ---- */
 
+size_t market_undecided(const struct market *market)
+{
+    size_t undecided = 0;
+    for (size_t i = 0; i < market->history->op_count; i++)
+        undecided += op_is_post(market->history->ops[i]->kind) && market->history->ops[i]->decision == UNDECIDED;
+    return undecided;
+}
+
 size_t market_decide_all(struct market *market, int ms)
 {
     struct client *client = client_new();

@@ -45,6 +45,8 @@ struct shopper *shopper_start(struct market *market, unsigned number);
 void shopper_join(struct shopper *shopper);
 void shopper_free(struct shopper *shopper);
 
+/* How many operations are undecided. */
+size_t market_undecided(const struct market *market);
 /*
  * When nobody is shopping any more: sends each operation that is still undecided again with its key. Returns how many stay undecided after ${ms}.
  */
