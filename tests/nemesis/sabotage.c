@@ -95,23 +95,30 @@ static bool a_sale_too_many(struct damage *damage)
     return true;
 }
 
-/* A line of a fulfilled order that never left the stock. */
+static const struct stored_product *product_with(const struct evidence *evidence, const char *kind)
+{
+    for (size_t i = 0; i < evidence->product_count; i++)
+        for (size_t n = 0; n < evidence->products[i].move_count; n++)
+            if (is(evidence->products[i].moves[n].kind, kind))
+                return &evidence->products[i];
+    return NULL;
+}
+
+/* A line of a fulfilled order that never left the stock: its entry goes from the ledger. The answer's lines are: id, "m", the entry. */
 static bool half_an_order(struct damage *damage)
 {
-    const struct stored_product *product = &damage->scene->evidence->products[0];
+    const struct stored_product *product = product_with(damage->scene->evidence, "consume");
+    if (product == NULL)
+        return false;
     const char *key = touch(damage, product->id, "moves:{%d}:%" PRId64, (int)(product->id % SOUK_PARTITIONS), product->id);
-    char *last = REDIS(damage->shard, "XREVRANGE", key, "+", "-");
+    char *entries = REDIS(damage->shard, "XREVRANGE", key, "+", "-"), *rest = entries, *id, *entry;
     bool done = false;
-    for (char *line = last, *id = NULL; line && !done; line = strchr(line, '\n') ? strchr(line, '\n') + 1 : NULL) {
-        if (strncmp(line, "consume|", 8) == 0 && id) {
-            id[strcspn(id, "\n")] = '\0';
+    while (!done && (id = strsep(&rest, "\n")) != NULL && strsep(&rest, "\n") != NULL && (entry = strsep(&rest, "\n")) != NULL)
+        if (strncmp(entry, "consume|", 8) == 0) {
             REDIS_DO(damage->shard, "XDEL", key, id);
             done = true;
-        } else if (strspn(line, "0123456789-") == strcspn(line, "\n")) {
-            id = line;
         }
-    }
-    free(last);
+    free(entries);
     return done;
 }
 
@@ -231,9 +238,9 @@ static bool an_old_read(struct evidence *evidence, struct history *history)
 {
     for (size_t i = 0; i < history->sight_count; i++) {
         struct sight sight = history->sights[i];
-        if (sight.record != RECORD_STOCK || !sight.read || sight.version < 20)
+        if (sight.record != RECORD_STOCK || !sight.read || sight.version < 2)
             continue;
-        sight.version -= 10;
+        sight.version--;
         sight.sent_us = sight.got_us + 1;
         sight.got_us = sight.sent_us + 1;
         for (size_t n = 0; n < evidence->product_count; n++) {
@@ -349,6 +356,18 @@ static bool sabotage(const struct scene *scene, size_t n)
     history_drop(&history);
     mend(&damage);
     return noticed;
+}
+
+bool sabotage_can(const struct history *history)
+{
+    static const enum op_kind KINDS[] = {OP_FULFIL, OP_CANCEL, OP_REFUND, OP_PLACE, OP_GET_STOCK};
+    unsigned done[OP_KINDS] = {0};
+    for (size_t i = 0; i < history->op_count; i++)
+        done[history->ops[i]->kind] += history->ops[i]->decision == DONE;
+    for (size_t i = 0; i < sizeof(KINDS) / sizeof(*KINDS); i++)
+        if (done[KINDS[i]] < 2)
+            return false;
+    return true;
 }
 
 unsigned sabotage_all(const struct scene *scene)

@@ -21,5 +21,7 @@ struct scene {
     const struct beginning *beginning;
 };
 unsigned sabotage_all(const struct scene *scene);
+/* Has enough been done that there is something of every kind to break? The caller holds the history's lock. */
+bool sabotage_can(const struct history *history);
 
 #endif
