@@ -38,16 +38,23 @@ static void write_file(const char *path, const char *text)
 
 /* ---- the disk ---- */
 
-/* Without root the namespace is a user's own, in which he may mount. */
-static bool leave_mounts(void)
+static void map_id(const char *path, unsigned id)
 {
     char map[64];
-    int uid = (int)getuid();
+    snprintf(map, sizeof(map), "%u %u 1", id, id);
+    write_file(path, map);
+}
+
+/* Without root the namespace is a user's own, in which he may mount; he and his group stay who they are. */
+static bool leave_mounts(void)
+{
+    unsigned uid = getuid(), gid = getgid();
     if (unshare(CLONE_NEWNS) != 0) {
         if (unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0)
             return false;
-        snprintf(map, sizeof(map), "%d %d 1", uid, uid);
-        write_file("/proc/self/uid_map", map);
+        write_file("/proc/self/setgroups", "deny"); /* without it the kernel takes no map of groups */
+        map_id("/proc/self/uid_map", uid);
+        map_id("/proc/self/gid_map", gid);
     }
     return mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0;
 }
