@@ -137,9 +137,11 @@ static bool a_life_after_the_end(struct damage *damage)
 static bool a_gap(struct damage *damage)
 {
     const struct stored_order *order = order_in(damage->scene->evidence, "fulfilled", 3);
-    if (order)
-        REDIS_DO(damage->shard, "HDEL", touch_order(damage, order), "e3");
-    return order != NULL;
+    if (order == NULL)
+        return false;
+    const char *key = touch_order(damage, order);
+    REDIS_DO(damage->shard, "HDEL", key, "e3");
+    return true;
 }
 
 static bool a_lost_order(struct damage *damage)
@@ -163,7 +165,8 @@ static bool give_order_to(struct damage *damage, uint32_t number)
     if (order == NULL || number == 0)
         return false;
     snprintf(text, sizeof(text), "reserved|none|%" PRId64 "|0|place|%" PRIu32 ".1", order->expires_ms, number);
-    REDIS_DO(damage->shard, "HSET", touch_order(damage, order), "e1", text);
+    const char *key = touch_order(damage, order);
+    REDIS_DO(damage->shard, "HSET", key, "e1", text);
     return true;
 }
 
@@ -188,21 +191,26 @@ static bool an_invented_order(struct damage *damage)
     return give_order_to(damage, 4000000000U);
 }
 
+/* Due in the far future, so that no sweep does it before it is seen. */
 static bool a_forgotten_duty(struct damage *damage)
 {
     const struct stored_order *order = order_in(damage->scene->evidence, "fulfilled", 1);
     char id[32];
-    if (order)
-        REDIS_DO(damage->shard, "ZADD", touch(damage, order->id, "txn:{%d}", (int)(order->id % SOUK_PARTITIONS)), "1", number_text(id, order->id));
-    return order != NULL;
+    if (order == NULL)
+        return false;
+    const char *key = touch(damage, order->id, "txn:{%d}", (int)(order->id % SOUK_PARTITIONS));
+    REDIS_DO(damage->shard, "ZADD", key, "9999999999999", number_text(id, order->id));
+    return true;
 }
 
 static bool a_lost_event(struct damage *damage)
 {
     const struct stored_order *order = order_in(damage->scene->evidence, "fulfilled", 1);
-    if (order)
-        REDIS_DO(damage->shard, "XTRIM", touch(damage, order->id, "events:{%d}", (int)(order->id % SOUK_PARTITIONS)), "MAXLEN", "0");
-    return order != NULL;
+    if (order == NULL)
+        return false;
+    const char *key = touch(damage, order->id, "events:{%d}", (int)(order->id % SOUK_PARTITIONS));
+    REDIS_DO(damage->shard, "XTRIM", key, "MAXLEN", "0");
+    return true;
 }
 
 static bool a_wrong_refund(struct damage *damage)
