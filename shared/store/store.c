@@ -128,6 +128,14 @@ void store_send(struct store *store, struct call *call)
         store_fail(store, call, fate);
 }
 
+void store_withhold(struct store *store, struct call *call)
+{
+    static const struct reply WITHHELD = {.kind = REPLY_NOT_SENT, .why = "the request was answered before the call was sent"};
+
+    CHECK(call->done);
+    store_fail(store, call, &WITHHELD);
+}
+
 bool store_shard_ready(const struct store *store, unsigned shard)
 {
     return shard_at(store, shard)->state == SHARD_READY;

@@ -53,6 +53,9 @@ struct store *store_open(struct loop *loop, const struct store_settings *setting
 /* Sends, at the end of this turn. Completes by call->done exactly once, in a later turn, whatever happens. Cannot fail otherwise. */
 void store_send(struct store *store, struct call *call);
 
+/* Does not send it: it completes as NOT_SENT, like one that could not be sent. */
+void store_withhold(struct store *store, struct call *call);
+
 /* Is that shard READY; are all; what to tell a person about it if not ("127.0.0.1:6379: Connection refused"; valid until that changes). */
 bool store_shard_ready(const struct store *store, unsigned shard);
 bool store_all_ready(const struct store *store);

@@ -84,25 +84,35 @@ static bool answers(struct redis_fixture *redis)
     return answered;
 }
 
-/* Returns false if the server ended at once, which it does when its port is taken. */
-static bool launch(struct redis_fixture *redis)
+void redis_launch(struct redis_fixture *redis)
 {
-    struct timespec moment = {0, 2000000};
-    int64_t deadline = now_ms() + START_MS;
     pid_t test = getpid();
 
+    redis_kill(redis);
     redis->pid = fork();
     if (redis->pid < 0)
         fail("cannot fork: %s", strerror(errno));
     if (redis->pid == 0)
         become_server(redis, test);
-    while (!answers(redis)) {
-        int status;
+}
 
-        if (waitpid(redis->pid, &status, WNOHANG) == redis->pid) {
-            redis->pid = 0;
+bool redis_runs(struct redis_fixture *redis)
+{
+    if (redis->pid != 0 && waitpid(redis->pid, NULL, WNOHANG) == redis->pid)
+        redis->pid = 0;
+    return redis->pid != 0;
+}
+
+/* Returns false if the server ended at once, which it does when its port is taken. */
+static bool launch(struct redis_fixture *redis)
+{
+    struct timespec moment = {0, 2000000};
+    int64_t deadline = now_ms() + START_MS;
+
+    redis_launch(redis);
+    while (!answers(redis)) {
+        if (!redis_runs(redis))
             return false;
-        }
         if (now_ms() > deadline)
             fail("redis-server in %s does not answer; its log is there", redis->dir);
         nanosleep(&moment, NULL);
@@ -112,13 +122,19 @@ static bool launch(struct redis_fixture *redis)
 
 struct redis_fixture *redis_start(const char *const *extra_args)
 {
-    struct redis_fixture *redis = calloc(1, sizeof(*redis));
     const char *tmp = getenv("TMPDIR");
+
+    return redis_start_in(tmp ? tmp : "/tmp", extra_args);
+}
+
+struct redis_fixture *redis_start_in(const char *home, const char *const *extra_args)
+{
+    struct redis_fixture *redis = calloc(1, sizeof(*redis));
 
     if (!redis)
         fail("no memory");
     redis->extra_args = extra_args;
-    snprintf(redis->dir, sizeof(redis->dir), "%s/souk-redis-XXXXXX", tmp ? tmp : "/tmp");
+    snprintf(redis->dir, sizeof(redis->dir), "%s/souk-redis-XXXXXX", home);
     if (!mkdtemp(redis->dir))
         fail("cannot make %s: %s", redis->dir, strerror(errno));
     redis->port = port_take();
@@ -158,9 +174,13 @@ static void signal_and_wait(struct redis_fixture *redis, int signum, int option)
 {
     int status;
 
+    if (redis->pid == 0)
+        return;
     kill(redis->pid, signum);
     if (waitpid(redis->pid, &status, option) != redis->pid)
         fail("cannot send signal %d to redis-server: %s", signum, strerror(errno));
+    if (WIFEXITED(status) || WIFSIGNALED(status))
+        redis->pid = 0;
 }
 
 void redis_pause(struct redis_fixture *redis)

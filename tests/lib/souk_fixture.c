@@ -96,12 +96,18 @@ void fixture_show_log(const char *path)
 
 static void start_shards(struct souk *souk)
 {
-    static const char *const ARGS[] = {"--include", SOUK_REDIS_CONF, NULL};
-    size_t len = 0;
-    const char *error = NULL;
+    const char *const *more = souk->settings.shard_args;
+    const char *tmp = getenv("TMPDIR"), *error = NULL;
+    size_t len = 0, count = 2;
 
+    souk->shard_args[0] = "--include";
+    souk->shard_args[1] = SOUK_REDIS_CONF;
+    while (more && *more && count < SHARD_ARGS_MAX - 1)
+        souk->shard_args[count++] = *more++;
     for (unsigned i = 0; i < souk->settings.shards; i++) {
-        souk->shards[i] = redis_start(ARGS);
+        const char *home = souk->settings.shard_home[i];
+
+        souk->shards[i] = redis_start_in(home ? home : tmp ? tmp : "/tmp", souk->shard_args);
         len += (size_t)snprintf(souk->shards_text + len, sizeof(souk->shards_text) - len, "%sshard-%u=127.0.0.1:%d", i ? "," : "", i + 1,
                                 redis_port(souk->shards[i]));
     }
@@ -218,13 +224,18 @@ unsigned souk_stop(struct souk *souk)
     topology_free(souk->topology);
     client_free(souk->client);
     wrong = souk->wrong;
-    if (wrong == 0)
+    if (wrong == 0 && !souk->keep)
         nftw(souk->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
     else
         fprintf(stderr, "souk_fixture: the logs are in %s\n", souk->dir);
     free(souk->dir);
     free(souk);
     return wrong;
+}
+
+void souk_keep(struct souk *souk)
+{
+    souk->keep = true;
 }
 
 void souk_mend(struct souk *souk)
@@ -264,6 +275,11 @@ int souk_worker_port(const struct souk *souk, int number)
 pid_t souk_pid(const struct souk *souk, int number)
 {
     return worker_at(souk, number)->pid;
+}
+
+const char *souk_dir(const struct souk *souk)
+{
+    return souk->dir;
 }
 
 struct client *souk_client(struct souk *souk)
@@ -309,6 +325,12 @@ void souk_restart_shard(struct souk *souk, unsigned shard)
 {
     souk_kill_shard(souk, shard);
     redis_restart(souk_shard(souk, shard));
+}
+
+void souk_launch_shard(struct souk *souk, unsigned shard)
+{
+    souk_kill_shard(souk, shard);
+    redis_launch(souk_shard(souk, shard));
 }
 
 unsigned souk_shard_of(const struct souk *souk, int64_t id)
