@@ -105,6 +105,7 @@ static void got_reply(struct call *call, const struct reply *reply)
 {
     struct flow *flow = call->cookie;
     struct engine *engine = engine_of(flow);
+    flow_note(flow, call, reply);
     if (flow_settle(flow))
         flow->type->got_reply(flow, call, reply);
     drain(engine, flow);

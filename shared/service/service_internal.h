@@ -12,7 +12,7 @@
 /* The settings every worker has; the program's own follow in their own struct. */
 struct service_settings {
     const char *address, *shards, *log_level, *redis_user, *redis_password_file, *auth;
-    int port, threads, partitions, epoch, inside_max, connections_max, deadline_ms, drain_ms;
+    int port, threads, partitions, epoch, inside_max, connections_max, deadline_ms, drain_ms, wait_replicas;
 };
 
 /* One thread and what it owns. Other threads only read ${metrics} and ${missing}. */
