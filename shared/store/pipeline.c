@@ -72,6 +72,12 @@ static void heed(struct shard *shard, const struct call *call, const struct repl
         shard_check(shard);
 }
 
+static void note_time(struct store *store, int64_t took_us)
+{
+    if (store->quickest_us == 0 || took_us < store->quickest_us)
+        store->quickest_us = took_us > 0 ? took_us : 1;
+}
+
 /* hiredis has an answer to the oldest command, or the context dies: then let_go settles all that is owed, and there is nothing to do here. */
 static void got_answer(redisAsyncContext *link, void *received, void *cookie)
 {
@@ -88,6 +94,7 @@ static void got_answer(redisAsyncContext *link, void *received, void *cookie)
     if (call->fate == &OURS) {
         reply.root = reader_root(received);
     } else {
+        note_time(shard->store, clock_us() - call->sent_us);
         reply = reply_from(call->function, reader_root(received), &unclassified);
         heed(shard, call, &reply, unclassified);
         if (durability_holds(shard, call, &reply)) {

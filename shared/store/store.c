@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "check.h"
+#include "clock.h"
 #include "log.h"
 #include "loop.h"
 
@@ -145,6 +146,22 @@ bool store_all_ready(const struct store *store)
 const char *store_shard_state(const struct store *store, unsigned shard)
 {
     return shard_at(store, shard)->told;
+}
+
+int64_t store_standing_us(struct store *store)
+{
+    int64_t now = clock_us(), least = store->quickest_us;
+
+    store->quickest_us = 0;
+    if (least)
+        return least;
+    for (unsigned i = 0; i < store->settings.topology->shard_count; i++) {
+        const struct shard *shard = store->shards[i];
+
+        if (shard->in_flight && shard->owed.head && (least == 0 || now - shard->owed.head->sent_us < least))
+            least = now - shard->owed.head->sent_us;
+    }
+    return least;
 }
 
 const char *store_durability(const struct store *store)

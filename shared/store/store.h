@@ -73,6 +73,12 @@ int64_t store_shard_now_ms(const struct store *store, unsigned shard);
 
 const struct topology *store_topology(const struct store *store);
 
+/*
+ * How long calls stand in line: the time that the quickest took of those answered since this was asked last. If none was answered, how long the oldest
+ * unanswered one waits, of the shard where that is least; 0 if nothing is owed. One slow shard does not make it long, a queue everywhere does.
+ */
+int64_t store_standing_us(struct store *store);
+
 struct shard_figures {
     uint64_t calls, batches, bytes_out; /* handed to the connection; writes that carried calls; all bytes */
     uint64_t not_sent, unknown;         /* calls that completed so */

@@ -913,6 +913,27 @@ static void test_closing_early(void **state)
     store_close(NULL);
 }
 
+/* How long calls stand in line: by the quickest that was answered, or by the oldest that was not. */
+static void test_standing_in_line(void **state)
+{
+    struct world *world = *state;
+    struct probe *probe;
+
+    store_standing_us(world->store);
+    assert_int_equal(store_standing_us(world->store), 0);
+    redis_pause(world->redis);
+    send_put(world, "x");
+    run_until(world, never, 60);
+    assert_true(store_standing_us(world->store) >= 60000);
+    redis_resume(world->redis);
+    assert_true(run_until(world, all_done, SOON_MS));
+    assert_true(store_standing_us(world->store) >= 60000);
+    probe = send_put(world, "y");
+    assert_true(run_until(world, all_done, SOON_MS));
+    assert_true(store_standing_us(world->store) / 1000 <= probe->after_ms + 1);
+    assert_int_equal(store_standing_us(world->store), 0);
+}
+
 /* What an answered write survives. */
 
 static int setup_replicated(void **state)
@@ -1165,6 +1186,7 @@ int main(void)
         WITH(setup_bare, test_servers_that_talk_nonsense),
         WITH(setup_bare, test_a_server_that_accepts_and_is_silent),
         WITH(setup_bare, test_closing_early),
+        WITH(setup_ready, test_standing_in_line),
         WITH(setup_ready, test_no_replicas_cost_nothing),
         WITH(setup_replicated, test_a_turn_has_one_wait),
         WITH(setup_replicated, test_reads_need_no_replica),
