@@ -5,6 +5,7 @@
 #include "service.h"
 
 #include "audit_feed.h"
+#include "audit_holds.h"
 #include "functions.h"
 #include "hold.h"
 #include "records.h"
@@ -40,12 +41,16 @@ struct audit {
     struct view *after_product; /* per partition */
     struct view (*after_order)[2], *after_entry;
     struct feed_account *feeds; /* per partition */
+    unsigned *walking;          /* per partition: one for its pages, one for each product whose holds are walked */
     struct view violations[VIOLATIONS_MAX];
     struct audit_report report;
     struct side *sides; /* a hash table with linear probing, a power of two */
     size_t side_count, room;
     size_t next_suspect;
 };
+
+/* Children. */
+enum { CHILD_FEED, CHILD_HOLDS };
 
 enum { TAG_STOCK, TAG_ORDERS, TAG_ENTRIES, TAG_LINE_HOLD, TAG_LINE_ORDER, TAG_ORPHAN_KEY, TAG_ORPHAN_DUTY, TAG_ORPHAN_HOLD };
 
@@ -177,8 +182,9 @@ static void take_violations(struct audit *audit, const struct item *list)
 }
 
 /* [T product hold …]; a hold is phase|quantity|partition of its order|when|since. */
-static void take_holds(struct audit *audit, const struct item *list, int64_t now_ms)
+static void take_holds(struct flow *flow, const struct item *list, int64_t now_ms)
 {
+    struct audit *audit = (struct audit *)flow;
     for (size_t i = 0; i + 2 < list->count; i += 3) {
         struct view part[5] = {{0}};
         long long quantity = 0, order_partition = 0, since = 0;
@@ -231,7 +237,11 @@ static void got_stock(struct audit *audit, unsigned partition, const struct repl
     audit->report.checked[AUDIT_PRODUCTS] += reply_int(reply, 1);
     audit->report.checked[AUDIT_HOLDS] += reply_int(reply, 2);
     take_violations(audit, reply_item(reply, 3));
-    take_holds(audit, reply_item(reply, 4), reply_int(reply, 5));
+    take_holds(&audit->flow, reply_item(reply, 4), reply_int(reply, 5));
+    const struct item *many = reply_item(reply, 6);
+    for (size_t i = 0; i < many->count; i++)
+        flow_spawn(&audit->flow, audit_holds_new(&audit->flow, item_int(item_at(many, i)), take_holds), CHILD_HOLDS, (int)partition);
+    audit->walking[partition] += (unsigned)many->count;
     if (audit->feeds[partition].upto_ms == 0)
         audit->feeds[partition].upto_ms = reply_int(reply, 5);
     audit->after_product[partition] = arena_copy(audit->flow.arena, next);
@@ -262,8 +272,11 @@ static void got_orders(struct audit *audit, unsigned partition, const struct rep
     ask_entries(audit, partition);
 }
 
-static void partition_done(struct audit *audit)
+/* One of those that were at this partition has ended. */
+static void partition_done(struct audit *audit, unsigned partition)
 {
+    if (--audit->walking[partition] > 0)
+        return;
     audit->active--;
     walk_on(audit);
 }
@@ -278,9 +291,9 @@ static void got_entries(struct audit *audit, unsigned partition, const struct re
     }
     audit->report.checked[AUDIT_EVENTS] += (int64_t)feed->entries;
     if (feed_agrees(feed))
-        partition_done(audit);
+        partition_done(audit, partition);
     else
-        flow_spawn(&audit->flow, feed_check_new(&audit->flow, partition), 0, (int)partition);
+        flow_spawn(&audit->flow, feed_check_new(&audit->flow, partition), CHILD_FEED, (int)partition);
 }
 
 static void walk_on(struct audit *audit)
@@ -288,6 +301,7 @@ static void walk_on(struct audit *audit)
     unsigned partitions = audit->flow.world->topology->partitions;
     while (audit->active < PARTITIONS_AT_ONCE && audit->next_partition < partitions) {
         audit->active++;
+        audit->walking[audit->next_partition] = 1;
         ask_stock(audit, audit->next_partition++);
     }
     if (audit->active == 0)
@@ -302,6 +316,7 @@ static void audit_start(struct flow *flow)
     audit->after_order = arena_alloc(flow->arena, sizeof(struct view[2]) * partitions);
     audit->after_entry = ARENA_ARRAY(flow->arena, struct view, partitions);
     audit->feeds = ARENA_ARRAY(flow->arena, struct feed_account, partitions);
+    audit->walking = ARENA_ARRAY(flow->arena, unsigned, partitions);
     sides_grow(audit);
     walk_on(audit);
 }
@@ -534,9 +549,8 @@ struct flow *audit_new(struct flow *parent, struct service_thread *thread)
     return flow;
 }
 
-static void audit_got_child(struct flow *flow, struct flow *child)
+static void got_feed_check(struct audit *audit, const struct flow *child)
 {
-    struct audit *audit = (struct audit *)flow;
     const struct feed_account *feed = feed_check_account(child);
     if (feed_check_failed(child)) {
         audit_failed(audit, feed_check_failed(child));
@@ -544,9 +558,33 @@ static void audit_got_child(struct flow *flow, struct flow *child)
     }
     if (!feed_agrees(feed))
         violation(audit, AUDIT_FEED,
-                  arena_printf(flow->arena, "partition %d: its orders have %llu versions and its feed has %llu entries, or entries of others",
+                  arena_printf(audit->flow.arena, "partition %d: its orders have %llu versions and its feed has %llu entries, or entries of others",
                                child->index, (unsigned long long)feed->versions, (unsigned long long)feed->entries));
-    partition_done(audit);
+    partition_done(audit, (unsigned)child->index);
+}
+
+static void got_holds(struct audit *audit, const struct flow *child)
+{
+    const struct holds_audit *holds = audit_holds_result(child);
+    if (holds->failed) {
+        audit_failed(audit, &holds->failure);
+        return;
+    }
+    audit->report.checked[AUDIT_HOLDS] += holds->holds;
+    if (holds->wrong.len)
+        violation(audit, AUDIT_UNITS, holds->wrong);
+    partition_done(audit, (unsigned)child->index);
+}
+
+static void audit_got_child(struct flow *flow, struct flow *child)
+{
+    struct audit *audit = (struct audit *)flow;
+    if (audit->thread && service_draining(audit->thread))
+        flow_end(flow);
+    else if (child->tag == CHILD_FEED)
+        got_feed_check(audit, child);
+    else
+        got_holds(audit, child);
 }
 
 const struct flow_type AUDIT_FLOW = {

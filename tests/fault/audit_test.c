@@ -153,6 +153,36 @@ static void test_feed(void **state)
     await_metric(souk, "souk_audit_violations{kind=\"feed\"} 0\n");
 }
 
+/* More holds than are read in one call: here marks of orders that have ended. */
+static void test_many_holds(void **state)
+{
+    static const char FILL[] =
+        "local t = redis.call('TIME') local now = string.format('%d', t[1] * 1000) "
+        "for n = 1, 5000 do redis.call('HSET', KEYS[1], string.format('%032x.%016x.1', n, n), 'released|1|7|' .. now .. '|' .. now) end "
+        "redis.call('HSET', KEYS[2], 'ask', now) redis.call('ZADD', KEYS[3], now, ARGV[1]) return 1";
+    struct souk *souk = *state;
+    int64_t product = product_on(souk, 1, 0);
+    struct redis_fixture *shard = souk_shard(souk, 1);
+    char holds[64], stock[64], asks[32], id[32], want[128];
+    struct response *response;
+
+    product_put(souk, product, 100);
+    snprintf(holds, sizeof(holds), "holds:{%lld}:%lld", (long long)(product % SOUK_PARTITIONS), (long long)product);
+    snprintf(stock, sizeof(stock), "stock:{%lld}:%lld", (long long)(product % SOUK_PARTITIONS), (long long)product);
+    snprintf(asks, sizeof(asks), "asks:{%lld}", (long long)(product % SOUK_PARTITIONS));
+    snprintf(id, sizeof(id), "%lld", (long long)product);
+    snprintf(want, sizeof(want), "product %lld: held is 1, committed is 0, and the holds sum to 0 and 0", (long long)product);
+    REDIS_DO(shard, "EVAL", FILL, "3", holds, stock, asks, id);
+    assert_true(souk_audit(souk));
+    response = get(souk, SOUK_ORDER, "/admin/audit");
+    assert_true(json_integer_value(json_at(response->json, "checked.holds")) >= 5000);
+    response_free(response);
+    REDIS_DO(shard, "HSET", stock, "held", "1");
+    assert_found(souk, want);
+    REDIS_DO(shard, "HSET", stock, "held", "0");
+    assert_true(souk_audit(souk));
+}
+
 static int64_t audits_of(struct souk *souk, int worker)
 {
     struct response *response = get(souk, worker, "/metrics");
@@ -186,6 +216,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_figures),
         cmocka_unit_test(test_feed),
+        cmocka_unit_test(test_many_holds),
         cmocka_unit_test(test_one_at_a_time),
     };
 

@@ -564,7 +564,7 @@ static void act_audit_stock(struct model *model, const struct call *call, struct
             say(said, "'%s' '%lld' '%s|%lld|%lld|%lld|%lld' ", hold->txn, (long long)hold->product, PHASES[hold->phase], (long long)hold->quantity,
                 (long long)hold->order_partition, (long long)hold->when, (long long)hold->since);
     }
-    say(said, "] %lld", (long long)model->now);
+    say(said, "] %lld []", (long long)model->now);
 }
 
 /* One order a page. */
