@@ -217,7 +217,7 @@ static void test_one_slow_shard_refuses_nobody_else(void **state)
     char user[32];
 
     product_put(souk, product_on(souk, 1, 0), 1000);
-    product_put(souk, product_on(souk, 0, 0), 1000);
+    product_put(souk, product_on(souk, 0, 0), 1000000);
     for (int i = 0; i < MANY; i++)
         set_order(souk, &posts[i], "slow", i);
     user_on(souk, 0, 500, user);
