@@ -90,7 +90,7 @@ static void test_figures(void **state)
 
     product_put(souk, product_on(souk, 0, 0), 100);
     for (int i = 0; i < 5; i++) {
-        char key[16];
+        char key[32];
 
         snprintf(key, sizeof(key), "figures-%d", i);
         order(souk, key);

@@ -456,7 +456,7 @@ static void test_expire_against_pay(void **state)
 static bool went_through(struct race *race, int i, const char *part)
 {
     for (int v = 1; v < 20; v++) {
-        char field[8], *text;
+        char field[16], *text;
         bool found;
 
         snprintf(field, sizeof(field), "e%d", v);
