@@ -18,6 +18,12 @@ struct redis_fixture *redis_start(const char *const *extra_args);
 /* The same with its directory below ${home} instead of $TMPDIR. */
 struct redis_fixture *redis_start_in(const char *home, const char *const *extra_args);
 
+/*
+ * A replica of ${primary}, which must run. Returns when it has all data and follows. What kills, pauses and restarts a server does so with a replica;
+ * started again it follows again before redis_restart returns. Ended by redis_stop.
+ */
+struct redis_fixture *redis_start_replica(struct redis_fixture *primary, const char *const *extra_args);
+
 int redis_port(const struct redis_fixture *redis);
 const char *redis_dir(const struct redis_fixture *redis);
 

@@ -24,7 +24,7 @@ struct souk {
     struct souk_settings settings;
     char *dir, shards_text[1024];
     const char *shard_args[SHARD_ARGS_MAX];
-    struct redis_fixture *shards[SOUK_SHARDS_MAX];
+    struct redis_fixture *shards[SOUK_SHARDS_MAX], *replicas[SOUK_SHARDS_MAX];
     bool shard_paused[SOUK_SHARDS_MAX];
     struct topology *topology;
     struct worker workers[SOUK_WORKERS_MAX];

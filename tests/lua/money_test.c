@@ -378,7 +378,7 @@ static void check_store(struct lua_shard *shard)
               "if redis.call(\"HEXISTS\", r, \"e\" .. n) == 0 then return \"no e\" end end end end "
               "if redis.call(\"XLEN\", \"events:{7}\") ~= tonumber(redis.call(\"HGET\", \"order:{7}:263\", \"v\")) then return \"events\" end "
               "return \"fine\"' 0 => fine");
-    lua_check(shard, "audit_orders orders:{7} 7 '' '' 10 => 0 '' '' 1 * '' …");
+    lua_check(shard, "audit_orders orders:{7} 7 '' '' 10 0 => 0 '' '' 1 * '' …");
 }
 
 static void try_transition(struct lua_shard *shard, const char *given, const char *call, const char *want)
