@@ -3,16 +3,21 @@
 -- the stock.
 --
 -- KEYS[1]  orders:{p}
--- ARGV     p; after_score and after_id: the order to go on behind, both empty at the start; most: how many orders
--- answers  OK next_score next_id orders payments [violation text…] [id t state age duty doc…]: next is empty at the end; how many orders and payments
---          were looked at; duty: 1 if txn:{p} has the order
+-- ARGV     p; after_score and after_id: the order to go on behind, both empty at the start; most: how many orders; upto: ms
+-- answers  OK next_score next_id orders payments [violation text…] [id t state age duty doc…] transitions sum: next is empty at the end; how many
+--          orders and payments were looked at; duty: 1 if txn:{p} has the order; how many versions of these orders were made before upto, and a sum
+--          over them (feed_sum below), for whoever compares them with the feed
 -- checks   of an order: the pair of state and payment_status exists; e1 … eV are there, each step is allowed, the last is the record; payment_status
 --          follows from the latest payment; it is in its indexes; while it is reserved, expire is due. Of a payment: it is its order's; 0 ≤ refunded
 --          ≤ captured ≤ amount = total, as its status says; e1 … eV; its refunds sum up; it is in its indexes; only the latest is open; refund_due
 --          has it exactly when it is owed; it has a duty when something is left to do. At the start also: no order and no payment is in two indexes
 --          of one kind (by counting)
 
-local takes = arguments.of('audit_orders', 'orders', 'partition count? id? positive')
+local takes = arguments.of('audit_orders', 'orders', 'partition count? id? positive count')
+
+local byte, find, match = ('').byte, ('').find, ('').match
+
+local FEED_PRIME = 67108859 -- below 2^26, so that a square is exact
 
 local SLACK_MS = 10000 -- what is due already may be put off this much by a sweep that is at it
 
@@ -38,7 +43,13 @@ local CAPTURED = set('succeeded partially_refunded refunded')
 local ORDER_NUMBERS = {'v', 'total', 'created', 'expires'}
 local PAYMENT_NUMBERS = {'v', 'amount', 'captured', 'refunded', 'refunding', 'refunds', 'created', 'updated'}
 
--- Notes what is wrong unless ${right}: fixed words and ids.
+-- Notes what is wrong: fixed words and ids.
+local function complain(page, kind, id, text)
+    page.violations[#page.violations + 1] = kind .. ' ' .. id .. ': ' .. text
+    return false
+end
+
+-- The same unless ${right}. A text that must be put together first is for complain: all is right nearly always.
 local function want(page, kind, id, right, text)
     if not right then
         page.violations[#page.violations + 1] = kind .. ' ' .. id .. ': ' .. text
@@ -57,51 +68,127 @@ local function read(page, kind, p, id, numbers)
         record[all[n]] = all[n + 1]
     end
     for n = 1, #numbers do
-        record[numbers[n]] = int.read(record[numbers[n]] or '')
-        if not want(page, kind, id, record[numbers[n]], numbers[n] .. ' is not an integer from 0') then
+        local name = numbers[n]
+        local number = int.read(record[name] or '')
+        if not number then
+            complain(page, kind, id, name .. ' is not an integer from 0')
             return nil
         end
+        record[name] = number
     end
     return record
 end
 
--- Walks e1 … eV. ${allowed}(before, after) judges a step from one version's words to the next one's. Returns the last text.
+-- The names e1, e2, … are made once.
+local names = {}
+local function e(n)
+    local name = names[n]
+    if not name then
+        name = 'e' .. int.text(n)
+        names[n] = name
+    end
+    return name
+end
+
+-- Walks e1 … eV. ${allowed}(before, after) judges a step from one version's first two words, 'paid|paid|', to the next one's. Returns the last text.
 local function check_history(page, kind, record, allowed)
-    local before, text = {''}, nil
+    local before, text = '', nil
     for n = 1, record.v do
-        text = record['e' .. int.text(n)]
-        local first, second = (text or ''):match('^([%l_]+)|([%l%d_]+)|')
-        if not want(page, kind, record.id, first, 'e' .. int.text(n) .. ' is missing') then
+        text = record[e(n)]
+        local after = match(text or '', '^[%l_]+|[%l%d_]+|')
+        if not after then
+            complain(page, kind, record.id, e(n) .. ' is missing')
             return ''
+        elseif not allowed(before, after, record, n, text) then
+            complain(page, kind, record.id, e(n) .. ' is not an allowed step')
         end
-        local after = {first, second}
-        want(page, kind, record.id, allowed(before, after), 'e' .. int.text(n) .. ' is not an allowed step')
         before = after
     end
-    want(page, kind, record.id, record.v > 0 and not record['e' .. int.text(record.v + 1)], 'there is an e beyond v')
+    want(page, kind, record.id, record.v > 0 and not record[e(record.v + 1)], 'there is an e beyond v')
     return text or ''
 end
 
 local function begins(text, start)
-    return text:sub(1, #start) == start
+    return find(text, start, 1, true) == 1
 end
 
-local function order_step(before, after)
-    local allowed = before[1] == after[1]
-    for _, moves in pairs(states.order) do
-        allowed = allowed or moves[before[1]] == after[1]
+-- There are few different steps, so each is judged once.
+local function remember(judge)
+    local known = {}
+    return function(before, after)
+        local steps = known[before]
+        if not steps then
+            steps = {}
+            known[before] = steps
+        end
+        if steps[after] == nil then
+            steps[after] = judge(match(before, '^[%l_]*'), match(after, '^([%l_]+)|([%l%d_]+)|')) and true or false
+        end
+        return steps[after]
     end
-    return allowed and PAIRS[after[1]] and PAIRS[after[1]][after[2]]
 end
 
+local order_step_allowed = remember(function(from, to, payment_status)
+    local allowed = from == to
+    for _, moves in pairs(states.order) do
+        allowed = allowed or moves[from] == to
+    end
+    return allowed and PAIRS[to] and PAIRS[to][payment_status]
+end)
+
+-- Here the second word is an amount.
 local function payment_step(before, after)
-    local moves = states.payment[before[1]]
-    return before[1] == after[1] or (moves and moves[after[1]])
+    local from, to = match(before, '^[%l_]*'), match(after, '^[%l_]+')
+    local moves = states.payment[from]
+    return from == to or (moves and moves[to])
+end
+
+-- A number for 'paid|paid|', the same as the worker's (shared/shop/audit_feed.c).
+local words = {}
+local function word(text)
+    local sum = words[text]
+    if not sum then
+        sum = 0
+        for n = 1, #text do
+            sum = (sum * 31 + byte(text, n)) % FEED_PRIME
+        end
+        words[text] = sum
+    end
+    return sum
+end
+
+-- One version of an order as a number: sums of these are equal when, and hardly but when, both sides have the same versions. All is exact below 2^53.
+local function feed_sum(id_rest, v, after)
+    local x = (id_rest * 8191 + v * 131 + word(after)) % FEED_PRIME
+    return x * x % FEED_PRIME
 end
 
 -- Does the index have the id at this score?
 local function listed(name, id, score)
     return call('ZSCORE', name, id) == score
+end
+
+-- Is it in the index of its state? That is asked for all orders of an index in one call, at the page's end.
+local function list_later(page, order, score)
+    local of_state = page.indexes[order.state] or {}
+    local index = of_state[order.payment_status]
+    if not index then
+        index = {count = 2, scores = {}, 'ZMSCORE', key.orders_in(order.p, order.state, order.payment_status)}
+        of_state[order.payment_status], page.indexes[order.state] = index, of_state
+    end
+    local at = index.count + 1
+    index[at], index.scores[at], index.count = order.id, score, at
+end
+
+local function check_indexes(page)
+    for _, of_state in pairs(page.indexes) do
+        for _, index in pairs(of_state) do
+            local scores = call(unpack(index))
+            for n = 1, #scores do
+                want(page, 'order', index[n + 2], scores[n] == index.scores[n + 2], 'is not in the index of its state')
+            end
+        end
+    end
 end
 
 local function check_refunds(page, payment)
@@ -166,6 +253,10 @@ local function check_payment(page, order, id, is_latest)
 end
 
 local function check_payments(page, order)
+    if order.payments == '' then
+        want(page, 'order', order.id, order.payment_status == 'none', 'payment_status does not follow from its latest payment')
+        return
+    end
     local latest_id = (order.payments or ''):match('%d+$')
     local latest, readable = nil, true
     for id in (order.payments or ''):gmatch('%d+') do
@@ -179,24 +270,33 @@ local function check_payments(page, order)
     want(page, 'order', order.id, not readable or order.payment_status == follows, 'payment_status does not follow from its latest payment')
 end
 
--- Returns the time of its duty, or false.
-local function check_order_lists(page, order, score, now)
+-- ${due}: the time of its duty, or false.
+local function check_order_lists(page, order, score, due, now)
     local p, id = order.p, order.id
-    want(page, 'order', id, listed(key.orders_in(p, order.state, order.payment_status), id, score), 'is not in the index of its state')
+    list_later(page, order, score)
     want(page, 'order', id, listed(key.orders_of_user(p, order.user or ''), id, score), 'is not in the index of its user')
-    local due = call('ZSCORE', key.order_duties(p), id)
     if order.state == 'reserved' then
         want(page, 'order', id, due and tonumber(due) <= math.max(order.expires, now + SLACK_MS), 'expire is not due when it expires')
     end
-    return due
 end
 
-local function check_order(page, p, id, score, now)
+-- Judges a step of an order, and counts the version for the feed if it was made in time.
+local function order_step(before, after, order, v, text)
+    local page = order.page
+    if order.settled or tonumber(match(text, '^[^|]*|[^|]*|[^|]*|(%d+)|') or 0) < page.upto then
+        page.transitions = page.transitions + 1
+        page.sum = page.sum + feed_sum(order.id_rest, v, after)
+    end
+    return order_step_allowed(before, after)
+end
+
+local function check_order(page, p, id, score, due, now)
     local order = read(page, 'order', p, id, ORDER_NUMBERS)
     if not order then
         return
     end
     local state, payment_status = order.state or '', order.payment_status or ''
+    order.page, order.id_rest, order.settled = page, id % FEED_PRIME, tonumber(order.updated or page.upto) < page.upto
     if not want(page, 'order', id, PAIRS[state] and PAIRS[state][payment_status], 'state and payment_status are no pair that there is') then
         return
     end
@@ -205,7 +305,7 @@ local function check_order(page, p, id, score, now)
     want(page, 'order', id, begins(last, record), 'the last e is not the record')
     check_payments(page, order)
 
-    local due = check_order_lists(page, order, score, now)
+    check_order_lists(page, order, score, due, now)
     if due or state == 'reserved' or state == 'paid' then
         local live, at = page.live, #page.live
         live[at + 1], live[at + 2], live[at + 3] = id, order.t or '', state
@@ -228,23 +328,34 @@ local function check_counts(page, p)
     want(page, 'partition', p, in_statuses == call('ZCARD', key.payments(p)), 'the indexes of statuses have more or fewer payments than there are')
 end
 
+-- The next orders behind (score, id) and their scores, from the third place on: before them stands what asks for their duties. And: are there more?
+local function next_orders(p, score, id, most)
+    local source = merge.index_source(key.orders(p), true, score, id, most + 1)
+    local ids, scores, more = {'ZMSCORE', key.order_duties(p)}, {}, merge.step_index(source)
+    while more and #ids < most + 2 do
+        local at = #ids + 1
+        ids[at], scores[at] = source.member, source.score
+        more = merge.step_index(source)
+    end
+    return ids, scores, more
+end
+
 local function audit_orders(keys, args)
     local wrong = arguments.wrong(takes, keys, args, 0)
     if wrong then return wrong end
     local p, most, now = args[1], tonumber(args[4]), clock.read()
 
-    local page = {violations = {}, live = {}, payments = 0}
+    local page = {violations = {}, live = {}, payments = 0, indexes = {}, transitions = 0, sum = 0, upto = tonumber(args[5])}
     if args[2] == '' then
         check_counts(page, p)
     end
-    local source, checked = merge.index_source(keys[1], true, args[2], args[3], most + 1), 0
-    local more = merge.step_index(source)
-    local score, id = '', ''
-    while more and checked < most do
-        score, id = source.score, source.member
-        check_order(page, p, id, score, now)
-        checked = checked + 1
-        more = merge.step_index(source)
+    local ids, scores, more = next_orders(p, args[2], args[3], most)
+    local due = #ids > 2 and call(unpack(ids)) or {}
+    for n = 3, #ids do
+        check_order(page, p, ids[n], scores[n], due[n - 2], now)
     end
-    return {code.OK, more and score or '', more and id or '', checked, page.payments, page.violations, page.live}
+    check_indexes(page)
+    local last = #ids
+    return {code.OK, more and scores[last] or '', more and ids[last] or '', last - 2, page.payments, page.violations, page.live,
+        page.transitions, int.text(page.sum)}
 end

@@ -3,15 +3,18 @@
 --
 -- KEYS[1]  products:{p}
 -- ARGV     p; after: the product to go on behind, empty at the start; most: how many products
--- answers  OK next products holds [violation text…] [T product qty phase order_p age…]: next is empty at the end; how many products and holds were
---          looked at; age: ms since the hold was taken
+-- answers  OK next products holds [violation text…] [T product hold…] now [product…]: next is empty at the end; how many products and holds were
+--          looked at; each live hold as it is stored; the products with too many holds for one call, which audit_holds is for
 -- checks   the product's record, stock and place in the index are there; counters are integers ≥ 0 and available ≥ 0; held and committed are the sums
 --          of the holds; ask is not later than what waits for it, and asks:{p} has the product by then exactly when ask > 0
 
 local takes = arguments.of('audit_stock', 'products', 'partition id? positive')
 
 local HOLDS_ENOUGH = 5000 -- a page ends behind the product that reaches this
+local HOLDS_MAX = 2000    -- of one product; above it they are left to audit_holds
 local SLACK_MS = 10000    -- what is due already may be asked about this much later: a sweep or a look is at it
+
+local match = ('').match
 
 local COUNTERS = {'on_hand', 'held', 'committed', 'v'}
 
@@ -21,19 +24,19 @@ local function report(page, id, text)
 end
 
 -- Reads the holds: their sums and the earliest time at which one must be looked at (nil: never). Adds the live ones to the page.
-local function sum_holds(page, p, id, now)
+local function sum_holds(page, p, id)
     local sums, earliest = {held = 0, committed = 0}, nil
     local all = call('HGETALL', key.holds(p, id))
     for n = 1, #all, 2 do
-        local phase, quantity, order_p, when, since = holds.parse(all[n + 1])
+        local phase, quantity, when = match(all[n + 1], '^(%l+)|(%d+)|%d+|(%d+)|%d+$')
         local due
         if not phase then
             report(page, id, 'a hold is not readable')
         elseif states.hold_live[phase] then
             sums[phase] = sums[phase] + quantity
-            due = phase == 'held' and when or nil
+            due = phase == 'held' and tonumber(when) or nil
             local live, at = page.live, #page.live
-            live[at + 1], live[at + 2], live[at + 3], live[at + 4], live[at + 5], live[at + 6] = all[n], id, quantity, phase, order_p, now - since
+            live[at + 1], live[at + 2], live[at + 3] = all[n], id, all[n + 1]
         else
             due = when + holds.MARK_KEPT_MS
         end
@@ -74,9 +77,16 @@ local function check(page, p, id, now)
     if call('EXISTS', key.product(p, id)) == 0 then
         report(page, id, 'is in the index and has no record')
     end
-    local sums, earliest = sum_holds(page, p, id, now)
-    check_ask(page, p, id, earliest, now)
     local counters = counters_of(page, p, id)
+    local many = call('HLEN', key.holds(p, id)) > HOLDS_MAX
+    local sums, earliest
+    if many then
+        page.many[#page.many + 1] = id
+        sums = {}
+    else
+        sums, earliest = sum_holds(page, p, id)
+        check_ask(page, p, id, earliest, now)
+    end
     if not counters then
         return
     end
@@ -95,7 +105,7 @@ local function audit_stock(keys, args)
     if wrong then return wrong end
     local p, most, now = args[1], tonumber(args[3]), clock.read()
 
-    local page = {violations = {}, live = {}, holds = 0}
+    local page = {violations = {}, live = {}, many = {}, holds = 0}
     local from = args[2] == '' and '-inf' or '(' .. args[2]
     local found = call('ZRANGEBYSCORE', keys[1], from, '+inf', 'WITHSCORES', 'LIMIT', '0', int.text(most))
     local products, after = 0, ''
@@ -108,5 +118,5 @@ local function audit_stock(keys, args)
         products, after = products + 1, score
     end
     local ended = products * 2 == #found and products < most
-    return {code.OK, ended and '' or after, products, page.holds, page.violations, page.live}
+    return {code.OK, ended and '' or after, products, page.holds, page.violations, page.live, now, page.many}
 end

@@ -52,7 +52,8 @@ function orders.create(p, id, new, now, now_us, request)
 end
 
 -- The answer when ${cause} cannot move this order (nil: there is none), or was done before by the key of ${record}; else nil. Without ${record}
--- no key is asked. What is illegal now and may become legal (to fulfil before it is paid) is remembered with the key.
+-- no key is asked. Done already by another key is a success, which this key keeps: its repeats show the version that its first answer showed. What is
+-- illegal now and may become legal (to fulfil before it is paid) is kept with the key as well.
 function orders.refused(order, cause, record, fp)
     if not order then
         return {code.NOT_FOUND}
@@ -68,6 +69,9 @@ function orders.refused(order, cause, record, fp)
     elseif decision then
         return {code.REPLAY, values[3]}
     elseif order.state == states.order_end_of[cause] then
+        if record then
+            idem.write(record, fp, 'done', 'v', int.text(order.v))
+        end
         return {code.ALREADY, order.v}
     elseif not states.order[cause][order.state] then
         local answer = {code.ILLEGAL, order.state, order.payment_status}

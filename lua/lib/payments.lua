@@ -184,8 +184,12 @@ function payments.duty(payment, order_state)
 end
 
 -- How long to wait before something that the gateway declined is tried again: doubled with every version, so that a refund which can never succeed is
--- tried once an hour, and its record grows that slowly.
+-- tried once an hour, and its record grows that slowly. What was closed was not declined: it never reached the gateway, and we ourselves closed its key
+-- by asking. Nothing speaks against another attempt, and the buyer waits for his money.
 function payments.pause(payment)
+    if payment.failure == 'closed' then
+        return PAUSE_MIN_MS
+    end
     return math.min(PAUSE_MAX_MS, PAUSE_MIN_MS * 2 ^ math.min(payment.v, 10))
 end
 

@@ -174,6 +174,8 @@ static void metrics(struct worker_thread *thread, struct exchange *exchange, str
     line(&out, "souk_requests_inside %u\n", http_inside(thread->http));
     line(&out, "souk_connections %u\n", http_connections(thread->http));
     line(&out, "process_resident_memory_bytes %llu\n", (unsigned long long)resident_bytes());
+    if (service->program->metrics)
+        service->program->metrics(&service->threads[0].public, &out);
     line(&out, "souk_uptime_seconds %g\n", (double)(clock_us() - service->started_us) / 1e6);
     page(response, 200, PLAIN_HEADERS, buffer_view(&out));
 }

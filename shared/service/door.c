@@ -25,10 +25,11 @@ struct request {
 };
 
 #define DETAIL_MAX 512
+#define HEADERS_MAX (ANSWER_HEADERS_MAX + 4)
 
 /* ---- answers ---- */
 
-static size_t response_headers(struct request *request, const struct answer *answer, struct http_header out[ANSWER_HEADERS_MAX + 3])
+static size_t response_headers(struct request *request, const struct flow *flow, const struct answer *answer, struct http_header out[HEADERS_MAX])
 {
     size_t count = 0;
     if (answer->content_type)
@@ -36,20 +37,22 @@ static size_t response_headers(struct request *request, const struct answer *ans
     out[count++] = (struct http_header){"X-Request-Id", request->ask.request_id.at};
     if (request->route == NULL || !(request->route->flags & ROUTE_CACHEABLE) || answer->status >= 400)
         out[count++] = (struct http_header){"Cache-Control", "no-store"};
+    if (answer_is_written(flow, answer))
+        out[count++] = (struct http_header){"Souk-Durability", store_durability(request->thread->public.store)};
     for (size_t i = 0; i < answer->header_count; i++)
         out[count++] = answer->headers[i];
     return count;
 }
 
-static void respond(struct request *request, const struct answer *answer)
+static void respond(struct request *request, const struct flow *flow, const struct answer *answer)
 {
-    struct http_header headers[ANSWER_HEADERS_MAX + 3];
+    struct http_header headers[HEADERS_MAX];
     struct worker_thread *thread = request->thread;
     struct http_response response = {
         .status = answer->status,
         .body = answer->body,
         .headers = headers,
-        .header_count = response_headers(request, answer, headers),
+        .header_count = response_headers(request, flow, answer, headers),
     };
     size_t route = request->route ? (size_t)(request->route - thread->public.service->program->routes) : METRICS_ROUTES_MAX - 1;
     metrics_request(&thread->metrics, route, answer->status, clock_us() - request->since_us);
@@ -58,7 +61,9 @@ static void respond(struct request *request, const struct answer *answer)
 
 static void got_answer(void *cookie, struct flow *flow, struct answer *answer)
 {
-    respond(cookie, answer);
+    struct request *request = cookie;
+    request->thread->finished++;
+    respond(request, flow, answer);
 }
 
 /* The flow that a refusal of the door is written with. It is never run. */
@@ -361,9 +366,35 @@ static bool find_route(struct request *request)
     return refuse(request, &OUTCOME_NOT_FOUND, "there is nothing at this path; /openapi.json lists what there is");
 }
 
+/*
+ * SOUK_INSIDE_MAX bounds memory; this bounds waiting. When more is asked than can be done, requests pile up inside, and each waits for all before it. So
+ * once in every SOUK_QUEUE_MS the door looks how long calls stand in line. Is that longer than SOUK_QUEUE_MS, then only as many may be inside as were
+ * answered in that time, which makes them wait about that long; the others hear at once that they should come again. A burst is none of that: it is
+ * gone before the next look. Duties, sweeps and what is inside go on, since they do not come by the door.
+ */
+#define ROOM_MIN 64
+
+static bool is_crowded(struct request *request)
+{
+    struct worker_thread *thread = request->thread;
+    int64_t queue_us = (int64_t)thread->public.service->settings.queue_ms * 1000, passed_us = request->since_us - thread->looked_us;
+    if (queue_us == 0)
+        return false;
+    if (passed_us >= queue_us) {
+        thread->standing_us = store_standing_us(thread->public.store);
+        thread->room = (unsigned)((int64_t)thread->finished * queue_us / passed_us);
+        thread->finished = 0;
+        thread->looked_us = request->since_us;
+    }
+    return thread->standing_us > queue_us && http_inside(thread->http) > (thread->room > ROOM_MIN ? thread->room : ROOM_MIN);
+}
+
 static bool has_room(struct request *request)
 {
     struct worker_thread *thread = request->thread;
+    if (is_crowded(request))
+        return refuse(request, &OUTCOME_OVERLOADED,
+                      "more is asked of this worker than it can do, and what is inside waits already; try again shortly");
     if (http_inside(thread->http) > (unsigned)thread->public.service->settings.inside_max || arena_low())
         return refuse(request, &OUTCOME_OVERLOADED, "this worker has as many requests under way as it may (SOUK_INSIDE_MAX); try again shortly");
     return true;
@@ -398,7 +429,7 @@ void door_on_request(void *cookie, struct exchange *exchange)
     }
     struct request *request = request_new(thread, exchange);
     if (!understand(request)) {
-        respond(request, request->refusal->answer);
+        respond(request, request->refusal, request->refusal->answer);
         return;
     }
     struct flow *flow = flow_new(exchange_arena(exchange), request->route->flow, thread->public.world, &request->ask);
@@ -422,11 +453,11 @@ void door_on_refusal(void *cookie, struct exchange *exchange, int status, const 
     struct request *request = request_new(thread, exchange);
     metrics_add(&thread->metrics.refused_by_gate, 1);
     answer_refuse(request->refusal, refusal_outcome(status), "%s", detail);
-    struct http_header *headers = ARENA_ARRAY(exchange_arena(exchange), struct http_header, ANSWER_HEADERS_MAX + 3);
+    struct http_header *headers = ARENA_ARRAY(exchange_arena(exchange), struct http_header, HEADERS_MAX);
     *response = (struct http_response){
         .status = status,
         .body = request->refusal->answer->body,
-        .header_count = response_headers(request, request->refusal->answer, headers),
+        .header_count = response_headers(request, request->refusal, request->refusal->answer, headers),
         .headers = headers,
         .close = true,
     };

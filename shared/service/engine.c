@@ -22,6 +22,7 @@ struct run {
     struct flow *root;
     int64_t deadline_us; /* 0: none, or passed */
     bool answer_given;
+    bool told_nothing; /* the client was told that nothing was done, so nothing may be done any more */
     void (*got_answer)(void *cookie, struct flow *flow, struct answer *answer);
     void (*got_end)(void *cookie, struct flow *flow);
     void *cookie;
@@ -74,8 +75,12 @@ static void got_reply(struct call *call, const struct reply *reply)
 
 static void run_call(struct runner *runner, struct call *call)
 {
+    const struct run *run = (const struct run *)runner;
     call->done = got_reply;
-    store_send(((struct run *)runner)->engine->store, call);
+    if (run->told_nothing && call->function && call->function->writes)
+        store_withhold(run->engine->store, call);
+    else
+        store_send(run->engine->store, call);
 }
 
 static void got_errand(struct errand *errand)
@@ -139,6 +144,7 @@ static void run_expire(struct run *run)
     struct flow *flow = run->root;
     run->deadline_us = 0;
     run->answer_given = true;
+    run->told_nothing = !flow->effects;
     struct flow late = {.arena = flow->arena, .ask = flow->ask};
     if (flow->effects)
         answer_refuse(&late, &OUTCOME_UNKNOWN,

@@ -36,6 +36,20 @@ void flow_call(struct flow *flow, struct call *call, int tag, int index)
             up->effects = true;
 }
 
+void flow_note(struct flow *flow, const struct call *call, const struct reply *reply)
+{
+    if (reply->kind == REPLY_OK && call->function && call->function->writes)
+        for (struct flow *up = flow; up; up = up->parent)
+            up->wrote = true;
+}
+
+bool answer_is_written(const struct flow *flow, const struct answer *answer)
+{
+    if (answer->status < 300)
+        return flow->effects;
+    return answer->status >= 400 && answer->status < 500 && (flow->wrote || answer->replayed);
+}
+
 void flow_errand(struct flow *flow, struct errand *errand)
 {
     CHECK(!flow->ended);
@@ -137,6 +151,12 @@ void answer_send(struct flow *flow)
     flow->answer_ready = true;
 }
 
+void answer_replayed(struct flow *flow)
+{
+    answer_header(flow, "Idempotent-Replayed", "true");
+    flow->answer->replayed = true;
+}
+
 void answer_drop(struct flow *flow)
 {
     CHECK(!flow->answer_ready);
@@ -167,7 +187,7 @@ void answer_stored(struct flow *flow, int status, struct view json)
         answer->content_type = "application/msgpack";
         writer_value(&answer->writer, &value);
     }
-    answer_header(flow, "Idempotent-Replayed", "true");
+    answer_replayed(flow);
     answer_send(flow);
 }
 

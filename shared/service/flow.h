@@ -86,6 +86,7 @@ struct answer {
     const struct outcome *outcome; /* NULL: not a problem; kept for metrics and logs */
     struct http_header headers[ANSWER_HEADERS_MAX];
     size_t header_count;
+    bool replayed; /* what was decided before, sent again */
 };
 
 struct flow {
@@ -107,6 +108,7 @@ struct flow {
     /* The account. */
     unsigned owed; /* events that are still to come */
     bool effects;  /* a call that writes was asked for: a lost answer is UNKNOWN, not NOT DONE */
+    bool wrote;    /* one was answered with OK, here or in a child */
     bool answered, ended;
     struct flow *next; /* in the outbox of its parent */
     void *runner;      /* the runner's own */
@@ -127,6 +129,10 @@ void flow_end(struct flow *flow);
  * For runners: an event is about to be fed to ${flow}. Settles one debt and returns whether the flow still wants it (it has not ended).
  */
 bool flow_settle(struct flow *flow);
+/* For runners: what ${call} was answered is about to be fed to ${flow}. */
+void flow_note(struct flow *flow, const struct call *call, const struct reply *reply);
+/* Does this answer of ${flow} rest on something that was written, now or when its key was new? So a client may ask how durable that is. */
+bool answer_is_written(const struct flow *flow, const struct answer *answer);
 /* For runners: has the flow ended with nothing owed to it? Then its parent, or whoever started it, is told. */
 static inline bool flow_over(const struct flow *flow)
 {
@@ -141,6 +147,8 @@ static inline bool flow_over(const struct flow *flow)
 struct writer *answer_begin(struct flow *flow, int status);
 void answer_header(struct flow *flow, const char *name, const char *format, ...) __attribute__((format(printf, 3, 4)));
 void answer_send(struct flow *flow);
+/* It was decided before, by this key: Idempotent-Replayed. */
+void answer_replayed(struct flow *flow);
 /* An answer without a body (204, 304), complete. */
 void answer_empty(struct flow *flow, int status);
 /* An answer whose JSON text was stored with its idempotency key: sent as it is (or written again as MessagePack), with Idempotent-Replayed. */

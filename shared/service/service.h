@@ -57,6 +57,8 @@ struct service_program {
     void (*thread_stop)(struct service_thread *thread); /* only if thread_start has set ${own} */
     /* What must be true beside reachable shards to be ready: returns NULL, or what is missing (static). May be NULL. */
     const char *(*ready)(struct service_thread *thread);
+    /* Adds the program's own lines to /metrics. ${first}: the service's first thread; any thread may call. May be NULL. */
+    void (*metrics)(struct service_thread *first, struct buffer *out);
 };
 
 /* Runs until SIGTERM or SIGINT and a drain of at most 10 s. Returns the exit status. */

@@ -12,7 +12,7 @@
 /* The settings every worker has; the program's own follow in their own struct. */
 struct service_settings {
     const char *address, *shards, *log_level, *redis_user, *redis_password_file, *auth;
-    int port, threads, partitions, epoch, inside_max, connections_max, deadline_ms, drain_ms;
+    int port, threads, partitions, epoch, inside_max, connections_max, deadline_ms, drain_ms, wait_replicas, queue_ms;
 };
 
 /* One thread and what it owns. Other threads only read ${metrics} and ${missing}. */
@@ -26,6 +26,9 @@ struct worker_thread {
     int64_t drain_until_us;
     uint64_t request_seed, request_count; /* of the ids that are given to requests without one */
     bool stopping, quiesced;
+    /* door.c's look at the queue, once in every SOUK_QUEUE_MS. */
+    int64_t looked_us, standing_us; /* when; how long calls stood in line then */
+    unsigned finished, room;        /* requests answered since then; and in the time before, so many may be inside */
 };
 
 struct service {

@@ -108,6 +108,7 @@ void step_start(struct runner *runner, struct flow *root)
 void step_reply(struct call *call, const struct reply *reply)
 {
     struct flow *flow = call->cookie;
+    flow_note(flow, call, reply);
     if (flow_settle(flow))
         flow->type->got_reply(flow, call, reply);
     drain(flow);

@@ -2,6 +2,10 @@
 
 #include "hash.h"
 
+#include "service.h"
+
+#include "audit_feed.h"
+#include "audit_holds.h"
 #include "functions.h"
 #include "hold.h"
 #include "records.h"
@@ -10,7 +14,6 @@
 
 #define PARTITIONS_AT_ONCE 8
 #define PAGE_STOCK 200
-#define PAGE_ORDERS 500
 #define VIOLATIONS_MAX 100
 #define SUSPECTS_AT_ONCE 32
 
@@ -33,27 +36,34 @@ struct side {
 
 struct audit {
     struct flow flow;
+    struct service_thread *thread; /* NULL, or whose draining ends the audit */
     unsigned next_partition, active;
     struct view *after_product; /* per partition */
-    struct view (*after_order)[2];
-    int64_t products, orders, payments, holds;
+    struct view (*after_order)[2], *after_entry;
+    struct feed_account *feeds; /* per partition */
+    unsigned *walking;          /* per partition: one for its pages, one for each product whose holds are walked */
     struct view violations[VIOLATIONS_MAX];
-    size_t violation_count; /* all of them, also those beyond VIOLATIONS_MAX */
-    struct side *sides;     /* a hash table with linear probing, a power of two */
+    struct audit_report report;
+    struct side *sides; /* a hash table with linear probing, a power of two */
     size_t side_count, room;
     size_t next_suspect;
 };
 
-enum { TAG_STOCK, TAG_ORDERS, TAG_LINE_HOLD, TAG_LINE_ORDER, TAG_ORPHAN_KEY, TAG_ORPHAN_DUTY, TAG_ORPHAN_HOLD };
+/* Children. */
+enum { CHILD_FEED, CHILD_HOLDS };
+
+enum { TAG_STOCK, TAG_ORDERS, TAG_ENTRIES, TAG_LINE_HOLD, TAG_LINE_ORDER, TAG_ORPHAN_KEY, TAG_ORPHAN_DUTY, TAG_ORPHAN_HOLD };
 
 static void walk_on(struct audit *audit);
 static void verify_on(struct audit *audit);
 
-static void violation(struct audit *audit, struct view text)
+static void violation(struct audit *audit, enum audit_kind kind, struct view text)
 {
-    if (audit->violation_count < VIOLATIONS_MAX)
-        audit->violations[audit->violation_count] = arena_copy(audit->flow.arena, text);
-    audit->violation_count++;
+    struct audit_report *report = &audit->report;
+    if (report->violation_count < VIOLATIONS_MAX)
+        audit->violations[report->violation_count] = arena_copy(audit->flow.arena, text);
+    report->violation_count++;
+    report->by_kind[kind]++;
 }
 
 /* ---- pairs ---- */
@@ -96,8 +106,9 @@ static void sides_grow(struct audit *audit)
 static void check_pair(struct audit *audit, const struct side *line, const struct side *hold)
 {
     if (line->quantity != hold->quantity)
-        violation(audit, arena_printf(audit->flow.arena, "order %lld: product %lld is ordered %lld times and held %lld times",
-                                      (long long)line->order_id, (long long)line->product_id, (long long)line->quantity, (long long)hold->quantity));
+        violation(audit, AUDIT_PAIR,
+                  arena_printf(audit->flow.arena, "order %lld: product %lld is ordered %lld times and held %lld times", (long long)line->order_id,
+                               (long long)line->product_id, (long long)line->quantity, (long long)hold->quantity));
 }
 
 /* Takes one side: pairs it with the other if that was seen, else keeps it. Texts are copied. */
@@ -141,33 +152,53 @@ static void ask_stock(struct audit *audit, unsigned partition)
 
 static void ask_orders(struct audit *audit, unsigned partition)
 {
-    struct call *call = call_function(audit->flow.arena, &FN_AUDIT_ORDERS, partition);
-    call_keyf(call, "orders:{%u}", partition);
-    call_arg_int(call, partition);
-    call_arg(call, audit->after_order[partition][0]);
-    call_arg(call, audit->after_order[partition][1]);
-    call_arg_int(call, PAGE_ORDERS);
+    struct call *call = feed_orders_call(audit->flow.arena, partition, audit->after_order[partition], &audit->feeds[partition]);
     flow_call(&audit->flow, call, TAG_ORDERS, (int)partition);
+}
+
+static void ask_entries(struct audit *audit, unsigned partition)
+{
+    struct call *call = feed_entries_call(audit->flow.arena, partition, audit->after_entry[partition], &audit->feeds[partition]);
+    flow_call(&audit->flow, call, TAG_ENTRIES, (int)partition);
+}
+
+/* What a shard names begins with what it is about. */
+static enum audit_kind kind_of(struct view text)
+{
+    static const struct {
+        const char *about;
+        enum audit_kind kind;
+    } ABOUT[] = {{"product ", AUDIT_UNITS}, {"order ", AUDIT_STATE}, {"payment ", AUDIT_MONEY}};
+    for (size_t i = 0; i < sizeof(ABOUT) / sizeof(*ABOUT); i++)
+        if (text.len > strlen(ABOUT[i].about) && memcmp(text.at, ABOUT[i].about, strlen(ABOUT[i].about)) == 0)
+            return ABOUT[i].kind;
+    return AUDIT_INDEX;
 }
 
 static void take_violations(struct audit *audit, const struct item *list)
 {
     for (size_t i = 0; i < list->count; i++)
-        violation(audit, item_text(item_at(list, i)));
+        violation(audit, kind_of(item_text(item_at(list, i))), item_text(item_at(list, i)));
 }
 
-/* [T product qty phase order_p age …] */
-static void take_holds(struct audit *audit, const struct item *list)
+/* [T product hold …]; a hold is phase|quantity|partition of its order|when|since. */
+static void take_holds(struct flow *flow, const struct item *list, int64_t now_ms)
 {
-    for (size_t i = 0; i + 5 < list->count; i += 6) {
+    struct audit *audit = (struct audit *)flow;
+    for (size_t i = 0; i + 2 < list->count; i += 3) {
+        struct view part[5] = {{0}};
+        long long quantity = 0, order_partition = 0, since = 0;
+        if (split_bars(item_text(item_at(list, i + 2)), part, 5) < 5 || !view_to_int(part[1], &quantity) || !view_to_int(part[2], &order_partition) ||
+            !view_to_int(part[4], &since))
+            continue; /* the shard has named it as not readable */
         struct side side = {
             .kind = SIDE_HOLD,
             .txn = item_text(item_at(list, i)),
             .product_id = item_int(item_at(list, i + 1)),
-            .quantity = item_int(item_at(list, i + 2)),
-            .committed = view_equal(item_text(item_at(list, i + 3)), VIEW("committed")),
-            .order_partition = (unsigned)item_int(item_at(list, i + 4)) & (audit->flow.world->topology->partitions - 1),
-            .age_ms = item_int(item_at(list, i + 5)),
+            .quantity = quantity,
+            .committed = view_equal(part[0], VIEW("committed")),
+            .order_partition = (unsigned)order_partition & (audit->flow.world->topology->partitions - 1),
+            .age_ms = now_ms - since,
         };
         side.key = side_key(side.txn, side.product_id);
         side_add(audit, &side);
@@ -182,7 +213,7 @@ static void take_order(struct audit *audit, struct arena *scratch, const struct 
     bool duty = item_int(item_at(list, at + 4)) != 0;
     struct order_doc doc = {0};
     if (!record_load(&ORDER_DOC, scratch, item_text(item_at(list, at + 5)), &doc)) {
-        violation(audit, arena_printf(audit->flow.arena, "order %lld: its document is damaged", (long long)id));
+        violation(audit, AUDIT_STATE, arena_printf(audit->flow.arena, "order %lld: its document is damaged", (long long)id));
         return;
     }
     if (verdict != VERDICT_RESERVED && verdict != VERDICT_PAID)
@@ -203,10 +234,16 @@ static void take_order(struct audit *audit, struct arena *scratch, const struct 
 static void got_stock(struct audit *audit, unsigned partition, const struct reply *reply)
 {
     struct view next = reply_text(reply, 0);
-    audit->products += reply_int(reply, 1);
-    audit->holds += reply_int(reply, 2);
+    audit->report.checked[AUDIT_PRODUCTS] += reply_int(reply, 1);
+    audit->report.checked[AUDIT_HOLDS] += reply_int(reply, 2);
     take_violations(audit, reply_item(reply, 3));
-    take_holds(audit, reply_item(reply, 4));
+    take_holds(&audit->flow, reply_item(reply, 4), reply_int(reply, 5));
+    const struct item *many = reply_item(reply, 6);
+    for (size_t i = 0; i < many->count; i++)
+        flow_spawn(&audit->flow, audit_holds_new(&audit->flow, item_int(item_at(many, i)), take_holds), CHILD_HOLDS, (int)partition);
+    audit->walking[partition] += (unsigned)many->count;
+    if (audit->feeds[partition].upto_ms == 0)
+        audit->feeds[partition].upto_ms = reply_int(reply, 5);
     audit->after_product[partition] = arena_copy(audit->flow.arena, next);
     if (next.len)
         ask_stock(audit, partition);
@@ -218,9 +255,10 @@ static void got_orders(struct audit *audit, unsigned partition, const struct rep
 {
     struct view next = reply_text(reply, 0);
     const struct item *rows = reply_item(reply, 5);
-    audit->orders += reply_int(reply, 2);
-    audit->payments += reply_int(reply, 3);
+    audit->report.checked[AUDIT_ORDERS] += reply_int(reply, 2);
+    audit->report.checked[AUDIT_PAYMENTS] += reply_int(reply, 3);
     take_violations(audit, reply_item(reply, 4));
+    feed_take_orders(&audit->feeds[partition], reply);
     struct arena *scratch = arena_new();
     for (size_t i = 0; i + 5 < rows->count; i += 6)
         take_order(audit, scratch, rows, i);
@@ -231,8 +269,31 @@ static void got_orders(struct audit *audit, unsigned partition, const struct rep
         ask_orders(audit, partition);
         return;
     }
+    ask_entries(audit, partition);
+}
+
+/* One of those that were at this partition has ended. */
+static void partition_done(struct audit *audit, unsigned partition)
+{
+    if (--audit->walking[partition] > 0)
+        return;
     audit->active--;
     walk_on(audit);
+}
+
+static void got_entries(struct audit *audit, unsigned partition, const struct reply *reply)
+{
+    struct feed_account *feed = &audit->feeds[partition];
+    audit->after_entry[partition] = arena_copy(audit->flow.arena, feed_take_entries(feed, reply));
+    if (audit->after_entry[partition].len) {
+        ask_entries(audit, partition);
+        return;
+    }
+    audit->report.checked[AUDIT_EVENTS] += (int64_t)feed->entries;
+    if (feed_agrees(feed))
+        partition_done(audit, partition);
+    else
+        flow_spawn(&audit->flow, feed_check_new(&audit->flow, partition), CHILD_FEED, (int)partition);
 }
 
 static void walk_on(struct audit *audit)
@@ -240,6 +301,7 @@ static void walk_on(struct audit *audit)
     unsigned partitions = audit->flow.world->topology->partitions;
     while (audit->active < PARTITIONS_AT_ONCE && audit->next_partition < partitions) {
         audit->active++;
+        audit->walking[audit->next_partition] = 1;
         ask_stock(audit, audit->next_partition++);
     }
     if (audit->active == 0)
@@ -252,6 +314,9 @@ static void audit_start(struct flow *flow)
     unsigned partitions = flow->world->topology->partitions;
     audit->after_product = ARENA_ARRAY(flow->arena, struct view, partitions);
     audit->after_order = arena_alloc(flow->arena, sizeof(struct view[2]) * partitions);
+    audit->after_entry = ARENA_ARRAY(flow->arena, struct view, partitions);
+    audit->feeds = ARENA_ARRAY(flow->arena, struct feed_account, partitions);
+    audit->walking = ARENA_ARRAY(flow->arena, unsigned, partitions);
     sides_grow(audit);
     walk_on(audit);
 }
@@ -292,7 +357,7 @@ static void got_line_order(struct audit *audit, const struct side *line, const s
         return;
     enum verdict verdict = verdict_of(order.state);
     if (verdict == VERDICT_PAID || (verdict == VERDICT_RESERVED && order_reply_now_ms(reply) < order.expires_ms))
-        violation(audit,
+        violation(audit, AUDIT_PAIR,
                   arena_printf(audit->flow.arena, "order %lld: it is %.*s, and product %lld has %s", (long long)line->order_id, VIEW_ARG(order.state),
                                (long long)line->product_id, line->settled ? "not committed its units" : "no hold of it"));
 }
@@ -302,8 +367,9 @@ static void ask_orphan_key(struct audit *audit, const struct side *hold)
 {
     struct txn txn;
     if (!txn_parse(hold->txn, &txn)) {
-        violation(audit, arena_printf(audit->flow.arena, "product %lld: a hold has the unreadable name %.*s", (long long)hold->product_id,
-                                      VIEW_ARG(hold->txn)));
+        violation(audit, AUDIT_PAIR,
+                  arena_printf(audit->flow.arena, "product %lld: a hold has the unreadable name %.*s", (long long)hold->product_id,
+                               VIEW_ARG(hold->txn)));
         return;
     }
     struct call *call = call_command(audit->flow.arena, "HMGET", hold->order_partition);
@@ -350,11 +416,13 @@ static void got_orphan_hold(struct audit *audit, const struct side *hold, const 
     if (live_phase(reply).len == 0)
         return;
     if (hold->order_id)
-        violation(audit, arena_printf(audit->flow.arena, "product %lld: %lld units are still held for order %lld, which has ended or is not there",
-                                      (long long)hold->product_id, (long long)hold->quantity, (long long)hold->order_id));
+        violation(audit, AUDIT_PAIR,
+                  arena_printf(audit->flow.arena, "product %lld: %lld units are still held for order %lld, which has ended or is not there",
+                               (long long)hold->product_id, (long long)hold->quantity, (long long)hold->order_id));
     else
-        violation(audit, arena_printf(audit->flow.arena, "product %lld: %lld units are held by transaction %.*s, which placed no order",
-                                      (long long)hold->product_id, (long long)hold->quantity, VIEW_ARG(hold->txn)));
+        violation(audit, AUDIT_PAIR,
+                  arena_printf(audit->flow.arena, "product %lld: %lld units are held by transaction %.*s, which placed no order",
+                               (long long)hold->product_id, (long long)hold->quantity, VIEW_ARG(hold->txn)));
 }
 
 static void suspect(struct audit *audit, const struct side *side)
@@ -367,20 +435,40 @@ static void suspect(struct audit *audit, const struct side *side)
 
 /* ---- the answer ---- */
 
+const char *audit_thing_name(enum audit_thing thing)
+{
+    static const char *const NAMES[AUDIT_THINGS] = {
+        [AUDIT_PRODUCTS] = "products", [AUDIT_ORDERS] = "orders", [AUDIT_PAYMENTS] = "payments", [AUDIT_HOLDS] = "holds", [AUDIT_EVENTS] = "events"};
+    return NAMES[thing];
+}
+
+const char *audit_kind_name(enum audit_kind kind)
+{
+    static const char *const NAMES[AUDIT_KINDS] = {[AUDIT_UNITS] = "units", [AUDIT_STATE] = "state", [AUDIT_MONEY] = "money",
+                                                   [AUDIT_INDEX] = "index", [AUDIT_PAIR] = "pair",   [AUDIT_FEED] = "feed"};
+    return NAMES[kind];
+}
+
+const struct audit_report *audit_report_of(const struct flow *audit)
+{
+    return &((const struct audit *)audit)->report;
+}
+
 static void answer_audit(struct audit *audit)
 {
-    size_t listed = audit->violation_count < VIOLATIONS_MAX ? audit->violation_count : VIOLATIONS_MAX;
+    const struct audit_report *report = &audit->report;
+    size_t listed = report->violation_count < VIOLATIONS_MAX ? report->violation_count : VIOLATIONS_MAX;
     struct writer *w = answer_begin(&audit->flow, 200);
     writer_map(w, 4);
-    WRITER_BOOL(w, "ok", audit->violation_count == 0);
+    WRITER_BOOL(w, "ok", report->violation_count == 0);
     writer_name(w, VIEW("checked"));
-    writer_map(w, 4);
-    WRITER_INT(w, "products", audit->products);
-    WRITER_INT(w, "orders", audit->orders);
-    WRITER_INT(w, "payments", audit->payments);
-    WRITER_INT(w, "holds", audit->holds);
+    writer_map(w, AUDIT_THINGS);
+    for (int i = 0; i < AUDIT_THINGS; i++) {
+        writer_name(w, view_of(audit_thing_name(i)));
+        writer_int(w, report->checked[i]);
+    }
     writer_end(w);
-    WRITER_INT(w, "violation_count", (int64_t)audit->violation_count);
+    WRITER_INT(w, "violation_count", (int64_t)report->violation_count);
     writer_name(w, VIEW("violations"));
     writer_list(w, listed);
     for (size_t i = 0; i < listed; i++)
@@ -388,6 +476,14 @@ static void answer_audit(struct audit *audit)
     writer_end(w);
     writer_end(w);
     answer_send(&audit->flow);
+}
+
+static void audit_complete(struct audit *audit)
+{
+    audit->report.complete = true;
+    audit->report.violations = audit->violations;
+    if (audit->flow.ask)
+        answer_audit(audit);
     flow_end(&audit->flow);
 }
 
@@ -396,12 +492,13 @@ static void verify_on(struct audit *audit)
     while (audit->flow.owed < SUSPECTS_AT_ONCE && audit->next_suspect < audit->room)
         suspect(audit, &audit->sides[audit->next_suspect++]);
     if (audit->flow.owed == 0)
-        answer_audit(audit);
+        audit_complete(audit);
 }
 
 static void audit_failed(struct audit *audit, const struct reply *reply)
 {
-    answer_failed(&audit->flow, reply, "auditing the store");
+    if (audit->flow.ask)
+        answer_failed(&audit->flow, reply, "auditing the store");
     flow_end(&audit->flow);
 }
 
@@ -413,12 +510,19 @@ static void audit_got_reply(struct flow *flow, struct call *call, const struct r
         audit_failed(audit, reply);
         return;
     }
+    if (audit->thread && service_draining(audit->thread)) {
+        flow_end(flow);
+        return;
+    }
     switch (call->tag) {
     case TAG_STOCK:
         got_stock(audit, (unsigned)call->index, reply);
         return;
     case TAG_ORDERS:
         got_orders(audit, (unsigned)call->index, reply);
+        return;
+    case TAG_ENTRIES:
+        got_entries(audit, (unsigned)call->index, reply);
         return;
     case TAG_LINE_HOLD:
         got_line_hold(audit, side, reply);
@@ -438,4 +542,50 @@ static void audit_got_reply(struct flow *flow, struct call *call, const struct r
     verify_on(audit);
 }
 
-const struct flow_type AUDIT_FLOW = {.name = "audit", .size = sizeof(struct audit), .start = audit_start, .got_reply = audit_got_reply};
+struct flow *audit_new(struct flow *parent, struct service_thread *thread)
+{
+    struct flow *flow = flow_new(parent->arena, &AUDIT_FLOW, parent->world, NULL);
+    ((struct audit *)flow)->thread = thread;
+    return flow;
+}
+
+static void got_feed_check(struct audit *audit, const struct flow *child)
+{
+    const struct feed_account *feed = feed_check_account(child);
+    if (feed_check_failed(child)) {
+        audit_failed(audit, feed_check_failed(child));
+        return;
+    }
+    if (!feed_agrees(feed))
+        violation(audit, AUDIT_FEED,
+                  arena_printf(audit->flow.arena, "partition %d: its orders have %llu versions and its feed has %llu entries, or entries of others",
+                               child->index, (unsigned long long)feed->versions, (unsigned long long)feed->entries));
+    partition_done(audit, (unsigned)child->index);
+}
+
+static void got_holds(struct audit *audit, const struct flow *child)
+{
+    const struct holds_audit *holds = audit_holds_result(child);
+    if (holds->failed) {
+        audit_failed(audit, &holds->failure);
+        return;
+    }
+    audit->report.checked[AUDIT_HOLDS] += holds->holds;
+    if (holds->wrong.len)
+        violation(audit, AUDIT_UNITS, holds->wrong);
+    partition_done(audit, (unsigned)child->index);
+}
+
+static void audit_got_child(struct flow *flow, struct flow *child)
+{
+    struct audit *audit = (struct audit *)flow;
+    if (audit->thread && service_draining(audit->thread))
+        flow_end(flow);
+    else if (child->tag == CHILD_FEED)
+        got_feed_check(audit, child);
+    else
+        got_holds(audit, child);
+}
+
+const struct flow_type AUDIT_FLOW = {
+    .name = "audit", .size = sizeof(struct audit), .start = audit_start, .got_reply = audit_got_reply, .got_child = audit_got_child};

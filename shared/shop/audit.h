@@ -6,14 +6,35 @@
 /*
  * The conservation check: units, money and states of the whole store, while it is in use.
  *
- *   per partition (a few at a time):  AUDIT_STOCK page by page ─▶ AUDIT_ORDERS page by page
+ *   per partition (a few at a time):  AUDIT_STOCK page by page ─▶ AUDIT_ORDERS page by page ─▶ the feed page by page
  *        what a record can tell by itself (counters, states, amounts, indexes, duties) the functions check where the record lives
  *        what crosses shards is matched here: each line of a live order against the hold of its transaction
  *   then each pair that found no partner is looked at once more, hold first, order after it: orders never come back to life, so
  *        a line whose hold is missing while its order still lives is a violation, and a hold that nobody answers for is one
  *
- * Answers 200 {"ok", "checked": {products, orders, payments, holds}, "violations": [text …]}, or 503 when a shard does not answer.
+ *   the feed is matched with the orders' histories by count and sum (audit_feed.h)
+ *
+ * Answers 200 {"ok", "checked": {products, orders, payments, holds, events}, "violation_count", "violations": [text …]}, or 503 when a shard does not
+ * answer. Without an ask it answers nobody, and its report is for the flow that it is a child of.
  */
 extern const struct flow_type AUDIT_FLOW;
+
+/* One for ${parent}; it ends, incomplete, when ${thread}'s service drains. */
+struct service_thread;
+struct flow *audit_new(struct flow *parent, struct service_thread *thread);
+
+enum audit_thing { AUDIT_PRODUCTS, AUDIT_ORDERS, AUDIT_PAYMENTS, AUDIT_HOLDS, AUDIT_EVENTS, AUDIT_THINGS };
+enum audit_kind { AUDIT_UNITS, AUDIT_STATE, AUDIT_MONEY, AUDIT_INDEX, AUDIT_PAIR, AUDIT_FEED, AUDIT_KINDS };
+const char *audit_thing_name(enum audit_thing thing); /* "products" */
+const char *audit_kind_name(enum audit_kind kind);    /* "units" */
+
+struct audit_report {
+    bool complete; /* every shard has answered */
+    int64_t checked[AUDIT_THINGS], by_kind[AUDIT_KINDS];
+    const struct view *violations; /* the first hundred */
+    size_t violation_count;        /* all of them */
+};
+/* Of an audit that has ended; valid as long as its arena. */
+const struct audit_report *audit_report_of(const struct flow *audit);
 
 #endif

@@ -14,7 +14,7 @@
                     ROW(SWEEP, "sweep", true) ROW(PAY, "pay", true) ROW(PAY_ACT, "pay_act", true) ROW(PAY_RESULT, "pay_result", true) \
                         ROW(REFUND, "refund", true) ROW(REFUND_RESULT, "refund_result", true) ROW(PAY_DONE, "pay_done", true) \
                             ROW(PAYMENT_READ, "payment_read", false) ROW(LIST, "list", false) ROW(EVENTS, "events", false) \
-                                ROW(AUDIT_STOCK, "audit_stock", false) ROW(AUDIT_ORDERS, "audit_orders", false)
+                                ROW(AUDIT_STOCK, "audit_stock", false) ROW(AUDIT_HOLDS, "audit_holds", false) ROW(AUDIT_ORDERS, "audit_orders", false)
 
 #define FUNCTION_DECLARE(id, name, writes) extern const struct function FN_##id;
 FUNCTIONS(FUNCTION_DECLARE)

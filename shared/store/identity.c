@@ -11,6 +11,7 @@
  *   AUTH              if we have a password
  *   HMGET souk:shard  its name, number of partitions and ring epoch are those of our ring
  *   TIME              its clock
+ *   CONFIG GET        how it writes to its disk; whatever it says is fine (durability.c)
  *   FUNCTION LIST     our libraries are there                     (library.c)
  *
  * Answers come in this order; the first that is not fine refuses the shard, and those behind it are not looked at. When all have come the shard
@@ -166,5 +167,6 @@ void identity_check(struct shard *shard)
     call_arg(question, VIEW("uuid"));
     ask_in_check(shard, question);
     ask_in_check(shard, shard_question(shard, shard->check_arena, "TIME", got_time_in_check));
+    durability_ask(shard);
     library_list(shard);
 }

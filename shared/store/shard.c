@@ -24,6 +24,7 @@
 #define BACKOFF_MAX_MS 1000
 #define PATIENCE_MS 2000 /* for the connect, and for the check */
 #define BEAT_MS 1000
+#define FSYNC_MS 10000 /* somebody may change a shard's settings while it runs */
 
 static const struct {
     const char *name;
@@ -67,6 +68,7 @@ struct shard *shard_new(struct store *store, unsigned index)
     shard->timer = loop_timer_new(store->loop, rang, shard);
     reader_init(&shard->reader);
     queue_clear(&shard->owed);
+    queue_clear(&shard->held);
     tell(shard, "connecting");
     return shard;
 }
@@ -200,6 +202,7 @@ void shard_passed(struct shard *shard)
     shard->logged[0] = '\0';
     shard->backoff_ms = BACKOFF_MIN_MS;
     shard->time_due_us = clock_us() + BEAT_MS * 1000;
+    shard->fsync_due_us = clock_us() + FSYNC_MS * 1000;
     loop_timer_set(shard->timer, BEAT_MS);
     log_info("shard %s at %s:%d is ready", shard->address->name, shard->address->host, shard->address->port);
 }
@@ -220,6 +223,10 @@ static void beat(struct shard *shard)
     if (now >= shard->time_due_us) {
         shard->time_due_us = next;
         identity_ask_time(shard);
+        if (now >= shard->fsync_due_us) {
+            shard->fsync_due_us = now + FSYNC_MS * 1000;
+            durability_ask(shard);
+        }
     }
     if (shard->time_due_us < next)
         next = shard->time_due_us;

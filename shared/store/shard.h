@@ -16,6 +16,7 @@ enum shard_state { SHARD_DOWN, SHARD_CONNECTING, SHARD_CHECKING, SHARD_LOADING, 
 #define SHARD_REASON_MAX 256
 #define SHARD_TEXT_MAX (sizeof(((struct shard_address *)0)->host) + 16 + SHARD_REASON_MAX) /* host:port: reason */
 #define SHARD_UUID_MAX 64
+#define SHARD_WAITS_MAX 2 /* WAITs under way, when replicas confirm writes */
 
 struct loop_timer;
 struct loop_watch;
@@ -39,7 +40,7 @@ struct shard {
     /* What is under way. */
     struct queue owed;
     struct call *unflushed; /* NULL: all were handed to the kernel */
-    unsigned in_flight;     /* of ${owed}, the calls of others */
+    unsigned in_flight;     /* of ${owed} and ${held}, the calls of others */
     unsigned gathered;      /* the calls of others since the last write */
     struct shard *next_dirty;
     bool dirty;          /* in the store's list of those that have something to write */
@@ -60,6 +61,17 @@ struct shard {
     struct call *time_call; /* made once; used again for every beat */
     bool time_asked;
     int64_t time_due_us;
+
+    /* What an answered write survives (durability.c). */
+    bool fsyncs; /* each change is on the shard's disk before it is answered, as far as its settings tell */
+    bool fsync_asked;
+    struct call *fsync_call;
+    int64_t fsync_due_us;
+    struct queue held;    /* answered, and not yet confirmed by replicas; ${fate} is what they complete with when they are */
+    unsigned unconfirmed; /* writing calls sent since the last WAIT */
+    unsigned waits, next_wait;
+    bool barrier_failed;
+    struct call *barrier_calls[SHARD_WAITS_MAX], *wait_calls[SHARD_WAITS_MAX];
 
     struct shard_figures figures;
     int64_t complained_us;
@@ -112,5 +124,15 @@ void shard_ask(struct shard *shard, struct call *question);
 void pipeline_want_write(void *cookie);
 void pipeline_write(struct shard *shard);
 void pipeline_settle(struct shard *shard, const struct reply *fate);
+/* May an error be logged now? One a second; others are counted in ${complaints}. */
+bool shard_may_complain(struct shard *shard);
+
+/* durability.c: must this answer wait for replicas; keeps it until then; the turn's batch is complete; all that is held completes with ${fate}. */
+bool durability_holds(const struct shard *shard, const struct call *call, const struct reply *reply);
+void durability_hold(struct shard *shard, struct call *call, const struct reply *reply);
+void durability_end_batch(struct shard *shard);
+void durability_settle(struct shard *shard, const struct reply *fate);
+/* Asks whether the shard writes each change to disk, unless that question is still open or was refused. */
+void durability_ask(struct shard *shard);
 
 #endif

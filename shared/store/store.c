@@ -1,7 +1,9 @@
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "check.h"
+#include "clock.h"
 #include "log.h"
 #include "loop.h"
 
@@ -49,7 +51,6 @@ static bool got_turn_end(void *cookie)
         struct shard *shard = store->dirty;
 
         store->dirty = shard->next_dirty;
-        shard->dirty = false;
         shard_flush(shard);
     }
     ripen(store);
@@ -90,6 +91,7 @@ struct store *store_open(struct loop *loop, const struct store_settings *setting
         goto no_memory;
     store->loop = loop;
     store->settings = *settings;
+    snprintf(store->durability, sizeof(store->durability), "replicas=%d", settings->wait_replicas);
     queue_clear(&store->failed);
     queue_clear(&store->ripe);
     store->arena = arena_new();
@@ -128,6 +130,14 @@ void store_send(struct store *store, struct call *call)
         store_fail(store, call, fate);
 }
 
+void store_withhold(struct store *store, struct call *call)
+{
+    static const struct reply WITHHELD = {.kind = REPLY_NOT_SENT, .why = "the request was answered before the call was sent"};
+
+    CHECK(call->done);
+    store_fail(store, call, &WITHHELD);
+}
+
 bool store_shard_ready(const struct store *store, unsigned shard)
 {
     return shard_at(store, shard)->state == SHARD_READY;
@@ -144,6 +154,32 @@ bool store_all_ready(const struct store *store)
 const char *store_shard_state(const struct store *store, unsigned shard)
 {
     return shard_at(store, shard)->told;
+}
+
+int64_t store_standing_us(struct store *store)
+{
+    int64_t now = clock_us(), least = store->quickest_us;
+
+    store->quickest_us = 0;
+    if (least)
+        return least;
+    for (unsigned i = 0; i < store->settings.topology->shard_count; i++) {
+        const struct shard *shard = store->shards[i];
+
+        if (shard->in_flight && shard->owed.head && (least == 0 || now - shard->owed.head->sent_us < least))
+            least = now - shard->owed.head->sent_us;
+    }
+    return least;
+}
+
+const char *store_durability(const struct store *store)
+{
+    if (store->settings.wait_replicas > 0)
+        return store->durability;
+    for (unsigned i = 0; i < store->settings.topology->shard_count; i++)
+        if (!store->shards[i]->fsyncs)
+            return "none";
+    return "fsync";
 }
 
 int64_t store_shard_now_ms(const struct store *store, unsigned shard)

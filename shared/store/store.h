@@ -23,6 +23,9 @@
  *
  * A call to a shard that is not READY completes as NOT_SENT in the next turn. A call that was written when its connection died, or whose answer
  * is older than STORE_CALL_TIMEOUT_MS, completes as UNKNOWN (or NOT_SENT if none of its bytes had been handed to the kernel).
+ *
+ * With ${wait_replicas} a call of a function that writes completes as OK or REFUSED only when so many replicas have confirmed what its connection
+ * wrote up to it; else as UNKNOWN. That holds for refusals too: they may rest on writes of others which no replica has. Reads do not wait for it.
  */
 #define STORE_CALL_TIMEOUT_MS 2000
 #define STORE_LIMIT_MS 30000     /* how long a writing call may travel */
@@ -41,6 +44,7 @@ struct store_settings {
     const struct library *libraries; /* the first holds the functions of calls; the others are loaded beside it */
     unsigned library_count;
     const char *user, *password; /* AUTH; NULL: none */
+    int wait_replicas;           /* so many replicas must have a write before its call completes; 0: none */
 };
 
 /*
@@ -53,15 +57,30 @@ struct store *store_open(struct loop *loop, const struct store_settings *setting
 /* Sends, at the end of this turn. Completes by call->done exactly once, in a later turn, whatever happens. Cannot fail otherwise. */
 void store_send(struct store *store, struct call *call);
 
+/* Does not send it: it completes as NOT_SENT, like one that could not be sent. */
+void store_withhold(struct store *store, struct call *call);
+
 /* Is that shard READY; are all; what to tell a person about it if not ("127.0.0.1:6379: Connection refused"; valid until that changes). */
 bool store_shard_ready(const struct store *store, unsigned shard);
 bool store_all_ready(const struct store *store);
 const char *store_shard_state(const struct store *store, unsigned shard);
 
+/*
+ * What a completed write survives: "replicas=n" with ${wait_replicas}, "fsync" when every shard's settings say that a change is on its disk before it
+ * is answered, "none" when a shard promises less or does not tell. Valid as long as the store.
+ */
+const char *store_durability(const struct store *store);
+
 /* Time of the shard in milliseconds, as far as its last answer tells; 0 before the first. */
 int64_t store_shard_now_ms(const struct store *store, unsigned shard);
 
 const struct topology *store_topology(const struct store *store);
+
+/*
+ * How long calls stand in line: the time that the quickest took of those answered since this was asked last. If none was answered, how long the oldest
+ * unanswered one waits, of the shard where that is least; 0 if nothing is owed. One slow shard does not make it long, a queue everywhere does.
+ */
+int64_t store_standing_us(struct store *store);
 
 struct shard_figures {
     uint64_t calls, batches, bytes_out; /* handed to the connection; writes that carried calls; all bytes */

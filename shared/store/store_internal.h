@@ -12,6 +12,7 @@
  *   shard.c     one connection: its states and its timer              (drives the hiredis context)
  *   pipeline.c  the calls on a connection                             (fills and flushes it)
  *   identity.c  what a connection must prove before it is READY, and the shard's clock
+ *   durability.c  what an answered write survives: replicas' confirmation, the shard's own disk
  *   library.c   the function libraries: there, or loaded
  *   reader.c    hiredis' reader building struct item
  *   classify.c  what an answer means
@@ -62,6 +63,8 @@ struct store {
     struct shard **shards; /* one per shard of the topology */
     struct shard *dirty;   /* has commands that were not yet written */
     struct queue failed, ripe;
+    int64_t quickest_us;   /* of the calls answered since store_standing_us; 0: none was */
+    char durability[32]; /* "replicas=2" */
 };
 
 /* ${call} will complete with ${fate} in a later turn. */

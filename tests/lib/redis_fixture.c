@@ -26,6 +26,7 @@ struct redis_fixture {
     struct port port;
     char dir[256];
     const char *const *extra_args;
+    char primary_port[16]; /* of the server that this one is a replica of; empty: none */
 };
 
 static void fail(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));
@@ -67,6 +68,11 @@ static void become_server(const struct redis_fixture *redis, pid_t test)
     snprintf(port, sizeof(port), "%d", redis->port.number);
     argv[count++] = "--port";
     argv[count++] = port;
+    if (redis->primary_port[0]) {
+        argv[count++] = "--replicaof";
+        argv[count++] = "127.0.0.1";
+        argv[count++] = redis->primary_port;
+    }
     for (size_t i = 0; redis->extra_args && redis->extra_args[i] && count < ARGS_MAX - 1; i++)
         argv[count++] = redis->extra_args[i];
     execvp(argv[0], (char *const *)argv);
@@ -84,25 +90,35 @@ static bool answers(struct redis_fixture *redis)
     return answered;
 }
 
-/* Returns false if the server ended at once, which it does when its port is taken. */
-static bool launch(struct redis_fixture *redis)
+void redis_launch(struct redis_fixture *redis)
 {
-    struct timespec moment = {0, 2000000};
-    int64_t deadline = now_ms() + START_MS;
     pid_t test = getpid();
 
+    redis_kill(redis);
     redis->pid = fork();
     if (redis->pid < 0)
         fail("cannot fork: %s", strerror(errno));
     if (redis->pid == 0)
         become_server(redis, test);
-    while (!answers(redis)) {
-        int status;
+}
 
-        if (waitpid(redis->pid, &status, WNOHANG) == redis->pid) {
-            redis->pid = 0;
+bool redis_runs(struct redis_fixture *redis)
+{
+    if (redis->pid != 0 && waitpid(redis->pid, NULL, WNOHANG) == redis->pid)
+        redis->pid = 0;
+    return redis->pid != 0;
+}
+
+/* Returns false if the server ended at once, which it does when its port is taken. */
+static bool launch(struct redis_fixture *redis)
+{
+    struct timespec moment = {0, 2000000};
+    int64_t deadline = now_ms() + START_MS;
+
+    redis_launch(redis);
+    while (!answers(redis)) {
+        if (!redis_runs(redis))
             return false;
-        }
         if (now_ms() > deadline)
             fail("redis-server in %s does not answer; its log is there", redis->dir);
         nanosleep(&moment, NULL);
@@ -110,21 +126,76 @@ static bool launch(struct redis_fixture *redis)
     return true;
 }
 
-struct redis_fixture *redis_start(const char *const *extra_args)
+static struct redis_fixture *start(const char *home, const char *const *extra_args, const struct redis_fixture *primary)
 {
     struct redis_fixture *redis = calloc(1, sizeof(*redis));
-    const char *tmp = getenv("TMPDIR");
 
     if (!redis)
         fail("no memory");
     redis->extra_args = extra_args;
-    snprintf(redis->dir, sizeof(redis->dir), "%s/souk-redis-XXXXXX", tmp ? tmp : "/tmp");
+    snprintf(redis->dir, sizeof(redis->dir), "%s/souk-redis-XXXXXX", home);
     if (!mkdtemp(redis->dir))
         fail("cannot make %s: %s", redis->dir, strerror(errno));
+    if (primary)
+        snprintf(redis->primary_port, sizeof(redis->primary_port), "%d", primary->port.number);
     redis->port = port_take();
     if (launch(redis))
         return redis;
     fail("redis-server does not start; see %s/log, or install the package redis-server", redis->dir);
+}
+
+static const char *temporary(void)
+{
+    const char *tmp = getenv("TMPDIR");
+
+    return tmp ? tmp : "/tmp";
+}
+
+struct redis_fixture *redis_start(const char *const *extra_args)
+{
+    return start(temporary(), extra_args, NULL);
+}
+
+struct redis_fixture *redis_start_in(const char *home, const char *const *extra_args)
+{
+    return start(home, extra_args, NULL);
+}
+
+/* The primary has the last word: it counts a replica only from its first acknowledgement on, which may come a second after the link is up.
+ * An acknowledgement needs something to acknowledge, so something is sent that leaves no trace. */
+static void wait_for_link(struct redis_fixture *replica)
+{
+    struct redis_fixture primary = {.port.number = atoi(replica->primary_port)};
+    struct timespec moment = {0, 5000000};
+    int64_t deadline = now_ms() + START_MS;
+    char online[64], silent[80];
+
+    snprintf(online, sizeof(online), "port=%d,state=online,offset=", replica->port.number);
+    snprintf(silent, sizeof(silent), "%s0,", online);
+    for (;;) {
+        char *said = REDIS(&primary, "PUBLISH", "fixture", "is the replica there");
+        char *info = REDIS(&primary, "INFO", "replication");
+        bool up = info && strstr(info, online) && !strstr(info, silent);
+
+        free(said);
+        free(info);
+        if (up)
+            return;
+        if (now_ms() > deadline)
+            fail("the replica in %s does not reach its primary; its log is there", replica->dir);
+        nanosleep(&moment, NULL);
+    }
+}
+
+/* Unless told so a primary waits 5 s for more replicas before it sends its data to the first. */
+struct redis_fixture *redis_start_replica(struct redis_fixture *primary, const char *const *extra_args)
+{
+    struct redis_fixture *replica;
+
+    REDIS_DO(primary, "CONFIG", "SET", "repl-diskless-sync-delay", "0");
+    replica = start(temporary(), extra_args, primary);
+    wait_for_link(replica);
+    return replica;
 }
 
 int redis_port(const struct redis_fixture *redis)
@@ -151,6 +222,8 @@ void redis_restart(struct redis_fixture *redis)
     redis_kill(redis);
     if (!launch(redis))
         fail("redis-server does not start again on port %d; see %s/log", redis->port.number, redis->dir);
+    if (redis->primary_port[0])
+        wait_for_link(redis);
 }
 
 /* A signal takes effect a moment after kill() returns: waits for the change of state, so that the test does not race with it. */
@@ -158,9 +231,13 @@ static void signal_and_wait(struct redis_fixture *redis, int signum, int option)
 {
     int status;
 
+    if (redis->pid == 0)
+        return;
     kill(redis->pid, signum);
     if (waitpid(redis->pid, &status, option) != redis->pid)
         fail("cannot send signal %d to redis-server: %s", signum, strerror(errno));
+    if (WIFEXITED(status) || WIFSIGNALED(status))
+        redis->pid = 0;
 }
 
 void redis_pause(struct redis_fixture *redis)

@@ -1,6 +1,7 @@
 #ifndef REDIS_FIXTURE_H
 #define REDIS_FIXTURE_H
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 /*
@@ -14,6 +15,14 @@ struct redis_fixture;
  * ({"--appendonly", "yes", NULL}); NULL: none. They are borrowed until redis_stop. Ended by redis_stop.
  */
 struct redis_fixture *redis_start(const char *const *extra_args);
+/* The same with its directory below ${home} instead of $TMPDIR. */
+struct redis_fixture *redis_start_in(const char *home, const char *const *extra_args);
+
+/*
+ * A replica of ${primary}, which must run. Returns when it has all data and follows. What kills, pauses and restarts a server does so with a replica;
+ * started again it follows again before redis_restart returns. Ended by redis_stop.
+ */
+struct redis_fixture *redis_start_replica(struct redis_fixture *primary, const char *const *extra_args);
 
 int redis_port(const struct redis_fixture *redis);
 const char *redis_dir(const struct redis_fixture *redis);
@@ -22,8 +31,12 @@ const char *redis_dir(const struct redis_fixture *redis);
 void redis_kill(struct redis_fixture *redis);
 /* Kills it if it runs, starts it again with the same port, directory and arguments, and waits until it answers. */
 void redis_restart(struct redis_fixture *redis);
+/* The same without waiting: it may still be loading, or end at once. */
+void redis_launch(struct redis_fixture *redis);
+/* Does the process run? It may have ended by itself, as it does when its disk is full. */
+bool redis_runs(struct redis_fixture *redis);
 
-/* SIGSTOP and SIGCONT: it keeps its port and its connections, and does not answer. */
+/* SIGSTOP and SIGCONT: it keeps its port and its connections, and does not answer. One that has ended stays ended. */
 void redis_pause(struct redis_fixture *redis);
 void redis_resume(struct redis_fixture *redis);
 

@@ -22,9 +22,12 @@ enum souk_role { SOUK_PRODUCT, SOUK_ORDER, SOUK_PAYMENT, SOUK_SANDBOX };
 #define SOUK_PARTITIONS 256
 
 struct souk_settings {
-    unsigned shards;        /* 0: 3 */
-    bool roles[SOUK_ROLES]; /* which workers; payment brings the sandbox with it */
-    const char *const *env; /* "SOUK_DEADLINE_MS=500", ended by NULL, for all workers; NULL: none. Borrowed until souk_stop */
+    unsigned shards;                         /* 0: 3 */
+    bool roles[SOUK_ROLES];                  /* which workers; payment brings the sandbox with it */
+    bool replicas;                           /* each shard has a replica with the same settings; workers are told of it by ${env} (SOUK_WAIT_REPLICAS=1) */
+    const char *const *env;                  /* "SOUK_DEADLINE_MS=500", ended by NULL, for all workers; NULL: none. Borrowed until souk_stop */
+    const char *shard_home[SOUK_SHARDS_MAX]; /* where a shard's directory is made; NULL: $TMPDIR. Borrowed for souk_start */
+    const char *const *shard_args;           /* more of redis-server's arguments, ended by NULL; NULL: none. Borrowed until souk_stop */
 };
 
 /* Starts everything and waits until /readyz says 200 everywhere. Ended by souk_stop. */
@@ -32,9 +35,12 @@ struct souk *souk_start(const struct souk_settings *settings);
 
 /*
  * Ends everything: workers by SIGTERM, then shards. Returns how many things were wrong, each printed: a worker that had died by itself, did not end
- * within 12 s or not with exit status 0, or whose log holds a sanitizer's report or a failed CHECK. The directory stays if anything was wrong.
+ * within 12 s or not with exit status 0, or whose log holds a sanitizer's report, a failed CHECK, or an answer of Redis that was not classified or that
+ * only a fault in Souk brings about. The directory stays if anything was wrong.
  */
 unsigned souk_stop(struct souk *souk);
+/* The directory shall stay although nothing was wrong with the processes: the test has found something else. */
+void souk_keep(struct souk *souk);
 
 /* Is there a worker of this number? It may be dead at the moment. */
 bool souk_has(const struct souk *souk, int worker);
@@ -47,6 +53,10 @@ struct client *souk_client(struct souk *souk);
 
 /* One more worker of that role on another port, ready. Returns its number. */
 int souk_add(struct souk *souk, enum souk_role role);
+/* The same with settings of its own, which win over all others: "SOUK_SHARDS=…", ended by NULL, borrowed until souk_stop. */
+int souk_add_with(struct souk *souk, enum souk_role role, const char *const *env);
+/* The directory of logs and of the journal. Valid until souk_stop. */
+const char *souk_dir(const struct souk *souk);
 
 /*
  * More environment for this worker alone, from its next start on: "NAME=value", ended by NULL, which wins over that of souk_settings. Borrowed until
@@ -78,6 +88,10 @@ void souk_pause_shard(struct souk *souk, unsigned shard);
 void souk_resume_shard(struct souk *souk, unsigned shard);
 void souk_kill_shard(struct souk *souk, unsigned shard);
 void souk_restart_shard(struct souk *souk, unsigned shard);
+/* The same without waiting until it answers. */
+void souk_launch_shard(struct souk *souk, unsigned shard);
+/* A shard's replica, for the functions of redis_fixture.h. */
+struct redis_fixture *souk_replica(struct souk *souk, unsigned shard);
 /* Which shard holds the record with this id, and what belongs to this buyer. */
 unsigned souk_shard_of(const struct souk *souk, int64_t id);
 unsigned souk_shard_of_text(const struct souk *souk, const char *text);

@@ -9,6 +9,7 @@
  *   souk_worker.c    ports and processes of the workers
  */
 #define READY_MS 30000
+#define SHARD_ARGS_MAX 32
 
 struct worker {
     enum souk_role role;
@@ -22,13 +23,15 @@ struct worker {
 struct souk {
     struct souk_settings settings;
     char *dir, shards_text[1024];
-    struct redis_fixture *shards[SOUK_SHARDS_MAX];
+    const char *shard_args[SHARD_ARGS_MAX];
+    struct redis_fixture *shards[SOUK_SHARDS_MAX], *replicas[SOUK_SHARDS_MAX];
     bool shard_paused[SOUK_SHARDS_MAX];
     struct topology *topology;
     struct worker workers[SOUK_WORKERS_MAX];
     bool used[SOUK_WORKERS_MAX];
     int worker_count; /* numbers given so far */
     unsigned wrong;
+    bool keep;
     struct client *client;
 };
 

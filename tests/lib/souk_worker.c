@@ -18,9 +18,9 @@ static const char *const PROGRAMS[SOUK_ROLES] = {"souk-product", "souk-order", "
 
 /* ---- processes ---- */
 
-static void add_environment(const char *const *rows)
+static void set_all(const char *const *env)
 {
-    for (const char *const *row = rows; row && *row; row++) {
+    for (const char *const *row = env; row && *row; row++) {
         size_t len = strcspn(*row, "=");
         char *name = strndup(*row, len);
 
@@ -44,8 +44,8 @@ static void set_environment(const struct souk *souk, const struct worker *worker
         setenv("SOUK_GATEWAY_URL", souk->workers[SOUK_SANDBOX].url, 1);
     snprintf(text, sizeof(text), "%s/journal", souk->dir);
     setenv("SOUK_JOURNAL", text, 1);
-    add_environment(souk->settings.env);
-    add_environment(worker->env);
+    set_all(souk->settings.env);
+    set_all(worker->env);
 }
 
 /* In the child: becomes the program, its output appended to ${log}. */
@@ -260,11 +260,17 @@ void worker_free(struct worker *worker)
 
 int souk_add(struct souk *souk, enum souk_role role)
 {
+    return souk_add_with(souk, role, NULL);
+}
+
+int souk_add_with(struct souk *souk, enum souk_role role, const char *const *env)
+{
     int number = souk->worker_count++;
 
     if (number >= SOUK_WORKERS_MAX)
         fixture_fail("there are %d workers already", SOUK_WORKERS_MAX);
     worker_init(souk, number, role);
+    souk->workers[number].env = env;
     souk_restart(souk, number);
     return number;
 }

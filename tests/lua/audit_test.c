@@ -23,45 +23,54 @@
 #define OWED PAID " ; cancel order:{7}:263 7 263 $J $F '' r"
 
 #define AUDIT_STOCK "audit_stock products:{7} 7 '' 10"
-#define AUDIT_ORDERS "audit_orders orders:{7} 7 '' '' 10"
+#define AUDIT_ORDERS "audit_orders orders:{7} 7 '' '' 10 0"
 
 static const struct lua_case CASES[] = {
-    {"stock: nothing there", "", AUDIT_STOCK, "0 '' 0 0 '' ''", ""},
-    {"stock: no holds", STOCKED, AUDIT_STOCK, "0 '' 1 0 '' ''", ""},
-    {"stock: a hold", HELD, AUDIT_STOCK, "0 '' 1 1 '' $T 263 2 held 7 ~0", ""},
-    {"stock: a committed hold", COMMITTED, AUDIT_STOCK, "0 '' 1 1 '' $T 263 2 committed 7 ~0", ""},
-    {"stock: a mark is not live", RELEASED, AUDIT_STOCK, "0 '' 1 1 '' ''", ""},
-    {"stock: a consumed one", COMMITTED " ; consume stock:{7}:263 7 263 $T 0 263", AUDIT_STOCK, "0 '' 1 1 '' ''", ""},
+    {"stock: nothing there", "", AUDIT_STOCK, "0 '' 0 0 '' '' …", ""},
+    {"stock: no holds", STOCKED, AUDIT_STOCK, "0 '' 1 0 '' '' …", ""},
+    {"stock: a hold", HELD, AUDIT_STOCK, "0 '' 1 1 '' $T 263 …", ""},
+    {"stock: a committed hold", COMMITTED, AUDIT_STOCK, "0 '' 1 1 '' $T 263 …", ""},
+    {"stock: a mark is not live", RELEASED, AUDIT_STOCK, "0 '' 1 1 '' '' …", ""},
+    {"stock: a consumed one", COMMITTED " ; consume stock:{7}:263 7 263 $T 0 263", AUDIT_STOCK, "0 '' 1 1 '' '' …", ""},
     {"stock: all holds are due, a sweep has put the look off",
-     HELD " ; HSET holds:{7}:263 $T held|2|7|5|5 ; HSET stock:{7}:263 ask 5 ; ZADD asks:{7} @+5000 263", AUDIT_STOCK, "0 '' 1 1 '' $T 263 2 held 7 *",
-     ""},
-    {"stock: behind a product", STOCKED, "audit_stock products:{7} 7 263 10", "0 '' 0 0 '' ''", ""},
-    {"stock: a full page says where to go on", STOCKED, "audit_stock products:{7} 7 '' 1", "0 263 1 0 '' ''", ""},
+     HELD " ; HSET holds:{7}:263 $T held|2|7|5|5 ; HSET stock:{7}:263 ask 5 ; ZADD asks:{7} @+5000 263", AUDIT_STOCK,
+     "0 '' 1 1 '' $T 263 held|2|7|5|5 …", ""},
+    {"stock: behind a product", STOCKED, "audit_stock products:{7} 7 263 10", "0 '' 0 0 '' '' …", ""},
+    {"stock: a full page says where to go on", STOCKED, "audit_stock products:{7} 7 '' 1", "0 263 1 0 '' '' …", ""},
     {"stock: a wrong key", STOCKED, "audit_stock products:{8} 7 '' 1", "'-ERR souk: bad key of audit_stock'", ""},
 
-    {"orders: nothing there", "", AUDIT_ORDERS, "0 '' '' 0 0 '' ''", ""},
-    {"orders: reserved", PLACED, AUDIT_ORDERS, "0 '' '' 1 0 '' 263 $T reserved ~0 1 D", ""},
-    {"orders: paid, not yet confirmed", PAID, AUDIT_ORDERS, "0 '' '' 1 1 '' 263 $T paid ~0 1 D", ""},
-    {"orders: paid and confirmed", PAID " ; duty_done order:{7}:263 7 263 paid", AUDIT_ORDERS, "0 '' '' 1 1 '' 263 $T paid ~0 0 D", ""},
-    {"orders: fulfilled, to be consumed", PAID " ; fulfil order:{7}:263 7 263 $J $F r D2", AUDIT_ORDERS, "0 '' '' 1 1 '' 263 $T fulfilled ~0 1 D2",
-     ""},
+    {"holds: none", STOCKED, "audit_holds stock:{7}:263 7 263 0 10", "0 0 1 0 0 0 0 0 0 0 '' *", ""},
+    {"holds: one", HELD, "audit_holds stock:{7}:263 7 263 0 10", "0 0 2 2 0 2 0 1 0 0 $T 263 …", ""},
+    {"holds: a committed one", COMMITTED, "audit_holds stock:{7}:263 7 263 0 10", "0 0 3 0 2 0 2 1 0 0 $T 263 …", ""},
+    {"holds: a mark", RELEASED, "audit_holds stock:{7}:263 7 263 0 10", "0 0 3 0 0 0 0 1 0 0 '' *", ""},
+    {"holds: not readable", HELD " ; HSET holds:{7}:263 $T gone", "audit_holds stock:{7}:263 7 263 0 10", "0 0 2 2 0 0 0 1 1 0 '' *", ""},
+    {"holds: not covered by ask", HELD " ; HDEL stock:{7}:263 ask", "audit_holds stock:{7}:263 7 263 0 10", "0 0 2 2 0 2 0 1 0 1 $T 263 …", ""},
+    {"holds: no product", "", "audit_holds stock:{7}:263 7 263 0 10", "0 0 -1 -1 -1 0 0 0 0 0 '' *", ""},
+    {"holds: a wrong key", HELD, "audit_holds stock:{7}:264 7 263 0 10", "'-ERR souk: bad key of audit_holds'", ""},
+
+    {"orders: nothing there", "", AUDIT_ORDERS, "0 '' '' 0 0 '' '' 0 0", ""},
+    {"orders: reserved", PLACED, AUDIT_ORDERS, "0 '' '' 1 0 '' 263 $T reserved ~0 1 D 0 0", ""},
+    {"orders: paid, not yet confirmed", PAID, AUDIT_ORDERS, "0 '' '' 1 1 '' 263 $T paid ~0 1 D 0 0", ""},
+    {"orders: paid and confirmed", PAID " ; duty_done order:{7}:263 7 263 paid", AUDIT_ORDERS, "0 '' '' 1 1 '' 263 $T paid ~0 0 D 0 0", ""},
+    {"orders: fulfilled, to be consumed", PAID " ; fulfil order:{7}:263 7 263 $J $F r D2", AUDIT_ORDERS,
+     "0 '' '' 1 1 '' 263 $T fulfilled ~0 1 D2 0 0", ""},
     {"orders: ended and done", PAID " ; fulfil order:{7}:263 7 263 $J $F r D2 ; duty_done order:{7}:263 7 263 fulfilled", AUDIT_ORDERS,
-     "0 '' '' 1 1 '' ''", ""},
-    {"orders: owed back", OWED, AUDIT_ORDERS, "0 '' '' 1 1 '' 263 $T cancelled ~0 1 D", ""},
+     "0 '' '' 1 1 '' '' 0 0", ""},
+    {"orders: owed back", OWED, AUDIT_ORDERS, "0 '' '' 1 1 '' 263 $T cancelled ~0 1 D 0 0", ""},
     {"orders: two attempts", FAILED " ; pay order:{7}:263 7 263 $J $F '' charge automatic P q1 10000", AUDIT_ORDERS,
-     "0 '' '' 1 2 '' 263 $T reserved ~0 1 D", ""},
+     "0 '' '' 1 2 '' 263 $T reserved ~0 1 D 0 0", ""},
     {"orders: free of charge, paid and cancelled",
      "place idem:{7}:$H 7 $F 1 $T u1 0 USD 60000 D r ; "
      "pay order:{7}:263 7 263 $I $F 0 charge automatic P q1 10000 ; "
      "pay_result payment:{7}:263 7 263 charge:1 succeeded g '' 0 0 q2 '' ; cancel order:{7}:263 7 263 $J $F '' r",
-     AUDIT_ORDERS, "0 '' '' 1 1 '' 263 $T cancelled ~0 1 D", "payment_read payment:{7}:263 7 263 => 0 @+0 none 0 …"},
+     AUDIT_ORDERS, "0 '' '' 1 1 '' 263 $T cancelled ~0 1 D 0 0", "payment_read payment:{7}:263 7 263 => 0 @+0 none 0 …"},
     {"orders: free of charge, expired while it was being paid",
      "place idem:{7}:$H 7 $F 1 $T u1 0 USD 60000 D r ; "
      "pay order:{7}:263 7 263 $I $F 0 charge automatic P q1 10000 ; HSET order:{7}:263 expires 5 ; expire order:{7}:263 7 263 ; "
      "HSET order:{7}:263 expires 5",
      "pay_result payment:{7}:263 7 263 charge:1 succeeded g '' 0 0 q2 ''", "0 2 succeeded 263 expired paid ~0",
      "ZCARD txn:{7}:pay => 0 ; ZCARD payments:{7}:refund_due => 0"},
-    {"orders: a wrong key", PLACED, "audit_orders orders:{8} 7 '' '' 1", "'-ERR souk: bad key of audit_orders'", ""},
+    {"orders: a wrong key", PLACED, "audit_orders orders:{8} 7 '' '' 1 0", "'-ERR souk: bad key of audit_orders'", ""},
 };
 
 /* One corruption for each check: the audit is silent before it and names it afterwards. */
@@ -218,7 +227,7 @@ static void pages_of_orders(struct lua_shard *shard)
         free(lua_do(shard, "pay order:{7}:%d 7 %d %032x $F '' charge automatic P q 9000", 256 * i + 7, 256 * i + 7, 1000U + (unsigned)i));
     }
     do {
-        char *page = lua_do(shard, "audit_orders orders:{7} 7 '%s' '%s' 4", score, id), *count = word(page, 3), *paid = word(page, 4);
+        char *page = lua_do(shard, "audit_orders orders:{7} 7 '%s' '%s' 4 0", score, id), *count = word(page, 3), *paid = word(page, 4);
         assert_null(strstr(page, ": "));
         orders += atoi(count);
         payments += atoi(paid);

@@ -46,7 +46,7 @@ static const struct {
     {'U', "0123456789abcdef0123456789abcdef.f00df00df00df00d.2"},
 };
 
-static const char *const READERS[] = {"order_read", "payment_read", "list", "events", "audit_stock", "audit_orders"};
+static const char *const READERS[] = {"order_read", "payment_read", "list", "events", "audit_stock", "audit_holds", "audit_orders"};
 
 static void words_free(struct words *words)
 {
@@ -344,7 +344,7 @@ static void check_call(struct lua_shard *shard, const struct lua_case *row)
         check_guard(shard, &words, "4", NEVER, "1");
         check_guard(shard, &words, EPOCH, "1000", "2");
     }
-    /* A refusal may become its key's outcome; nothing else changes by it. */
+    /* A refusal, or that it was done before, may become its key's outcome; nothing else changes by it. */
     const char *but = done || is_reader(words.at[0]) ? "" : "idem:";
     before = state_of(shard, but);
     got = run_words(shard, &words);

@@ -191,6 +191,9 @@ static const struct lua_case CASES[] = {
                                                                                   "pay_done payment:{7}:263 7 263 => 0"},
     {"a void that is due and fails is tried again after a pause", AUTHORIZED " ; " CANCEL " ; " ACT("void"), RESULT("void:3", "failed"),
      "0 4 authorized 263 cancelled authorized ~0", "ZSCORE txn:{7}:pay 263 => @+80000 ; pay_done payment:{7}:263 7 263 => 0 ~80000"},
+    {"a void that is due and never reached the gateway is tried again soon", AUTHORIZED " ; " CANCEL " ; " ACT("void"),
+     "pay_result payment:{7}:263 7 263 void:3 failed g1 closed 900000 5000 q2 ''", "0 4 authorized 263 cancelled authorized ~0",
+     "ZSCORE txn:{7}:pay 263 => @+5000"},
 
     /* refund */
     {"refund of a part", SUCCEEDED, REFUND("$J", "$F", "200"), "0 1 200 USD refund:1 @+0",
@@ -281,6 +284,9 @@ static const struct lua_case CASES[] = {
     {"a due refund that fails is tried again after a pause", SUCCEEDED " ; " CANCEL " ; " REFUND("''", "''", "''"), REFUNDED("1", "failed"),
      "0 4 succeeded refund_due failed",
      "ZSCORE txn:{7}:pay 263 => @+80000 ; pay_done payment:{7}:263 7 263 => 0 ~80000 ; " REFUND("''", "''", "''") " => 0 2 500 USD refund:2 @+0"},
+    {"a due refund that never reached the gateway is tried again soon", SUCCEEDED " ; " CANCEL " ; " REFUND("''", "''", "''"),
+     "refund_result payment:{7}:263 7 263 1 failed closed q5 6000", "0 4 succeeded refund_due failed",
+     "ZSCORE txn:{7}:pay 263 => @+5000 ; " REFUND("''", "''", "''") " => 0 2 500 USD refund:2 @+0"},
 
     /* pay_done */
     {"pay_done: the gateway must still be asked", CHARGING, "pay_done payment:{7}:263 7 263", "0 ~10000", "ZCARD txn:{7}:pay => 1"},
@@ -372,7 +378,7 @@ static void check_store(struct lua_shard *shard)
               "if redis.call(\"HEXISTS\", r, \"e\" .. n) == 0 then return \"no e\" end end end end "
               "if redis.call(\"XLEN\", \"events:{7}\") ~= tonumber(redis.call(\"HGET\", \"order:{7}:263\", \"v\")) then return \"events\" end "
               "return \"fine\"' 0 => fine");
-    lua_check(shard, "audit_orders orders:{7} 7 '' '' 10 => 0 '' '' 1 * '' …");
+    lua_check(shard, "audit_orders orders:{7} 7 '' '' 10 0 => 0 '' '' 1 * '' …");
 }
 
 static void try_transition(struct lua_shard *shard, const char *given, const char *call, const char *want)

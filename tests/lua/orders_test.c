@@ -145,6 +145,9 @@ static const struct lua_case cases[] = {
     /* cancel: its key */
     {"cancel: again", RESERVED " ; " CANCEL, CANCEL, "14 4", NULL},
     {"cancel: again with a key of its own", RESERVED " ; " CANCEL, "cancel order:{7}:263 7 263 $J $F '' r", "16 4", NULL},
+    {"cancel: once more with that key, the order having moved on",
+     RESERVED " ; " CANCEL " ; cancel order:{7}:263 7 263 $J $F '' r ; HSET order:{7}:263 v 5", "cancel order:{7}:263 7 263 $J $F '' r", "14 4",
+     NULL},
     {"cancel: with the key of another request", RESERVED " ; " CANCEL, "cancel order:{7}:263 7 263 $I $G '' r", "12", NULL},
     {"cancel: again after a refusal",
      ORDER("reserved", "pending", "519") PAYMENT("processing") " ; " CANCEL " => 27 519 ; HSET payment:{7}:519 status failed", CANCEL,
@@ -168,6 +171,8 @@ static const struct lua_case cases[] = {
     {"fulfil: expired", EXPIRED, FULFIL, "26 expired none", NULL},
     {"fulfil: again", PAID " ; " FULFIL, FULFIL, "14 4", NULL},
     {"fulfil: again with a key of its own", PAID " ; " FULFIL, "fulfil order:{7}:263 7 263 $J $F r D3", "16 4", NULL},
+    {"fulfil: once more with that key, the order having moved on",
+     PAID " ; " FULFIL " ; fulfil order:{7}:263 7 263 $J $F r D3 ; HSET order:{7}:263 v 5", "fulfil order:{7}:263 7 263 $J $F r D3", "14 4", NULL},
     {"fulfil: with the key of another request", PAID " ; " FULFIL, "fulfil order:{7}:263 7 263 $I $G r D3", "12", NULL},
     {"fulfil: document empty", PAID, "fulfil order:{7}:263 7 263 $I $F r ''", "'-ERR souk: bad argument 6 of fulfil'", NULL},
 

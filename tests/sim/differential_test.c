@@ -501,6 +501,7 @@ static const char *const LINES[] = {
     "ZREM z m",
     "ZREM z m m",
     "ZSCORE z m",
+    "ZMSCORE z m m m",
     "ZCARD z",
     "ZRANGEBYSCORE z r r",
     "ZRANGEBYSCORE z r r WITHSCORES",

@@ -53,9 +53,9 @@ struct run {
     unsigned worker, life;
     const struct request_kind *request; /* NULL: a sweep's */
     void *cookie;
-    bool answered;
-    bool *busy;               /* of a sweep */
-    struct run *next, **link; /* of its worker */
+    bool answered, told_nothing; /* told_nothing: 504 said that nothing was done, so nothing may be done any more */
+    bool *busy;                  /* of a sweep */
+    struct run *next, **link;    /* of its worker */
 };
 
 struct message {
@@ -281,7 +281,8 @@ static void run_call(struct runner *runner, struct call *call)
     struct message *message = ARENA_NEW(run->arena, struct message);
     *message = (struct message){.run = run, .call = call, .shard = shard, .shard_life = node->life};
     fleet->counts.calls++;
-    if (!node->up || connection->up_at_us > fleet->now_us) {
+    bool withheld = run->told_nothing && call->function && call->function->writes;
+    if (withheld || !node->up || connection->up_at_us > fleet->now_us) {
         message_fail(message, &NOT_SENT);
         return;
     }
@@ -616,6 +617,7 @@ static void got_deadline(struct fleet *fleet, struct run *run)
     if (run->answered)
         return;
     run->answered = true;
+    run->told_nothing = !run->root->effects;
     struct flow late = {.arena = run->arena, .ask = run->root->ask};
     answer_refuse(&late, run->root->effects ? &OUTCOME_UNKNOWN : &OUTCOME_DEADLINE, "the request's time is over");
     bool awake = is_alive(run) && fleet->workers[run->worker].paused_until_us <= fleet->now_us;

@@ -607,6 +607,21 @@ static void do_zscore(const struct order *order)
         order->sink->nil(order->sink);
 }
 
+static void do_zmscore(const struct order *order)
+{
+    struct object *object;
+    if (!find_kind(order, KEY_ZSET, &object))
+        return;
+    order->sink->list(order->sink, order->argc - 2);
+    for (size_t i = 2; i < order->argc; i++) {
+        const struct cell *cell = object ? dict_find(&object->of.zset.members, order->argv[i]) : NULL;
+        if (cell)
+            answer_text(order, number_text(order->ks->scratch, cell->of.score));
+        else
+            order->sink->nil(order->sink);
+    }
+}
+
 static void do_zcard(const struct order *order)
 {
     struct object *object;
@@ -873,6 +888,7 @@ static const struct command {
     {"TIME", 1, do_time},
     {"XADD", 5, do_xadd},
     {"ZSCORE", 3, do_zscore},
+    {"ZMSCORE", 3, do_zmscore},
     {"ZRANGEBYSCORE", 4, do_zrangebyscore},
     {"ZREVRANGEBYSCORE", 4, do_zrevrangebyscore},
     {"HGETALL", 2, do_hgetall},

@@ -23,19 +23,22 @@
  * The search: souk-model [--library FILE] [--only CASE] [--most STATES]
  *
  * Every state that a small shop can come to, by the real flows and the real functions: three products on three shards, two buyers, copies of their
- * requests on several coordinators, whoever settles, pays, cancels and fulfils, each of whom may die at any step. A state is
+ * requests on several coordinators, whoever settles, pays, cancels and fulfils. A state is
  *
  *   a state of each shard · of the gateway's book · of each flow that is under way, with what it has asked for · calls whose sender is gone · the time
  *
  * What may happen next, one thing at a time, in any order:
  *   somebody begins · a call is carried out and answered · a call is UNKNOWN to its sender and is carried out later, or never · it was NOT SENT
- *   a call arrives twice · somebody dies, and what was sent arrives later, or never · time passes · a shard loses what was not on disk, and restarts
+ *   a call arrives twice · time passes · a shard loses what was not on disk, and restarts
+ *
+ * Death needs no step of its own. Who is dead is who never goes on, and what he has sent arrives later or never: that is every state once more, in which
+ * nothing of his happens any further. So in each state, not only in those at the end, everybody is taken for dead and the rest must recover (heal).
  *
  * A call and the reading of its answer are one step where no shard can lose anything: an answer changes nothing but its flow, and what the flow asks for
  * next may wait as long as one likes; so every delay of an answer is also a delay of the next call. Where shards can die, answers wait for the disk.
  *
- * In each state the rules below must hold (bad); from each state in which nobody is under way, a recovery without faults must bring everything to its
- * place (heal). A state that breaks one is printed with the shortest way to it.
+ * In each state the rules below must hold (bad), and a recovery without faults, by whoever sweeps, must bring everything to its place. A state that breaks
+ * one is printed with the shortest way to it.
  */
 
 /* ---- who there is ---- */
@@ -82,7 +85,7 @@ struct scenario {
     enum kind before[4];    /* what happened already, without faults */
     unsigned before_count;
     struct actor actors[SLOTS];
-    unsigned deaths, losses, copies, shard_deaths, gateway_losses;
+    unsigned losses, copies, shard_deaths, gateway_losses;
     unsigned ticks_s[TICKS_MAX]; /* time may pass so much, one after another; 0: no more */
 };
 
@@ -101,37 +104,34 @@ static const struct scenario SCENARIOS[] = {
      .stock = {1, 1, 1},
      .lines = {3, 6},
      .actors = {ONCE(PLACE_A), ONCE(PLACE_B), ONCE(SETTLES)},
-     .deaths = 1,
      .ticks_s = {12, 12}},
-    {.name = "two rivals for the same three units",
-     .stock = {1, 1, 1},
-     .lines = {7, 7},
-     .actors = {ONCE(PLACE_A), ONCE(PLACE_B), ONCE(SETTLES)},
-     .ticks_s = {12, 12}},
+    {.name = "two rivals for the same three units", .stock = {1, 1, 1}, .lines = {7, 7}, .actors = {ONCE(PLACE_A), ONCE(PLACE_B)}, .ticks_s = {12}},
     {.name = "a request twice, and the shop goes on",
      .stock = {1, 1, 1},
      .lines = {3, 0},
      .actors = {ONCE(PLACE_A), ONCE(PLACE_A), ONCE(SETTLES), TIMES(2, PAY_A, FULFIL_A, CANCEL_A)},
-     .deaths = 1,
      .ticks_s = {12}},
     {.name = "a request twice beside a rival",
      .stock = {1, 1, 1},
      .lines = {3, 2},
      .actors = {ONCE(PLACE_A), ONCE(PLACE_A), ONCE(PLACE_B), ONCE(SETTLES)},
      .ticks_s = {12}},
-    {.name = "calls that arrive late, or twice",
+    {.name = "calls whose answer is lost, and that arrive late",
      .stock = {2, 1, 1},
      .lines = {1, 0},
-     .actors = {ONCE(PLACE_A), ONCE(PLACE_A), TIMES(2, SETTLE_0), TIMES(2, PAY_A, FULFIL_A, CANCEL_A)},
-     .deaths = 1,
-     .losses = 1,
+     .actors = {ONCE(PLACE_A), ONCE(PLACE_A), ONCE(SETTLE_0), TIMES(2, PAY_A, FULFIL_A, CANCEL_A)},
+     .losses = 2,
+     .ticks_s = {12}},
+    {.name = "calls that arrive twice",
+     .stock = {2, 1, 1},
+     .lines = {1, 0},
+     .actors = {ONCE(PLACE_A), ONCE(PLACE_A), ONCE(SETTLE_0), TIMES(2, PAY_A, FULFIL_A, CANCEL_A)},
      .copies = 1,
      .ticks_s = {12}},
     {.name = "two recoverers",
      .stock = {1, 1, 1},
      .lines = {3, 0},
      .actors = {ONCE(PLACE_A), ONCE(SETTLES, DUTY_A), ONCE(SETTLES, DUTY_A), TIMES(2, PAY_A, FULFIL_A, CANCEL_A)},
-     .deaths = 1,
      .ticks_s = {12, 12}},
     {.name = "paying twice, cancelling and expiring at once",
      .stock = {1, 1, 1},
@@ -139,7 +139,6 @@ static const struct scenario SCENARIOS[] = {
      .before = {PLACE_A},
      .before_count = 1,
      .actors = {ONCE(PAY_A), ONCE(PAY_A_AGAIN), ONCE(CANCEL_A), ONCE(RECONCILE_1, DUTY_A)},
-     .deaths = 1,
      .gateway_losses = 1,
      .ticks_s = {12, 12}},
     {.name = "authorizing, capturing, cancelling, expiring",
@@ -148,7 +147,6 @@ static const struct scenario SCENARIOS[] = {
      .before = {PLACE_A},
      .before_count = 1,
      .actors = {ONCE(AUTHORIZE_A), ONCE(CAPTURE_A), ONCE(CANCEL_A), ONCE(RECONCILE_1, DUTY_A)},
-     .deaths = 1,
      .gateway_losses = 1,
      .ticks_s = {12, 60}},
     {.name = "shards that die and lose what was not on disk",
@@ -163,7 +161,6 @@ static const struct scenario SCENARIOS[] = {
      .before = {PLACE_A, PAY_A, FULFIL_A},
      .before_count = 3,
      .actors = {ONCE(PLACE_A), ONCE(PLACE_A), TIMES(2, SETTLES)},
-     .deaths = 1,
      .ticks_s = {660, 12}},
 };
 
@@ -347,7 +344,7 @@ struct state {
     uint32_t shards[SHARDS], durable[SHARDS], book;
     struct slot slots[SLOTS];
     struct ghost ghosts[GHOSTS_MAX]; /* sorted */
-    uint8_t ghost_count, time, deaths, losses, copies, shard_deaths, gateway_losses;
+    uint8_t ghost_count, time, losses, copies, shard_deaths, gateway_losses;
     uint8_t told[ORDERS]; /* bits */
 };
 enum { TOLD_PLACED = 1, TOLD_REFUSED = 2 };
@@ -626,19 +623,6 @@ static void item_comes_twice(struct search *search, const struct state *from, un
     emit(search, &next, "%u: a copy of %s is under way", index, wish_name(search, wish, name));
 }
 
-static void somebody_dies(struct search *search, const struct state *from, unsigned index)
-{
-    struct state next = *from;
-    struct slot *slot = &next.slots[index];
-    const struct machine_state *flow = machine_state(search->machine, slot->flow);
-    for (unsigned n = 0; n < flow->item_count; n++)
-        if (slot->pending[n] == 0 && machine_wish(search->machine, flow->items[n])->kind != ITEM_NAP)
-            CHECK(add_ghost(&next, flow->items[n], slot->sent[n]));
-    *slot = (struct slot){.left = slot->left};
-    next.deaths--;
-    emit(search, &next, "%u dies", index);
-}
-
 static void flow_goes_on(struct search *search, const struct state *from, unsigned index)
 {
     const struct slot *slot = &from->slots[index];
@@ -655,8 +639,6 @@ static void flow_goes_on(struct search *search, const struct state *from, unsign
         if (kind == ITEM_CALL)
             item_comes_twice(search, from, index, n, flow.items[n]);
     }
-    if (from->deaths > 0 && from->ghost_count + flow.item_count <= GHOSTS_MAX)
-        somebody_dies(search, from, index);
 }
 
 static void ghost_arrives(struct search *search, const struct state *from, unsigned at)
@@ -900,7 +882,7 @@ static void check_rest(struct search *search, const struct state *state)
     check_money(search, state);
 }
 
-/* Time passes, and whoever sweeps does what is due, until all is at rest. */
+/* Everybody is dead. Time passes, and whoever sweeps does what is due, until all is at rest. */
 static void heal(struct search *search, const struct state *from)
 {
     static const int64_t after_s[] = {13, 60, 1200, 1260, 8000, 8060, 16000};
@@ -910,22 +892,12 @@ static void heal(struct search *search, const struct state *from)
     memo_add(&search->healed, a, b)->value = 1;
     search->heals++;
     struct state state = *from;
+    memset(state.told, 0, sizeof(state.told)); /* looked at already */
     for (size_t i = 0; i < sizeof(after_s) / sizeof(*after_s) && search->bad[0] == '\0'; i++) {
         recover(search, &state, time_ms(search, from->time) + after_s[i] * 1000);
         check_state(search, &state);
     }
     check_rest(search, &state);
-}
-
-static bool nobody_is_at_it(const struct state *state)
-{
-    for (unsigned i = 0; i < SLOTS; i++)
-        if (state->slots[i].flow)
-            return false;
-    for (unsigned i = 0; i < SHARDS; i++)
-        if (state->durable[i] != state->shards[i])
-            return false;
-    return true;
 }
 
 /* ---- the search ---- */
@@ -938,7 +910,6 @@ static struct state first_state(struct search *search)
     for (unsigned i = 0; i < SHARDS; i++)
         state.shards[i] = state.durable[i] = snapshots_begin(search->snapshots, i);
     state.book = 1;
-    state.deaths = (uint8_t)scenario->deaths;
     state.losses = (uint8_t)scenario->losses;
     state.copies = (uint8_t)scenario->copies;
     state.shard_deaths = (uint8_t)scenario->shard_deaths;
@@ -981,7 +952,7 @@ static bool search_all(struct search *search)
         search->queue_first = (search->queue_first + 1) % search->queue_cap;
         search->queue_count--;
         check_state(search, &state);
-        if (search->bad[0] == '\0' && nobody_is_at_it(&state))
+        if (search->bad[0] == '\0')
             heal(search, &state);
         if (search->bad[0]) {
             print_way(search, search->at);

@@ -561,10 +561,10 @@ static void act_audit_stock(struct model *model, const struct call *call, struct
     for (size_t i = 0; next && i < model->hold_count; i++) {
         const struct model_hold *hold = &model->holds[i];
         if (hold->product == next->id && live(hold->phase))
-            say(said, "'%s' '%lld' '%lld' %s '%lld' %lld ", hold->txn, (long long)hold->product, (long long)hold->quantity, PHASES[hold->phase],
-                (long long)hold->order_partition, (long long)(model->now - hold->since));
+            say(said, "'%s' '%lld' '%s|%lld|%lld|%lld|%lld' ", hold->txn, (long long)hold->product, PHASES[hold->phase], (long long)hold->quantity,
+                (long long)hold->order_partition, (long long)hold->when, (long long)hold->since);
     }
-    say(said, "]");
+    say(said, "] %lld []", (long long)model->now);
 }
 
 /* One order a page. */
@@ -589,7 +589,7 @@ static void act_audit_orders(struct model *model, const struct call *call, struc
         say(said, "'%lld' '%s' %s %lld %d", (long long)next->id, next->txn, next->state, (long long)(model->now - next->created), next->due != 0);
         say_view(said, next->doc);
     }
-    say(said, "]");
+    say(said, "] 0 '0'"); /* there is no feed here */
 }
 
 /* ---- plain commands ---- */
@@ -653,7 +653,9 @@ static void act_command(struct model *model, const struct call *call, struct sai
             say_key_field(key_at(model, name), text_part(model, call, i), said);
     } else if (strcmp(command, "HMGET") == 0) {
         say(said, "processing '100' '0' '0'");
-    } else {
+    } else if (strcmp(command, "TIME") == 0) {
+        say(said, "'%lld' '0'", (long long)model->now / 1000);
+    } else if (strcmp(command, "XRANGE") != 0) { /* the feed is empty */
         assert_string_equal(command, "HGETALL");
         for (int64_t v = 1; order && v <= order->version; v++)
             say(said, "e%lld '%s' ", (long long)v, order->history[v]);

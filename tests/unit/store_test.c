@@ -54,7 +54,7 @@ struct probe {
 };
 
 struct world {
-    struct redis_fixture *redis;
+    struct redis_fixture *redis, *replica;
     struct loop *loop;
     struct store *store, *other; /* ${other}: of a second worker, in one test */
     struct topology *topology;
@@ -125,6 +125,11 @@ static bool all_done(struct world *world)
 static bool always(struct world *world)
 {
     return true;
+}
+
+static bool never(struct world *world)
+{
+    return false;
 }
 
 /* Probes. */
@@ -283,6 +288,7 @@ static int teardown(void **state)
     topology_free(world->topology);
     arena_free(world->arena);
     arena_thread_end();
+    redis_stop(world->replica);
     redis_stop(world->redis);
     free(world->probes);
     free(world);
@@ -907,6 +913,248 @@ static void test_closing_early(void **state)
     store_close(NULL);
 }
 
+/* How long calls stand in line: by the quickest that was answered, or by the oldest that was not. */
+static void test_standing_in_line(void **state)
+{
+    struct world *world = *state;
+    struct probe *probe;
+
+    store_standing_us(world->store);
+    assert_int_equal(store_standing_us(world->store), 0);
+    redis_pause(world->redis);
+    send_put(world, "x");
+    run_until(world, never, 60);
+    assert_true(store_standing_us(world->store) >= 60000);
+    redis_resume(world->redis);
+    assert_true(run_until(world, all_done, SOON_MS));
+    assert_true(store_standing_us(world->store) >= 60000);
+    probe = send_put(world, "y");
+    assert_true(run_until(world, all_done, SOON_MS));
+    assert_true(store_standing_us(world->store) / 1000 <= probe->after_ms + 1);
+    assert_int_equal(store_standing_us(world->store), 0);
+}
+
+/* What an answered write survives. */
+
+static int setup_replicated(void **state)
+{
+    struct world *world;
+
+    setup_server(state);
+    world = *state;
+    world->replica = redis_start_replica(world->redis, NULL);
+    world->settings.wait_replicas = 1;
+    open_store(world, redis_port(world->redis));
+    assert_true(run_until(world, is_ready, SOON_MS));
+    return 0;
+}
+
+/* How often this command was carried out by the shard. */
+static long count_of(struct world *world, const char *command)
+{
+    char *stats = REDIS(world->redis, "INFO", "commandstats"), name[64];
+    const char *at;
+    long count = 0;
+
+    snprintf(name, sizeof(name), "cmdstat_%s:calls=", command);
+    at = strstr(stats, name);
+    if (at)
+        count = atol(at + strlen(name));
+    free(stats);
+    return count;
+}
+
+static void test_no_replicas_cost_nothing(void **state)
+{
+    struct world *world = *state;
+
+    for (int i = 0; i < 10; i++)
+        assert_works(world);
+    assert_int_equal(count_of(world, "wait"), 0);
+    assert_int_equal(count_of(world, "set"), 10); /* those of the function */
+}
+
+static void test_a_turn_has_one_wait(void **state)
+{
+    struct world *world = *state;
+    char *there;
+
+    for (int i = 0; i < 500; i++)
+        send_put(world, "v");
+    assert_true(run_until(world, all_done, SOON_MS));
+    for (int i = 0; i < 500; i++) {
+        assert_int_equal(world->probes[i].done, 1);
+        assert_int_equal(world->probes[i].kind, REPLY_OK);
+        assert_string_equal(world->probes[i].text, "v");
+    }
+    assert_int_equal(count_of(world, "wait"), 1);
+    there = REDIS(world->replica, "GET", "k:{3}");
+    assert_string_equal(there, "v");
+    free(there);
+    assert_string_equal(store_durability(world->store), "replicas=1");
+    assert_int_equal(figures(world).in_flight, 0);
+}
+
+static void test_reads_need_no_replica(void **state)
+{
+    struct world *world = *state;
+    struct probe *read;
+
+    redis_pause(world->replica);
+    read = send_function(world, &GET, "");
+    assert_true(run_until(world, all_done, SOON_MS));
+    assert_int_equal(read->kind, REPLY_OK);
+    assert_int_equal(count_of(world, "wait"), 0);
+    redis_resume(world->replica);
+}
+
+/* Answers keep what they said while they wait: lists in lists, texts, and codes of refusal. */
+static void test_held_answers_are_whole(void **state)
+{
+    struct world *world = *state;
+    struct probe *args = send_function(world, &ARGS, "some text"), *code = send_function(world, &CODE, "17");
+
+    assert_true(run_until(world, all_done, SOON_MS));
+    assert_int_equal(args->kind, REPLY_OK);
+    assert_int_equal(args->number, 1);
+    assert_int_equal(code->kind, REPLY_REFUSED);
+    assert_int_equal(code->code, 17);
+}
+
+static bool two_done(struct world *world)
+{
+    return world->done_count >= 2;
+}
+
+/* The write is on the primary, and nobody may be told OK. What is refused may rest on such a write. What failed, failed. */
+static void test_a_silent_replica(void **state)
+{
+    struct world *world = *state;
+    struct probe *put, *code, *gone;
+
+    redis_pause(world->replica);
+    put = send_put(world, "lonely");
+    code = send_function(world, &CODE, "17");
+    gone = send_function(world, &CODE, "1"); /* RING: certainly not carried out */
+    assert_true(run_until(world, all_done, SOON_MS));
+    assert_int_equal(put->kind, REPLY_UNKNOWN);
+    assert_non_null(strstr(put->why, "replicas did not confirm"));
+    assert_true(put->after_ms >= 400 && put->after_ms < STORE_CALL_TIMEOUT_MS);
+    assert_int_equal(code->kind, REPLY_UNKNOWN);
+    assert_int_equal(gone->kind, REPLY_NOT_SENT);
+    assert_int_equal(figures(world).unknown, 2);
+    redis_resume(world->replica);
+    assert_true(run_until(world, is_ready, SOON_MS));
+    /* The replica may need a moment until it acknowledges again. */
+    do {
+        put = send_put(world, "works");
+        assert_true(run_until(world, all_done, SOON_MS));
+    } while (put->kind == REPLY_UNKNOWN);
+    assert_int_equal(put->kind, REPLY_OK);
+    assert_int_equal(figures(world).reconnects, 0);
+}
+
+/* Turn after turn sends while no WAIT is answered: they share WAITs, and the connection is not taken for a dead one. */
+static void test_many_turns_share_waits(void **state)
+{
+    struct world *world = *state;
+    int64_t until = clock_us() + 900 * 1000;
+
+    redis_pause(world->replica);
+    while (clock_us() < until) {
+        send_put(world, "x");
+        run_until(world, never, 5);
+    }
+    assert_true(world->probe_count > 20);
+    assert_true(run_until(world, all_done, SOON_MS));
+    for (unsigned i = 0; i < world->probe_count; i++) {
+        assert_int_equal(world->probes[i].done, 1);
+        assert_int_equal(world->probes[i].kind, REPLY_UNKNOWN);
+        assert_true(world->probes[i].after_ms < STORE_CALL_TIMEOUT_MS);
+    }
+    assert_in_range(count_of(world, "wait"), 3, 6);
+    assert_int_equal(figures(world).reconnects, 0);
+    assert_true(store_all_ready(world->store));
+    redis_resume(world->replica);
+}
+
+/* Answered by the shard, not confirmed, and then the connection is gone. */
+static void test_held_answers_of_a_lost_connection(void **state)
+{
+    struct world *world = *state;
+
+    redis_pause(world->replica);
+    for (int i = 0; i < 2; i++)
+        send_put(world, "x");
+    while (count_of(world, "fcall") < 2)
+        run_until(world, always, SOON_MS);
+    assert_int_equal(world->done_count, 0);
+    redis_kill(world->redis);
+    assert_true(run_until(world, two_done, SOON_MS));
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(world->probes[i].done, 1);
+        assert_int_equal(world->probes[i].kind, REPLY_UNKNOWN);
+    }
+    assert_int_equal(figures(world).in_flight, 0);
+    assert_int_equal(figures(world).unknown, 2);
+    redis_resume(world->replica);
+}
+
+/* The SET behind a batch is what makes WAIT cover it. Without it nothing is confirmed, though WAIT says 1. */
+static void test_a_barrier_that_is_refused(void **state)
+{
+    struct world *world = *state;
+    struct probe *put;
+
+    REDIS_DO(world->redis, "ACL", "SETUSER", "default", "resetkeys", "~k:*", "%R~souk:shard");
+    put = send_put(world, "x");
+    assert_true(run_until(world, all_done, SOON_MS));
+    assert_int_equal(put->kind, REPLY_UNKNOWN);
+    REDIS_DO(world->redis, "ACL", "SETUSER", "default", "~souk:barrier");
+    assert_works(world);
+}
+
+static void test_a_wait_that_is_refused(void **state)
+{
+    struct world *world = *state;
+    struct probe *put;
+
+    REDIS_DO(world->redis, "ACL", "SETUSER", "default", "-wait");
+    put = send_put(world, "x");
+    assert_true(run_until(world, all_done, SOON_MS));
+    assert_int_equal(put->kind, REPLY_UNKNOWN);
+    REDIS_DO(world->redis, "ACL", "SETUSER", "default", "+wait");
+    assert_works(world);
+}
+
+static const struct {
+    const char *name, *appendonly, *appendfsync, *on_rewrite, *acl, *want;
+} disks[] = {
+    {"as it should be", "yes", "always", "no", NULL, "fsync"},      {"no file", "no", "always", "no", NULL, "none"},
+    {"once a second", "yes", "everysec", "no", NULL, "none"},       {"not while rewriting", "yes", "always", "yes", NULL, "none"},
+    {"it does not tell", "yes", "always", "no", "-config", "none"},
+};
+
+/* Asked at every connect. */
+static void test_what_the_disk_is_said_to_keep(void **state)
+{
+    struct world *world = *state;
+
+    open_store(world, redis_port(world->redis));
+    assert_true(run_until(world, is_ready, SOON_MS));
+    for (size_t i = 0; i < sizeof(disks) / sizeof(disks[0]); i++) {
+        REDIS_DO(world->redis, "CONFIG", "SET", "appendonly", disks[i].appendonly, "appendfsync", disks[i].appendfsync, "no-appendfsync-on-rewrite",
+                 disks[i].on_rewrite);
+        if (disks[i].acl)
+            REDIS_DO(world->redis, "ACL", "SETUSER", "default", disks[i].acl);
+        REDIS_DO(world->redis, "CLIENT", "KILL", "TYPE", "normal");
+        assert_true(run_until(world, is_not_ready, SOON_MS));
+        assert_true(run_until(world, is_ready, SOON_MS));
+        if (strcmp(store_durability(world->store), disks[i].want) != 0)
+            fail_msg("%s: said to be \"%s\", expected \"%s\"", disks[i].name, store_durability(world->store), disks[i].want);
+    }
+}
+
 #define WITH(setup, test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main(void)
@@ -938,6 +1186,17 @@ int main(void)
         WITH(setup_bare, test_servers_that_talk_nonsense),
         WITH(setup_bare, test_a_server_that_accepts_and_is_silent),
         WITH(setup_bare, test_closing_early),
+        WITH(setup_ready, test_standing_in_line),
+        WITH(setup_ready, test_no_replicas_cost_nothing),
+        WITH(setup_replicated, test_a_turn_has_one_wait),
+        WITH(setup_replicated, test_reads_need_no_replica),
+        WITH(setup_replicated, test_held_answers_are_whole),
+        WITH(setup_replicated, test_a_silent_replica),
+        WITH(setup_replicated, test_many_turns_share_waits),
+        WITH(setup_replicated, test_held_answers_of_a_lost_connection),
+        WITH(setup_replicated, test_a_barrier_that_is_refused),
+        WITH(setup_replicated, test_a_wait_that_is_refused),
+        WITH(setup_server, test_what_the_disk_is_said_to_keep),
     };
 
     log_start("store_test", LOG_ERROR);

@@ -1,6 +1,9 @@
+#include <stdlib.h>
+
 #include "library.h"
 
 #include "audit.h"
+#include "auditor.h"
 #include "sweep.h"
 
 #include "order.h"
@@ -18,17 +21,47 @@ static const struct route ROUTES[] = {
     {.method = METHOD_GET, .path = "/admin/audit", .flow = &AUDIT_FLOW, .deadline_ms = 600000},
 };
 
-/* One thread of the worker sweeps; more would only ask for the same lease. */
-static bool thread_start(struct service_thread *thread, struct outside *outside)
-{
-    if (thread->index == 0)
-        thread->own = sweep_start(thread, &SWEEP_ORDERS);
-    return thread->index != 0 || thread->own != NULL;
-}
+struct order_settings {
+    int audit_s;
+};
+
+#define AT(field) offsetof(struct order_settings, field)
+static const struct option_row OPTIONS[] = {
+    {"audit-s", OPTION_INT, AT(audit_s), "300", 0, 86400, NULL,
+     "seconds from one audit of the store to the next, by whichever worker is first; 0: none"},
+};
+
+/* What the first thread owns. More threads that sweep and audit would only ask for the same leases. */
+struct own {
+    struct sweeper *sweeper;
+    struct auditor *auditor;
+};
 
 static void thread_stop(struct service_thread *thread)
 {
-    sweep_stop(thread->own);
+    struct own *own = thread->own;
+    auditor_stop(own->auditor);
+    sweep_stop(own->sweeper);
+    free(own);
+}
+
+static bool thread_start(struct service_thread *thread, struct outside *outside)
+{
+    const struct order_settings *settings = thread->world->settings;
+    if (thread->index != 0)
+        return true;
+    struct own *own = calloc(1, sizeof(*own));
+    if (own == NULL)
+        return false;
+    thread->own = own;
+    own->sweeper = sweep_start(thread, &SWEEP_ORDERS);
+    own->auditor = auditor_start(thread, settings->audit_s);
+    return own->sweeper && own->auditor;
+}
+
+static void metrics(struct service_thread *first, struct buffer *out)
+{
+    auditor_metrics(((struct own *)first->own)->auditor, out);
 }
 
 static const struct service_program PROGRAM = {
@@ -36,10 +69,14 @@ static const struct service_program PROGRAM = {
     .preset_port = 8081,
     .routes = ROUTES,
     .route_count = sizeof(ROUTES) / sizeof(*ROUTES),
+    .options = OPTIONS,
+    .option_count = sizeof(OPTIONS) / sizeof(*OPTIONS),
+    .settings_size = sizeof(struct order_settings),
     .libraries = SOUK_LIBRARIES,
     .library_count = SOUK_LIBRARY_COUNT,
     .thread_start = thread_start,
     .thread_stop = thread_stop,
+    .metrics = metrics,
 };
 
 int main(int argc, char **argv)

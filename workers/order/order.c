@@ -51,7 +51,7 @@ void order_answer(struct flow *flow, int status, const struct order *order, bool
     if (status == 201)
         answer_header(flow, "Location", "/orders/%lld", (long long)order->id);
     if (replayed)
-        answer_header(flow, "Idempotent-Replayed", "true");
+        answer_replayed(flow);
     answer_send(flow);
 }
 

@@ -93,7 +93,7 @@ static void answer_payment(struct operation *operation, const struct payment *pa
     if (operation->kind->status == 201)
         answer_header(flow, "Location", "/payments/%lld", (long long)payment->id);
     if (operation->replayed)
-        answer_header(flow, "Idempotent-Replayed", "true");
+        answer_replayed(flow);
     answer_send(flow);
 }
 

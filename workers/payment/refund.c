@@ -239,7 +239,7 @@ static void got_record(struct refunding *refunding, const struct reply *reply)
         refund_write(answer_begin(flow, status_of(refund.status)), &refund, &refunding->payment);
         answer_header(flow, "Location", "/payments/%lld/refunds", (long long)refunding->payment_id);
         if (refunding->replayed)
-            answer_header(flow, "Idempotent-Replayed", "true");
+            answer_replayed(flow);
         answer_send(flow);
     }
     flow_end(flow);

@@ -69,7 +69,7 @@ void product_answer(struct flow *flow, int status, int64_t id, int64_t version, 
     if (status == 201)
         answer_header(flow, "Location", "/products/%lld", (long long)id);
     if (replayed)
-        answer_header(flow, "Idempotent-Replayed", "true");
+        answer_replayed(flow);
     answer_send(flow);
 }
 

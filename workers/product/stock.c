@@ -50,7 +50,7 @@ static void answer_counters(struct flow *flow, const struct counters *counters, 
     writer_end(w);
     answer_header(flow, "ETag", "\"v%lld\"", (long long)counters->version);
     if (replayed)
-        answer_header(flow, "Idempotent-Replayed", "true");
+        answer_replayed(flow);
     answer_send(flow);
 }
 

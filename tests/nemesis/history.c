@@ -1,0 +1,319 @@
+#include <inttypes.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "clock.h"
+
+#include "history.h"
+
+static const char *const KIND_NAMES[OP_KINDS] = {
+    [OP_PLACE] = "place",         [OP_PAY] = "pay",
+    [OP_CAPTURE] = "capture",     [OP_VOID] = "void",
+    [OP_CANCEL] = "cancel",       [OP_FULFIL] = "fulfil",
+    [OP_REFUND] = "refund",       [OP_ADJUST] = "adjust stock",
+    [OP_GET_ORDER] = "GET order", [OP_GET_PAYMENT] = "GET payment",
+    [OP_GET_STOCK] = "GET stock",
+};
+static const char *const DECISION_NAMES[DECISIONS] = {"undecided", "no", "kept no", "done"};
+
+static void *must(void *memory)
+{
+    if (memory == NULL) {
+        fprintf(stderr, "history: no memory\n");
+        abort();
+    }
+    return memory;
+}
+
+const char *op_kind_name(enum op_kind kind)
+{
+    return KIND_NAMES[kind];
+}
+
+const char *decision_name(enum decision decision)
+{
+    return DECISION_NAMES[decision];
+}
+
+bool op_is_post(enum op_kind kind)
+{
+    return kind < OP_GET_ORDER;
+}
+
+void history_init(struct history *history, const char *path)
+{
+    *history = (struct history){.file = path ? fopen(path, "w") : NULL};
+    pthread_mutex_init(&history->lock, NULL);
+    if (history->file)
+        fprintf(history->file, "# sent_us answered_us worker operation.attempt kind target status code id version body_hash words\n");
+}
+
+void history_free(struct history *history)
+{
+    for (size_t i = 0; i < history->op_count; i++) {
+        free(history->ops[i]->answer);
+        free(history->ops[i]);
+    }
+    for (int i = 0; i < MISMATCHES_MAX; i++) {
+        free(history->mismatch[i]);
+        free(history->broken_text[i]);
+    }
+    free(history->ops);
+    free(history->sights);
+    if (history->file)
+        fclose(history->file);
+    pthread_mutex_destroy(&history->lock);
+}
+
+struct op *history_op(struct history *history, enum op_kind kind)
+{
+    struct op *op = must(calloc(1, sizeof(*op)));
+    pthread_mutex_lock(&history->lock);
+    if (history->op_count == history->op_room) {
+        history->op_room = history->op_room * 2 + 1024;
+        history->ops = must(realloc(history->ops, history->op_room * sizeof(*history->ops)));
+    }
+    history->ops[history->op_count++] = op;
+    op->number = (uint32_t)history->op_count;
+    pthread_mutex_unlock(&history->lock);
+    op->kind = kind;
+    return op;
+}
+
+void op_request_id(const struct op *op, unsigned n, char text[32])
+{
+    snprintf(text, 32, "%" PRIu32 ".%u", op->number, n);
+}
+
+uint32_t op_of_request_id(const char *text)
+{
+    char *end;
+    unsigned long number = strtoul(text, &end, 10);
+    return end != text && *end == '.' ? (uint32_t)number : 0;
+}
+
+uint64_t content_of(const char *words)
+{
+    uint64_t hash = UINT64_C(0xcbf29ce484222325); /* FNV-1a */
+    for (; *words; words++)
+        hash = (hash ^ (unsigned char)*words) * UINT64_C(0x100000001b3);
+    return hash ? hash : 1;
+}
+
+/* ---- understanding an answer ---- */
+
+/* What one answer says. */
+struct said {
+    enum decision decision;
+    bool not_known; /* it may have been done, or may be done yet */
+    bool broken;    /* no client should get this */
+    enum record_kind record;
+    char code[32], words[96];
+    int64_t id, version;
+    uint64_t content, body_hash;
+};
+
+/* Problems that are no decision, and whether something may be under way nevertheless. */
+static const struct {
+    const char *code;
+    bool not_known;
+} AGAIN[] = {
+    {"outcome_unknown", true}, {"idempotency_in_flight", true}, {"shard_unavailable", false}, {"overloaded", false},
+    {"draining", false},       {"deadline_exceeded", false},    {"request_timeout", false},
+};
+static const char *const KEPT[] = {"insufficient_stock", "total_changed"};
+static const char *const FREE[] = {"not_found", "illegal_transition", "order_expired", "payment_open", "unprocessable", "insufficient_stock"};
+
+static bool is_listed(const char *const *list, size_t count, const char *code)
+{
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(list[i], code) == 0)
+            return true;
+    return false;
+}
+
+/* A 409 stays with the key of an order; that of an adjustment leaves it free. */
+static bool is_kept(enum op_kind kind, const char *code)
+{
+    return kind == OP_PLACE && is_listed(KEPT, sizeof(KEPT) / sizeof(*KEPT), code);
+}
+
+static void judge_problem(struct said *said, enum op_kind kind, int status)
+{
+    for (size_t i = 0; i < sizeof(AGAIN) / sizeof(*AGAIN); i++)
+        if (strcmp(AGAIN[i].code, said->code) == 0) {
+            said->decision = UNDECIDED;
+            said->not_known = AGAIN[i].not_known;
+            return;
+        }
+    if (is_kept(kind, said->code)) {
+        said->decision = KEPT_NO;
+    } else if (is_listed(FREE, sizeof(FREE) / sizeof(*FREE), said->code)) {
+        said->decision = NO;
+    } else {
+        said->broken = true;
+        said->decision = status >= 400 && status < 500 ? NO : UNDECIDED;
+        said->not_known = said->decision == UNDECIDED;
+    }
+}
+
+static const char *word(const struct response *response, const char *name)
+{
+    const char *text = json_string_value(json_at(response->json, name));
+    return text ? text : "";
+}
+
+static long long cents(const struct response *response, const char *name)
+{
+    return llround(json_number_value(json_at(response->json, name)) * 100);
+}
+
+static long long number(const struct response *response, const char *name)
+{
+    return (long long)json_integer_value(json_at(response->json, name));
+}
+
+/* The words that the store has for the version which the answer shows; none for a refund, which shows no version. */
+static void read_record(const struct op *op, struct said *said, const struct response *response)
+{
+    said->id = number(response, "id");
+    said->version = number(response, "version");
+    switch (op->kind) {
+    case OP_PLACE:
+    case OP_CANCEL:
+    case OP_FULFIL:
+    case OP_GET_ORDER:
+        said->record = RECORD_ORDER;
+        snprintf(said->words, sizeof(said->words), "%s|%s", word(response, "state"), word(response, "payment_status"));
+        break;
+    case OP_PAY:
+    case OP_CAPTURE:
+    case OP_VOID:
+    case OP_GET_PAYMENT:
+        said->record = RECORD_PAYMENT;
+        snprintf(said->words, sizeof(said->words), "%s|%lld|%lld", word(response, "status"), cents(response, "captured"),
+                 cents(response, "refunded"));
+        break;
+    case OP_ADJUST:
+    case OP_GET_STOCK:
+        said->record = RECORD_STOCK;
+        said->id = op->target;
+        snprintf(said->words, sizeof(said->words), "%lld|%lld|%lld", number(response, "on_hand"), number(response, "held"),
+                 number(response, "committed"));
+        break;
+    case OP_REFUND:
+        said->id = number(response, "number");
+        snprintf(said->code, sizeof(said->code), "%s", word(response, "status"));
+        return;
+    }
+    said->content = content_of(said->words);
+}
+
+static struct said understand(const struct op *op, const struct response *response)
+{
+    struct said said = {.decision = UNDECIDED};
+    if (response->status == 0) {
+        said.not_known = true;
+        return said;
+    }
+    said.body_hash = content_of(response->body);
+    if ((response->status >= 200 && response->status < 300) || response->status == 402) {
+        said.decision = response->status == 402 ? KEPT_NO : DONE;
+        read_record(op, &said, response);
+        said.broken = response->json == NULL || (said.content && said.version == 0);
+        return said;
+    }
+    snprintf(said.code, sizeof(said.code), "%s", word(response, "code"));
+    judge_problem(&said, op->kind, response->status);
+    return said;
+}
+
+/* ---- keeping it ---- */
+
+static char *text_of(const char *format, ...) __attribute__((format(printf, 1, 2)));
+static char *text_of(const char *format, ...)
+{
+    char *text;
+    va_list args;
+    va_start(args, format);
+    if (vasprintf(&text, format, args) < 0)
+        must(NULL);
+    va_end(args);
+    return text;
+}
+
+static void add_sight(struct history *history, const struct sight *sight)
+{
+    if (history->sight_count == history->sight_room) {
+        history->sight_room = history->sight_room * 2 + 4096;
+        history->sights = must(realloc(history->sights, history->sight_room * sizeof(*history->sights)));
+    }
+    history->sights[history->sight_count++] = *sight;
+}
+
+void history_see(struct history *history, struct sight sight)
+{
+    pthread_mutex_lock(&history->lock);
+    add_sight(history, &sight);
+    pthread_mutex_unlock(&history->lock);
+}
+
+static void compare(struct history *history, const struct op *op, unsigned n, const struct said *said, const struct response *response)
+{
+    history->replays++;
+    if (op->status == response->status && op->body_hash == said->body_hash)
+        return;
+    if (history->mismatches < MISMATCHES_MAX)
+        history->mismatch[history->mismatches] =
+            text_of("operation %" PRIu32 " (%s) was answered %d %s and, attempt %u, %d %s", op->number, KIND_NAMES[op->kind], op->status,
+                    op->answer ? op->answer : "(not kept)", n, response->status, response->body);
+    history->mismatches++;
+}
+
+static void decide(struct op *op, const struct said *said, int64_t got_us, const struct response *response)
+{
+    op->decision = said->decision;
+    op->decided_us = got_us;
+    op->status = response->status;
+    memcpy(op->code, said->code, sizeof(op->code));
+    op->id = said->id;
+    op->version = said->version;
+    op->content = said->content;
+    op->body_hash = said->body_hash;
+    free(op->answer);
+    op->answer = said->decision >= KEPT_NO && op_is_post(op->kind) ? must(strdup(response->body)) : NULL;
+}
+
+static void write_line(struct history *history, const struct op *op, unsigned n, int worker, int64_t sent_us, int64_t got_us, const struct said *said,
+                       const struct response *response)
+{
+    if (history->file)
+        fprintf(history->file, "%" PRId64 " %" PRId64 " %d %" PRIu32 ".%u %s %" PRId64 " %d %s %" PRId64 " %" PRId64 " %016" PRIx64 " %s\n", sent_us,
+                got_us, worker, op->number, n, KIND_NAMES[op->kind], op->target, response->status, said->code[0] ? said->code : "-", said->id,
+                said->version, said->body_hash, said->words[0] ? said->words : "-");
+}
+
+void history_answer(struct history *history, struct op *op, unsigned n, int worker, int64_t sent_us, int64_t got_us, const struct response *response)
+{
+    struct said said = understand(op, response);
+    pthread_mutex_lock(&history->lock);
+    history->attempts++;
+    history->unanswered += response->status == 0;
+    if (said.broken && history->broken++ < MISMATCHES_MAX)
+        history->broken_text[history->broken - 1] = text_of("operation %" PRIu32 " (%s), attempt %u, was answered %d %s", op->number,
+                                                            KIND_NAMES[op->kind], n, response->status, response->body);
+    if (said.content)
+        add_sight(history, &(struct sight){said.record, !op_is_post(op->kind), op->number, said.id, said.version, sent_us, got_us, said.content});
+    write_line(history, op, n, worker, sent_us, got_us, &said, response);
+    if (op->first_sent_us == 0 || sent_us < op->first_sent_us)
+        op->first_sent_us = sent_us;
+    if (op->decision < KEPT_NO)
+        op->lost_sight |= said.not_known;
+    if (op->decision >= KEPT_NO && said.decision >= KEPT_NO)
+        compare(history, op, n, &said, response);
+    else if (said.decision > op->decision)
+        decide(op, &said, got_us, response);
+    pthread_mutex_unlock(&history->lock);
+}

@@ -1,0 +1,161 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "verdict.h"
+
+/* The judge of linearizability, by hand-made histories of one stock with versions 1, 2, 3; version 2 was made by operation 1, first sent at 100. */
+#define SIGHTS_MAX 4
+#define PRODUCT 7
+
+struct seen {
+    bool read;
+    int64_t version, sent_us, got_us;
+};
+static const struct {
+    const char *name;
+    struct seen seen[SIGHTS_MAX];
+    bool linearizable;
+} CASES[] = {
+    {"nobody looked", {{0}}, true},
+    {"one after another, rising", {{true, 1, 10, 20}, {true, 2, 130, 140}, {true, 3, 150, 160}}, true},
+    {"the same version for ever", {{true, 1, 10, 20}, {true, 1, 1000, 1010}}, true},
+    {"at the same time, in either order", {{true, 2, 120, 160}, {true, 1, 130, 140}}, true},
+    {"an old version after a newer one", {{true, 2, 120, 130}, {true, 1, 131, 140}}, false},
+    {"an old version in a read that began before the newer one was seen", {{true, 2, 120, 130}, {true, 1, 129, 140}}, true},
+    {"two steps back, with one read between", {{true, 3, 120, 130}, {true, 2, 125, 150}, {true, 1, 140, 170}}, false},
+    {"before the operation that made it was sent", {{true, 2, 90, 99}}, false},
+    {"while the operation that made it was under way", {{true, 2, 90, 101}}, true},
+    {"a later version before an earlier one was sent", {{true, 3, 10, 50}}, false},
+    {"acknowledged, then not there", {{false, 2, 100, 200}, {true, 1, 210, 220}}, false},
+    {"acknowledged while it was read as not there", {{false, 2, 100, 200}, {true, 1, 190, 220}}, true},
+    {"a replay shows an old version", {{true, 3, 120, 130}, {false, 2, 500, 510}}, true},
+    {"a replay shows a version that a later read has not", {{false, 3, 500, 510}, {true, 2, 520, 530}}, false},
+};
+
+static void judge(struct verdict *verdict, const struct seen *seen)
+{
+    struct move moves[] = {{.kind = "create", .quantity = 9, .on_hand = 9, .v = 1},
+                           {.kind = "adjust", .quantity = 1, .on_hand = 10, .v = 2, .op = 1},
+                           {.kind = "adjust", .quantity = 1, .on_hand = 11, .v = 3}};
+    struct stored_product product = {.id = PRODUCT, .on_hand = 11, .v = 3, .moves = moves, .move_count = 3};
+    const struct evidence evidence = {.products = &product, .product_count = 1};
+    const struct beginning beginning = {.units = 9, .price = 1};
+    struct history history;
+    history_init(&history, NULL);
+    struct op *op = history_op(&history, OP_ADJUST);
+    op->target = PRODUCT;
+    op->first_sent_us = 100;
+    for (int i = 0; i < SIGHTS_MAX && seen[i].version; i++)
+        history_see(&history, (struct sight){RECORD_STOCK, seen[i].read, 1, PRODUCT, seen[i].version, seen[i].sent_us, seen[i].got_us, 1});
+    verdict_init(verdict);
+    verdict_judge(verdict, &history, &evidence, &beginning);
+    history_free(&history);
+}
+
+static void test_linearizable(void **state)
+{
+    for (size_t i = 0; i < sizeof(CASES) / sizeof(*CASES); i++) {
+        struct verdict verdict;
+        judge(&verdict, CASES[i].seen);
+        bool found = verdict.rules[RULE_LINEARIZABLE].violations > 0;
+        if (found == CASES[i].linearizable)
+            fail_msg("%s: %s", CASES[i].name, found ? verdict.rules[RULE_LINEARIZABLE].texts[0] : "no violation was found");
+        verdict_free(&verdict);
+    }
+}
+
+/* ---- what an answer decides ---- */
+
+static const struct {
+    int status;
+    const char *body;
+    enum decision decision;
+    bool lost_sight, broken;
+} ANSWERS[] = {
+    {0, "", UNDECIDED, true, false},
+    {201, "{\"id\":5,\"state\":\"reserved\",\"payment_status\":\"none\",\"version\":1}", DONE, false, false},
+    {201, "not JSON", DONE, false, true},
+    {409, "{\"code\":\"insufficient_stock\"}", KEPT_NO, false, false},
+    {409, "{\"code\":\"total_changed\"}", KEPT_NO, false, false},
+    {409, "{\"code\":\"illegal_transition\"}", NO, false, false},
+    {409, "{\"code\":\"idempotency_in_flight\"}", UNDECIDED, true, false},
+    {409, "{\"code\":\"never heard of\"}", NO, false, true},
+    {503, "{\"code\":\"outcome_unknown\"}", UNDECIDED, true, false},
+    {503, "{\"code\":\"shard_unavailable\"}", UNDECIDED, false, false},
+    {500, "{\"code\":\"internal_error\"}", UNDECIDED, true, true},
+    {504, "{\"code\":\"deadline_exceeded\"}", UNDECIDED, false, false},
+};
+
+static void answer(struct history *history, struct op *op, unsigned n, int status, const char *body)
+{
+    char *copy = strdup(body);
+    struct response response = {.status = status, .body = copy, .body_len = strlen(body), .json = json_loads(body, 0, NULL)};
+    history_answer(history, op, n, 0, 10 * n, 10 * n + 5, &response);
+    json_decref(response.json);
+    free(copy);
+}
+
+static void test_decisions(void **state)
+{
+    for (size_t i = 0; i < sizeof(ANSWERS) / sizeof(*ANSWERS); i++) {
+        struct history history;
+        history_init(&history, NULL);
+        struct op *op = history_op(&history, OP_PLACE);
+        answer(&history, op, 1, ANSWERS[i].status, ANSWERS[i].body);
+        if (op->decision != ANSWERS[i].decision || op->lost_sight != ANSWERS[i].lost_sight || (history.broken > 0) != ANSWERS[i].broken)
+            fail_msg("%d %s: %s, lost sight %d, broken %d", ANSWERS[i].status, ANSWERS[i].body, decision_name(op->decision), op->lost_sight,
+                     (int)history.broken);
+        history_free(&history);
+    }
+}
+
+/* Want of stock stays with the key of an order, and not with that of an adjustment. */
+static void test_kept(void **state)
+{
+    struct history history;
+    history_init(&history, NULL);
+    struct op *op = history_op(&history, OP_ADJUST);
+    answer(&history, op, 1, 409, "{\"code\":\"insufficient_stock\"}");
+    assert_int_equal(op->decision, NO);
+    assert_int_equal(history.broken, 0);
+    history_free(&history);
+}
+
+/* A "no" leaves the key free, so a later "done" wins; what is kept is compared byte by byte. */
+static void test_repeats(void **state)
+{
+    static const char PLACED[] = "{\"id\":5,\"state\":\"reserved\",\"payment_status\":\"none\",\"version\":1}";
+    struct history history;
+    history_init(&history, NULL);
+    struct op *op = history_op(&history, OP_PLACE);
+    answer(&history, op, 1, 404, "{\"code\":\"not_found\"}");
+    assert_int_equal(op->decision, NO);
+    answer(&history, op, 2, 201, PLACED);
+    assert_int_equal(op->decision, DONE);
+    assert_int_equal(op->id, 5);
+    answer(&history, op, 3, 201, PLACED);
+    answer(&history, op, 4, 503, "{\"code\":\"shard_unavailable\"}");
+    assert_int_equal(history.replays, 1);
+    assert_int_equal(history.mismatches, 0);
+    answer(&history, op, 5, 201, "{\"id\":5,\"state\":\"paid\",\"payment_status\":\"none\",\"version\":1}");
+    assert_int_equal(history.mismatches, 1);
+    assert_non_null(history.mismatch[0]);
+    assert_int_equal(op->first_sent_us, 10);
+    history_free(&history);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_linearizable),
+        cmocka_unit_test(test_decisions),
+        cmocka_unit_test(test_kept),
+        cmocka_unit_test(test_repeats),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
