@@ -879,33 +879,42 @@ static const struct command {
     const char *name;
     size_t least; /* arguments, the name among them */
     void (*run)(const struct order *order);
+    bool reads;
 } COMMANDS[] = {
-    {"HMGET", 3, do_hmget},
-    {"HSET", 4, do_hset},
-    {"HGET", 3, do_hget},
-    {"ZADD", 4, do_zadd},
-    {"ZREM", 3, do_zrem},
-    {"TIME", 1, do_time},
-    {"XADD", 5, do_xadd},
-    {"ZSCORE", 3, do_zscore},
-    {"ZMSCORE", 3, do_zmscore},
-    {"ZRANGEBYSCORE", 4, do_zrangebyscore},
-    {"ZREVRANGEBYSCORE", 4, do_zrevrangebyscore},
-    {"HGETALL", 2, do_hgetall},
-    {"HINCRBY", 4, do_hincrby},
-    {"PEXPIRE", 3, do_pexpire},
-    {"PERSIST", 2, do_persist},
-    {"GET", 2, do_get},
-    {"SET", 3, do_set},
-    {"DEL", 2, do_del},
-    {"EXISTS", 2, do_exists},
-    {"HDEL", 3, do_hdel},
-    {"HLEN", 2, do_hlen},
-    {"HSCAN", 3, do_hscan},
-    {"ZCARD", 2, do_zcard},
-    {"XRANGE", 4, do_xrange},
-    {"XLEN", 2, do_xlen},
+    {"HMGET", 3, do_hmget, true},
+    {"HSET", 4, do_hset, false},
+    {"HGET", 3, do_hget, true},
+    {"ZADD", 4, do_zadd, false},
+    {"ZREM", 3, do_zrem, false},
+    {"TIME", 1, do_time, true},
+    {"XADD", 5, do_xadd, false},
+    {"ZSCORE", 3, do_zscore, true},
+    {"ZMSCORE", 3, do_zmscore, true},
+    {"ZRANGEBYSCORE", 4, do_zrangebyscore, true},
+    {"ZREVRANGEBYSCORE", 4, do_zrevrangebyscore, true},
+    {"HGETALL", 2, do_hgetall, true},
+    {"HINCRBY", 4, do_hincrby, false},
+    {"PEXPIRE", 3, do_pexpire, false},
+    {"PERSIST", 2, do_persist, false},
+    {"GET", 2, do_get, true},
+    {"SET", 3, do_set, false},
+    {"DEL", 2, do_del, false},
+    {"EXISTS", 2, do_exists, true},
+    {"HDEL", 3, do_hdel, false},
+    {"HLEN", 2, do_hlen, true},
+    {"HSCAN", 3, do_hscan, true},
+    {"ZCARD", 2, do_zcard, true},
+    {"XRANGE", 4, do_xrange, true},
+    {"XLEN", 2, do_xlen, true},
 };
+
+bool keyspace_reads(struct view command)
+{
+    for (size_t i = 0; i < sizeof(COMMANDS) / sizeof(*COMMANDS); i++)
+        if (is_word(command, COMMANDS[i].name))
+            return COMMANDS[i].reads;
+    return false;
+}
 
 void keyspace_run(struct keyspace *ks, int64_t now_us, size_t argc, const struct view *argv, struct sink *sink)
 {
