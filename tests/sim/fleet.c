@@ -365,7 +365,7 @@ static void execute(struct fleet *fleet, struct node *node, struct message *mess
     node->executed_tail = &message->executed_next;
     if (!node->syncing) {
         node->syncing = true;
-        schedule(fleet, fleet->now_us + random_tailed(&fleet->random, 200, 4), EV_SYNC, message->shard, node->life, NULL);
+        schedule(fleet, fleet->now_us + random_tailed(&fleet->random, 200, 8), EV_SYNC, message->shard, node->life, NULL);
     }
 }
 
