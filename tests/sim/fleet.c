@@ -353,6 +353,8 @@ static void execute(struct fleet *fleet, struct node *node, struct message *mess
     if (message->root->type == ITEM_ERROR)
         fleet_complain(fleet, "%s answered with an error: %.*s", message->call->function ? message->call->function->name : "a command",
                        VIEW_ARG(message->root->text));
+    if (shard_sim_read_late(node->sim))
+        fleet_complain(fleet, "%s reads behind its first write", message->call->function->name);
     if (fleet->settings.trace)
         trace_call(fleet, message);
     if (fleet->settings.watch)
@@ -363,7 +365,7 @@ static void execute(struct fleet *fleet, struct node *node, struct message *mess
     node->executed_tail = &message->executed_next;
     if (!node->syncing) {
         node->syncing = true;
-        schedule(fleet, fleet->now_us + random_tailed(&fleet->random, 200, 4), EV_SYNC, message->shard, node->life, NULL);
+        schedule(fleet, fleet->now_us + random_tailed(&fleet->random, 200, 8), EV_SYNC, message->shard, node->life, NULL);
     }
 }
 

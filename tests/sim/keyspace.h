@@ -35,6 +35,9 @@ void keyspace_clear(struct keyspace *keyspace);
 /* Carries out one command at ${now_us} of the shard's clock. Texts of the answer are valid until the next command. */
 void keyspace_run(struct keyspace *keyspace, int64_t now_us, size_t argc, const struct view *argv, struct sink *sink);
 
+/* Does this command only read? */
+bool keyspace_reads(struct view command);
+
 /*
  * A point to go back to. Points go back in the reverse of their order, those behind one are void with it. keyspace_settle gives up all of them: what was
  * done stays.

@@ -22,6 +22,7 @@ struct lua_host {
     unsigned function_count;
     const struct lua_job *job;
     unsigned calls;
+    bool wrote, read_late;
 };
 
 /* ---- answers into Lua ---- */
@@ -270,6 +271,7 @@ const struct item *lua_host_run(struct lua_host *host, const struct lua_job *job
     }
     host->job = job;
     host->calls = 0;
+    host->wrote = host->read_late = false;
     lua_rawgeti(lua, LUA_REGISTRYINDEX, ref);
     push_parts(lua, job->keys, job->key_count);
     push_parts(lua, job->args, job->arg_count);
@@ -288,6 +290,11 @@ const struct item *lua_host_run(struct lua_host *host, const struct lua_job *job
 unsigned lua_host_calls(const struct lua_host *host)
 {
     return host->calls;
+}
+
+bool lua_host_read_late(const struct lua_host *host)
+{
+    return host->read_late;
 }
 
 /* ---- the library's own clock ---- */

@@ -32,8 +32,9 @@ struct lua_job {
 };
 const struct item *lua_host_run(struct lua_host *host, const struct lua_job *job, struct arena *arena);
 
-/* How many redis.calls the last run made. */
+/* How many redis.calls the last run made; whether one of them read behind one that wrote: then it could fail with half of it done. */
 unsigned lua_host_calls(const struct lua_host *host);
+bool lua_host_read_late(const struct lua_host *host);
 
 /* Makes clock.read forget what it has told, so that equal states have equal futures. For searches, where time stands still. */
 void lua_host_forget_clock(struct lua_host *host);

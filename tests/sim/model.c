@@ -889,6 +889,14 @@ static void check_rest(struct search *search, const struct state *state)
     check_money(search, state);
 }
 
+static bool is_at_rest(const struct search *search, const struct state *state)
+{
+    for (unsigned i = 0; i < SHARDS; i++)
+        if (facts_of(search, state, i)->duties || facts_of(search, state, i)->products[i].held)
+            return false;
+    return true;
+}
+
 /* Everybody is dead. Time passes, and whoever sweeps does what is due, until all is at rest. */
 static void heal(struct search *search, const struct state *from)
 {
@@ -903,6 +911,8 @@ static void heal(struct search *search, const struct state *from)
     for (size_t i = 0; i < sizeof(after_s) / sizeof(*after_s) && search->bad[0] == '\0'; i++) {
         recover(search, &state, time_ms(search, from->time) + after_s[i] * 1000);
         check_state(search, &state);
+        if (is_at_rest(search, &state))
+            break;
     }
     check_rest(search, &state);
 }

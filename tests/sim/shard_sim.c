@@ -86,6 +86,11 @@ const struct item *shard_sim_run(struct shard_sim *shard, const struct call *cal
     return lua_host_run(shard->host, &job, arena);
 }
 
+bool shard_sim_read_late(const struct shard_sim *shard)
+{
+    return lua_host_read_late(shard->host);
+}
+
 /* ---- the disk ---- */
 
 unsigned shard_sim_behind(const struct shard_sim *shard)

@@ -36,6 +36,9 @@ int64_t shard_sim_now_ms(const struct shard_sim *shard);
  */
 const struct item *shard_sim_run(struct shard_sim *shard, const struct call *call, int64_t limit_ms, struct arena *arena);
 
+/* Did the last run read behind a write? */
+bool shard_sim_read_late(const struct shard_sim *shard);
+
 /* How many runs are not on disk; all are from here on; the latest ${lost} of them are lost and the process begins anew. */
 unsigned shard_sim_behind(const struct shard_sim *shard);
 void shard_sim_sync(struct shard_sim *shard);

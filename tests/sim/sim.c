@@ -9,6 +9,7 @@
 #include "log.h"
 
 #include "audit.h"
+#include "library.h"
 
 #include "oracle.h"
 
@@ -249,6 +250,7 @@ static int run_all(const struct options *options)
     struct totals totals = {.seeds = 0};
     struct view text = options->library ? file_read(options->library) : (struct view){NULL, 0};
     double began = seconds_now(), said = began;
+    printf("function library %.*s\n", VIEW_ARG(options->library ? view_of(options->library) : SOUK_LIBRARIES[0].name));
     for (uint64_t seed = options->seed; totals.placed < options->orders && totals.violations == 0; seed++) {
         run_seed(fleets, options->library ? &text : NULL, seed, options->trace, &totals);
         if (options->one)
