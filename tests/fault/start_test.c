@@ -223,16 +223,22 @@ static bool is_refused(void *cookie)
     return readyz_is(&refusal->readiness, 503) && strstr(refusal->readiness.missing, refusal->want) && strstr(refusal->child.said, refusal->want);
 }
 
-static void refused_by(struct redis_fixture *redis, const char *program, const char *want)
+/* ${redis} NULL: there is no shard. */
+static void refusal_start(struct refusal *refusal, struct redis_fixture *redis, const char *program)
 {
-    struct refusal refusal = {.readiness.client = client_new(), .want = want};
     char port[32], shards[64];
     int number = some_port(NULL);
     snprintf(port, sizeof(port), "SOUK_HTTP_PORT=%d", number);
     snprintf(shards, sizeof(shards), "SOUK_SHARDS=shard-1=127.0.0.1:%d", redis ? redis_port(redis) : some_port(NULL));
-    snprintf(refusal.readiness.url, sizeof(refusal.readiness.url), "http://127.0.0.1:%d/readyz", number);
+    snprintf(refusal->readiness.url, sizeof(refusal->readiness.url), "http://127.0.0.1:%d/readyz", number);
     const char *const settings[] = {port, shards, "SOUK_PARTITIONS=256", "SOUK_RING_EPOCH=1", NULL};
-    child_start(&refusal.child, program, settings, NULL);
+    child_start(&refusal->child, program, settings, NULL);
+}
+
+static void refused_by(struct redis_fixture *redis, const char *program, const char *want)
+{
+    struct refusal refusal = {.readiness.client = client_new(), .want = want};
+    refusal_start(&refusal, redis, program);
     bool refused = souk_wait(is_refused, &refusal, 5000);
     int status = child_end(&refusal.child, SIGTERM);
     client_free(refusal.readiness.client);
@@ -269,6 +275,23 @@ static void test_no_shard(void **state)
 {
     for (size_t p = 0; p < PROGRAM_COUNT; p++)
         refused_by(NULL, PROGRAMS[p], "Connection refused");
+}
+
+/* Who reads the log may die, and then a line is written to a pipe without a reader: the worker lives, and stops as it should when it is told to. */
+static void test_nobody_reads_the_log(void **state)
+{
+    for (size_t p = 0; p < PROGRAM_COUNT; p++) {
+        struct refusal refusal = {.readiness.client = client_new(), .want = "Connection refused"};
+        refusal_start(&refusal, NULL, PROGRAMS[p]);
+        bool refused = souk_wait(is_refused, &refusal, 5000);
+        int nobody = open("/dev/null", O_RDONLY | O_CLOEXEC);
+        assert_int_equal(dup2(nobody, refusal.child.output), refusal.child.output);
+        close(nobody);
+        int status = child_end(&refusal.child, SIGTERM);
+        client_free(refusal.readiness.client);
+        assert_true(refused);
+        assert_int_equal(status, 0);
+    }
 }
 
 /* ---- everything right ---- */
@@ -318,8 +341,8 @@ static void test_ready_and_small(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_bad_settings), cmocka_unit_test(test_port_taken),      cmocka_unit_test(test_bad_shards),
-        cmocka_unit_test(test_no_shard),     cmocka_unit_test(test_ready_and_small),
+        cmocka_unit_test(test_bad_settings), cmocka_unit_test(test_port_taken),           cmocka_unit_test(test_bad_shards),
+        cmocka_unit_test(test_no_shard),     cmocka_unit_test(test_nobody_reads_the_log), cmocka_unit_test(test_ready_and_small),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
