@@ -1157,7 +1157,8 @@ static void test_what_the_disk_is_said_to_keep(void **state)
 
 #define WITH(setup, test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
-int main(void)
+/* With a name, or a pattern: only these tests. */
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         WITH(setup_ready, test_becomes_ready_and_knows_the_time),
@@ -1199,6 +1200,8 @@ int main(void)
         WITH(setup_server, test_what_the_disk_is_said_to_keep),
     };
 
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
     log_start("store_test", LOG_ERROR);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
