@@ -305,18 +305,8 @@ static void session_come(void *cookie)
 static void put_product(struct shop *shop, unsigned index, int64_t id, int64_t stock)
 {
     struct arena *arena = arena_new();
-    struct random *random = fleet_random(shop->fleet);
-    unsigned partition = topology_partition_of_id(fleet_topology(shop->fleet), id);
-    const struct product_doc doc = {.schema = SCHEMA, .price = random_between(random, 1, 5000), .name = VIEW("thing"), .currency = VIEW("USD")};
-    struct call *call = call_function(arena, &FN_PRODUCT_PUT, partition);
-    call_keyf(call, "product:{%u}:%lld", partition, (long long)id);
-    call_arg_int(call, partition);
-    call_arg_int(call, id);
-    call_arg(call, VIEW("create"));
-    call_arg(call, VIEW(""));
-    call_arg(call, record_store(&PRODUCT_DOC, arena, &doc));
-    call_arg_int(call, stock);
-    const struct item *root = fleet_do(shop->fleet, call, arena);
+    int64_t price = random_between(fleet_random(shop->fleet), 1, 5000);
+    const struct item *root = fleet_do(shop->fleet, asking_product(arena, fleet_topology(shop->fleet), id, price, stock), arena);
     CHECK(item_int(item_at(root, 0)) == CODE_OK);
     shop->product_ids[index] = id;
     shop->stock[index] = stock;

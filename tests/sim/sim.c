@@ -2,7 +2,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 #include <time.h>
 
 #include "check.h"
@@ -229,26 +228,11 @@ static void print_totals(const struct totals *totals, uint64_t first, double sec
            counts->clock_jumps, counts->gateway_faults, counts->calls, counts->lost_calls, counts->late_calls);
 }
 
-static struct view file_read(const char *path)
-{
-    struct stat stat_of;
-    FILE *file = fopen(path, "r");
-    if (file == NULL || fstat(fileno(file), &stat_of) != 0) {
-        fprintf(stderr, "souk-sim: cannot read the function library %s\n", path);
-        exit(2);
-    }
-    char *text = malloc((size_t)stat_of.st_size + 1);
-    CHECK(text && fread(text, 1, (size_t)stat_of.st_size, file) == (size_t)stat_of.st_size);
-    fclose(file);
-    text[stat_of.st_size] = '\0';
-    return (struct view){text, (size_t)stat_of.st_size};
-}
-
 static int run_all(const struct options *options)
 {
     struct fleet *fleets[FLEET_SHARDS_MAX] = {NULL};
     struct totals totals = {.seeds = 0};
-    struct view text = options->library ? file_read(options->library) : (struct view){NULL, 0};
+    struct view text = options->library ? shard_sim_library(options->library) : (struct view){NULL, 0};
     double began = seconds_now(), said = began;
     printf("function library %.*s\n", VIEW_ARG(options->library ? view_of(options->library) : SOUK_LIBRARIES[0].name));
     for (uint64_t seed = options->seed; totals.placed < options->orders && totals.violations == 0; seed++) {
