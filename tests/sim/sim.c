@@ -186,7 +186,7 @@ static void run_seed(struct fleet *fleets[FLEET_SHARDS_MAX], const struct view *
     struct random random = {seed};
     unsigned shards = (unsigned)random_between(&random, 1, FLEET_SHARDS_MAX);
     struct fleet_settings settings = settings_of(&random, seed);
-    unsigned sessions = (unsigned)random_between(&random, 200, 1500);
+    unsigned shoppers = (unsigned)random_between(&random, 200, 1500);
     int64_t every_ms = random_tailed(&random, 2, 5), begin_us;
     struct shop shop;
     settings.trace = trace;
@@ -195,8 +195,8 @@ static void run_seed(struct fleet *fleets[FLEET_SHARDS_MAX], const struct view *
     struct fleet *fleet = fleets[shards - 1];
     fleet_begin(fleet, &settings);
     begin_us = fleet_now_us(fleet);
-    shop_open(&shop, fleet, sessions, every_ms);
-    go_until(fleet, begin_us + (int64_t)sessions * every_ms * 1000 + random_between(&random, 0, 20000000));
+    shop_open(&shop, fleet, shoppers, every_ms);
+    go_until(fleet, begin_us + (int64_t)shoppers * every_ms * 1000 + random_between(&random, 0, 20000000));
     liveness(&shop);
     if (random_chance(&random, 100))
         leap(&shop, &random);
