@@ -3,7 +3,7 @@
 --
 -- KEYS[1]  order:{p}:ID
 -- ARGV     p, id
--- answers  OK now state payment_status v user total currency created expires t payments updated hold_ms doc
+-- answers  OK now state payment_status v user total currency created expires t payments updated hold_ms doc owes: owes is 1 while the order has a duty
 --          NOT_FOUND
 
 local takes = arguments.of('order_read', 'order', 'partition id')
@@ -17,5 +17,7 @@ local function order_read(keys, args)
     if not order[1] then
         return {code.NOT_FOUND}
     end
-    return {code.OK, clock.read(), unpack(order)}
+    order[14] = call('ZSCORE', key.order_duties(args[1]), args[2]) and 1 or 0
+    local now = clock.read()
+    return {code.OK, now, unpack(order, 1, 14)}
 end

@@ -161,8 +161,7 @@ static char *take_large(struct arena *arena, size_t size)
     return chunk->data;
 }
 
-/* Memory that the caller fills itself. */
-static char *take(struct arena *arena, size_t size)
+void *arena_take(struct arena *arena, size_t size)
 {
     char *piece;
 
@@ -189,34 +188,7 @@ static char *take(struct arena *arena, size_t size)
 
 void *arena_alloc(struct arena *arena, size_t size)
 {
-    return memset(take(arena, size), 0, size);
-}
-
-struct view arena_copy(struct arena *arena, struct view text)
-{
-    char *copy = take(arena, text.len + 1);
-
-    if (text.len > 0)
-        memcpy(copy, text.at, text.len);
-    copy[text.len] = '\0';
-    return (struct view){copy, text.len};
-}
-
-struct view arena_printf(struct arena *arena, const char *format, ...)
-{
-    va_list args, again;
-    char *text;
-    int len;
-
-    va_start(args, format);
-    va_copy(again, args);
-    len = vsnprintf(NULL, 0, format, args);
-    CHECK(len >= 0);
-    text = take(arena, (size_t)len + 1);
-    vsnprintf(text, (size_t)len + 1, format, again);
-    va_end(again);
-    va_end(args);
-    return (struct view){text, (size_t)len};
+    return memset(arena_take(arena, size), 0, size);
 }
 
 void arena_note_short(struct arena *arena)
@@ -259,41 +231,3 @@ void arena_free(struct arena *arena)
     }
 }
 
-char *buffer_room(struct buffer *buffer, size_t len)
-{
-    CHECK(len < SIZE_LIMIT);
-    if (buffer->cap - buffer->len < len) {
-        size_t cap = buffer->cap < 128 ? 256 : buffer->cap * 2;
-        char *wider;
-
-        while (cap < buffer->len + len)
-            cap *= 2;
-        wider = take(buffer->arena, cap);
-        if (buffer->len > 0)
-            memcpy(wider, buffer->at, buffer->len);
-        buffer->at = wider;
-        buffer->cap = cap;
-    }
-    return buffer->at + buffer->len;
-}
-
-void buffer_add(struct buffer *buffer, const void *bytes, size_t len)
-{
-    if (len > 0) {
-        memcpy(buffer_room(buffer, len), bytes, len);
-        buffer->len += len;
-    }
-}
-
-void buffer_add_view(struct buffer *buffer, struct view text)
-{
-    buffer_add(buffer, text.at, text.len);
-}
-
-void buffer_add_int(struct buffer *buffer, long long number)
-{
-    char digits[24];
-    int len = snprintf(digits, sizeof(digits), "%lld", number);
-
-    buffer_add(buffer, digits, (size_t)len);
-}

@@ -30,6 +30,8 @@ struct arena *arena_new(void);
 
 /* Zeroed memory, aligned for any type, valid until arena_free. Cannot fail (see above). */
 void *arena_alloc(struct arena *arena, size_t size);
+/* The same, not zeroed: the caller fills it. */
+void *arena_take(struct arena *arena, size_t size);
 
 /* A copy with a NUL behind it that is not counted. */
 struct view arena_copy(struct arena *arena, struct view text);

@@ -61,6 +61,8 @@ static void got_order(struct duty *duty, const struct reply *reply)
     int64_t now = order_reply_now_ms(reply);
     if (verdict == VERDICT_BROKEN)
         duty_end(duty, false);
+    else if (!duty->order.owes)
+        duty_end(duty, true); /* somebody has done it already */
     else if (verdict != VERDICT_RESERVED)
         resolve_lines(duty, verdict, now - duty->order.created_ms);
     else if (now >= duty->order.expires_ms && !duty->expired_once)

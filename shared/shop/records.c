@@ -173,7 +173,8 @@ enum {
     READ_PAYMENTS,
     READ_UPDATED,
     READ_HOLD_MS,
-    READ_DOC
+    READ_DOC,
+    READ_OWES
 };
 
 int64_t order_reply_now_ms(const struct reply *reply)
@@ -197,6 +198,7 @@ bool order_from_reply(struct arena *arena, const struct reply *reply, int64_t id
         .payments = arena_copy(arena, reply_text(reply, READ_PAYMENTS)),
         .updated_ms = reply_int(reply, READ_UPDATED),
         .stored = arena_copy(arena, reply_text(reply, READ_DOC)),
+        .owes = reply_int(reply, READ_OWES) != 0,
     };
     return money_digits(order->currency) >= 0 && record_load(&ORDER_DOC, arena, order->stored, &order->doc);
 }

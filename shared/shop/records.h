@@ -60,6 +60,7 @@ struct order {
     struct view payments; /* ids, comma-separated */
     struct view txn;      /* T */
     struct view stored;   /* the document as it is stored */
+    bool owes;            /* it has a duty */
     struct order_doc doc;
 };
 

@@ -193,9 +193,11 @@ static const struct lua_case cases[] = {
     {"expire: payment failed", DUE("reserved", "none", "519") PAYMENT("failed"), EXPIRE, "0 4 expired none ~1000", NO_PAYMENT_DUTY},
 
     /* order_read */
-    {"read: reserved", RESERVED, "order_read order:{7}:263 7 263", "0 @+0 reserved none 3 bob 1999 USD @-1000 @+60000 $T '' @-1000 61000 D1", NULL},
-    {"read: paid", PAID, "order_read order:{7}:263 7 263", "0 @+0 paid paid 3 bob 1999 USD @-1000 @+60000 $T 519 @-1000 61000 D1", NULL},
-    {"read: what place wrote", PLACE, "order_read order:{7}:263 7 263", "0 @+0 reserved none 1 bob 1999 USD @+0 @+61000 $T '' @+0 61000 D1", NULL},
+    {"read: reserved", RESERVED, "order_read order:{7}:263 7 263", "0 @+0 reserved none 3 bob 1999 USD @-1000 @+60000 $T '' @-1000 61000 D1 1", NULL},
+    {"read: paid", PAID, "order_read order:{7}:263 7 263", "0 @+0 paid paid 3 bob 1999 USD @-1000 @+60000 $T 519 @-1000 61000 D1 1", NULL},
+    {"read: paid, and nothing is owed any more", PAID " ; ZREM txn:{7} 263", "order_read order:{7}:263 7 263",
+     "0 @+0 paid paid 3 bob 1999 USD @-1000 @+60000 $T 519 @-1000 61000 D1 0", NULL},
+    {"read: what place wrote", PLACE, "order_read order:{7}:263 7 263", "0 @+0 reserved none 1 bob 1999 USD @+0 @+61000 $T '' @+0 61000 D1 1", NULL},
     {"read: none", NULL, "order_read order:{7}:263 7 263", "10", NULL},
     {"read: id garbage", NULL, "order_read order:{7}:2x 7 2x", "'-ERR souk: bad argument 2 of order_read'", NULL},
 

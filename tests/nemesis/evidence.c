@@ -309,7 +309,8 @@ static bool read_duties(struct evidence *evidence, struct shard_link *link, unsi
     for (size_t i = 0; good && i + 1 < orders->elements; i += 2) {
         struct stored_order *order = evidence_order(evidence, strtoll(orders->element[i]->str, NULL, 10));
         if (order)
-            order->due = strcmp(order->state, "reserved") != 0 || strtod(orders->element[i + 1]->str, NULL) <= (double)link->now_ms;
+            order->due =
+                strcmp(order->state, "reserved") != 0 || strtod(orders->element[i + 1]->str, NULL) + EVIDENCE_SLACK_MS <= (double)link->now_ms;
         else
             unreadable(evidence, "a duty of an order that is not there", orders->element[i]->str);
     }

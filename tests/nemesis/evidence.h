@@ -7,6 +7,9 @@
 
 struct souk;
 
+/* An order may be past its time by so much: a sweep looks every 500 ms, and it may have been stopped when the evidence was read. */
+#define EVIDENCE_SLACK_MS 10000
+
 /*
  * What the shards hold and what the gateway's journal says, read once everything is quiet, by hiredis and by the file, not by Souk. Words
  * ("reserved") are const texts that need not be freed. Operations are the numbers of history.h, taken from the request ids; 0: none, the store did

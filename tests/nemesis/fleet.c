@@ -211,6 +211,15 @@ void fleet_open(const struct fleet *fleet, struct market *market)
         market_worker(market, fleet->workers[i].role, fleet->workers[i].number, souk_url(fleet->souk, fleet->workers[i].number));
 }
 
+void fleet_freeze(struct fleet *fleet, bool frozen)
+{
+    for (unsigned i = 0; i < fleet->worker_count; i++)
+        if (frozen)
+            souk_pause(fleet->souk, fleet->workers[i].number);
+        else
+            souk_resume(fleet->souk, fleet->workers[i].number);
+}
+
 unsigned fleet_stop(struct fleet *fleet)
 {
     unsigned wrong = souk_stop(fleet->souk);

@@ -48,6 +48,8 @@ void fleet_before_threads(struct fleet *fleet);
 void fleet_start(struct fleet *fleet, const char *const *shard_args);
 /* Names all workers to the market. */
 void fleet_open(const struct fleet *fleet, struct market *market);
+/* Stops all workers, or lets them go on: in between nothing changes in the store. */
+void fleet_freeze(struct fleet *fleet, bool frozen);
 /* Returns how many things souk_stop found wrong. The directory stays until fleet_forget. */
 unsigned fleet_stop(struct fleet *fleet);
 /* Removes the directory, but for the history in it if that is to be kept, and frees what the fleet has. */

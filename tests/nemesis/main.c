@@ -247,7 +247,10 @@ static void judge(struct run *run)
 {
     if (run->options.expect < 0)
         verdict_want(&run->verdict, RULE_AUDIT, souk_audit(run->fleet.souk), "the audit names violations; they are above");
+    /* Some orders are still reserved; none of them may expire between the reading of its record and that of its holds. */
+    fleet_freeze(&run->fleet, true);
     bool read = evidence_read(run->fleet.souk, run->market.products, run->market.product_count, &run->evidence);
+    fleet_freeze(&run->fleet, false);
     if (verdict_want(&run->verdict, RULE_PROCESSES, read, "a shard could not be read"))
         verdict_judge(&run->verdict, &run->history, &run->evidence, &BEGINNING);
 }

@@ -172,7 +172,7 @@ void judge_orders(struct verdict *verdict, const struct history *history, const 
         judge_events(verdict, order);
         verdict_want(verdict, RULE_STUCK,
                      !order->due && !is(order->payment_status, "pending") && !is(order->payment_status, "refund_due") &&
-                         (!is(order->state, "reserved") || order->expires_ms > order->now_ms),
+                         (!is(order->state, "reserved") || order->expires_ms + EVIDENCE_SLACK_MS > order->now_ms),
                      "order %" P " is %s and %s%s, %" P " ms before it expires", order->id, order->state, order->payment_status,
                      order->due ? ", and has a duty" : "", order->expires_ms - order->now_ms);
     }

@@ -12,4 +12,7 @@ struct asking {
 };
 void asking_make(struct arena *arena, const struct asking *asking, struct ask *ask);
 
+/* The call that makes a product, for setting up. */
+struct call *asking_product(struct arena *arena, const struct topology *topology, int64_t id, int64_t price, int64_t stock);
+
 #endif

@@ -156,10 +156,21 @@ static void do_hscan(const struct order *order)
         order->sink->list(order->sink, 0);
 }
 
+/* Most of what changes keeps its length (times, counts); it stays where it is, so that a history's memory is small and stays in the cache. */
+static void overwrite(struct keyspace *ks, struct view *old, struct view value)
+{
+    if (old->len == value.len && value.len > 0) {
+        keyspace_note(ks, (char *)old->at, old->len);
+        memcpy((char *)old->at, value.at, value.len);
+    } else {
+        NOTE(ks, *old);
+        *old = keyspace_copy(ks, value);
+    }
+}
+
 static void set_value(struct keyspace *ks, struct cell *cell, struct view value)
 {
-    NOTE(ks, *cell);
-    cell->of.value = keyspace_copy(ks, value);
+    overwrite(ks, &cell->of.value, value);
 }
 
 static void do_hset(const struct order *order)
@@ -452,9 +463,13 @@ static void do_set(const struct order *order)
         order->sink->error(order->sink, "ERR syntax error");
         return;
     }
-    key_drop(order->ks, order->argv[1]);
-    struct object *object = key_make(order->ks, order->argv[1], KEY_STRING);
-    object->of.string = keyspace_copy(order->ks, order->argv[2]);
+    struct object *object = key_find(order->ks, order->argv[1]);
+    if (object == NULL || object->kind != KEY_STRING) {
+        key_drop(order->ks, order->argv[1]);
+        object = key_make(order->ks, order->argv[1], KEY_STRING);
+    }
+    NOTE(order->ks, *object);
+    overwrite(order->ks, &object->of.string, order->argv[2]);
     object->expires_ms = ms ? order->ks->now_ms + ms : 0;
     order->sink->status(order->sink, "OK");
 }

@@ -2,7 +2,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 #include <time.h>
 
 #include "check.h"
@@ -1020,21 +1019,6 @@ static bool run_scenario(const struct scenario *scenario, const struct view *lib
     return holds;
 }
 
-static struct view file_read(const char *path)
-{
-    struct stat stat_of;
-    FILE *file = fopen(path, "r");
-    if (file == NULL || fstat(fileno(file), &stat_of) != 0) {
-        fprintf(stderr, "souk-model: cannot read the function library %s\n", path);
-        exit(2);
-    }
-    char *text = malloc((size_t)stat_of.st_size + 1);
-    CHECK(text && fread(text, 1, (size_t)stat_of.st_size, file) == (size_t)stat_of.st_size);
-    fclose(file);
-    text[stat_of.st_size] = '\0';
-    return (struct view){text, (size_t)stat_of.st_size};
-}
-
 int main(int argc, char **argv)
 {
     static const struct option longs[] = {{"library", 1, NULL, 'l'}, {"only", 1, NULL, 'o'}, {"most", 1, NULL, 'm'}, {NULL, 0, NULL, 0}};
@@ -1045,7 +1029,7 @@ int main(int argc, char **argv)
     bool holds = true;
     for (int option; (option = getopt_long(argc, argv, "", longs, NULL)) != -1;) {
         if (option == 'l') {
-            library = file_read(optarg);
+            library = shard_sim_library(optarg);
         } else if (option == 'o') {
             only = optarg;
         } else if (option == 'm') {

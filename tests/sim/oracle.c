@@ -261,8 +261,8 @@ static void check_lines(struct seen *seen, const struct order_seen *order, int64
 static int64_t adjusted(const struct shop *shop, int64_t product)
 {
     int64_t sum = 0;
-    for (unsigned i = 0; i < shop->session_count; i++) {
-        const struct deed *deed = &shop->sessions[i].deeds[0];
+    for (unsigned i = 0; i < shop->shopper_count; i++) {
+        const struct deed *deed = &shop->shoppers[i].deeds[0];
         if (deed->type == DEED_ADJUST && deed->id == product && deed->status > 0 && deed->status < 300)
             sum += deed->amount;
     }
@@ -380,11 +380,11 @@ static void check_money(struct seen *seen)
 
 /* ---- what clients were told ---- */
 
-static size_t orders_of(const struct seen *seen, unsigned session, int64_t *id)
+static size_t orders_of(const struct seen *seen, unsigned shopper, int64_t *id)
 {
     char user[32];
     size_t count = 0;
-    snprintf(user, sizeof(user), "user-%u", session);
+    snprintf(user, sizeof(user), "user-%u", shopper);
     for (size_t i = 0; i < seen->order_count; i++) {
         if (!is(seen->orders[i].user, user))
             continue;
@@ -397,7 +397,7 @@ static size_t orders_of(const struct seen *seen, unsigned session, int64_t *id)
 static void check_place(const struct seen *seen, const struct deed *deed)
 {
     int64_t id = 0;
-    size_t count = orders_of(seen, deed->session->number, &id);
+    size_t count = orders_of(seen, deed->shopper->number, &id);
     if (count != (deed->status == 201 ? 1 : 0))
         WRONG(seen, "key %s was told %d, and there are %zu orders", deed->key, deed->status, count);
     else if (count && id != deed->made_id)
@@ -435,10 +435,10 @@ static bool paid_for(const struct seen *seen, int64_t order_id)
     return false;
 }
 
-/* What was refused has not happened. A session asks for each thing once, so what is there must be this key's. */
+/* What was refused has not happened. A shopper asks for each thing once, so what is there must be this key's. */
 static bool stayed_refused(const struct seen *seen, const struct deed *deed)
 {
-    const struct order_seen *order = order_at(seen, deed->session->order_id);
+    const struct order_seen *order = order_at(seen, deed->shopper->order_id);
     const struct payment_seen *payment = payment_at(seen, deed->id);
     switch (deed->type) {
     case DEED_CANCEL:
@@ -446,7 +446,7 @@ static bool stayed_refused(const struct seen *seen, const struct deed *deed)
     case DEED_FULFIL:
         return order == NULL || !is(order->state, "fulfilled");
     case DEED_PAY:
-        return !paid_for(seen, deed->session->order_id);
+        return !paid_for(seen, deed->shopper->order_id);
     case DEED_CAPTURE:
         return payment == NULL || payment->captured == 0;
     case DEED_REFUND: /* an order that ended is refunded by itself */
@@ -458,9 +458,9 @@ static bool stayed_refused(const struct seen *seen, const struct deed *deed)
 
 static void check_deeds(const struct seen *seen)
 {
-    for (unsigned i = 0; i < seen->shop->session_count; i++)
-        for (unsigned n = 0; n < seen->shop->sessions[i].deed_count; n++) {
-            const struct deed *deed = &seen->shop->sessions[i].deeds[n];
+    for (unsigned i = 0; i < seen->shop->shopper_count; i++)
+        for (unsigned n = 0; n < seen->shop->shoppers[i].deed_count; n++) {
+            const struct deed *deed = &seen->shop->shoppers[i].deeds[n];
             if (deed->status == 0)
                 WRONG(seen, "key %s was never decided", deed->key);
             else if (deed->type == DEED_PLACE)

@@ -1,5 +1,8 @@
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
 
 #include "check.h"
 
@@ -126,6 +129,21 @@ static void write_identity(struct shard_sim *shard)
                                  VIEW("partitions"), view_of(partitions), VIEW("epoch"), view_of(epoch)};
     run_command(shard, parts, sizeof(parts) / sizeof(*parts), arena);
     arena_free(arena);
+}
+
+struct view shard_sim_library(const char *path)
+{
+    struct stat stat_of;
+    FILE *file = fopen(path, "r");
+    if (file == NULL || fstat(fileno(file), &stat_of) != 0) {
+        fprintf(stderr, "cannot read the function library %s: %s; make one with lua/build FOLDER\n", path, strerror(errno));
+        exit(2);
+    }
+    char *text = malloc((size_t)stat_of.st_size + 1);
+    CHECK(text && fread(text, 1, (size_t)stat_of.st_size, file) == (size_t)stat_of.st_size);
+    fclose(file);
+    text[stat_of.st_size] = '\0';
+    return (struct view){text, (size_t)stat_of.st_size};
 }
 
 void shard_sim_clear(struct shard_sim *shard)

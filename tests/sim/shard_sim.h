@@ -19,6 +19,9 @@
  */
 struct shard_sim;
 
+/* A function library from a file, for the place of the built one; its text is freed by the caller. Ends the process, saying why, if it cannot be read. */
+struct view shard_sim_library(const char *path);
+
 /* ${library} NULL: SOUK_LIBRARIES[0]; else this text in its place. */
 struct shard_sim *shard_sim_new(const struct topology *topology, unsigned index, const struct view *library);
 void shard_sim_free(struct shard_sim *shard);

@@ -20,7 +20,7 @@
 #define DEADLINE_MS 5000
 #define PAY_DEADLINE_MS 10000
 
-static void session_go_on(struct session *session, const struct deed *decided);
+static void shopper_go_on(struct shopper *shopper, const struct deed *decided);
 
 /* ---- the requests ---- */
 
@@ -57,8 +57,8 @@ static void deed_make(struct arena *arena, struct ask *ask, void *cookie)
 static void deed_send(struct deed *deed)
 {
     deed->under_way++;
-    deed->session->shop->requests++;
-    fleet_ask(deed->session->shop->fleet, &KINDS[deed->type].request, deed);
+    deed->shopper->shop->requests++;
+    fleet_ask(deed->shopper->shop->fleet, &KINDS[deed->type].request, deed);
 }
 
 static void deed_send_later(void *cookie)
@@ -90,9 +90,9 @@ static void learn_id(struct deed *deed, const struct answer *answer)
 static void compare(struct deed *deed, const struct answer *answer, struct hash128 body)
 {
     if (deed->stored && (answer->status != deed->status || body.high != deed->body.high || body.low != deed->body.low))
-        fleet_complain(deed->session->shop->fleet, "key %s was told %d, and then %d or other bytes: %.*s", deed->key, deed->status, answer->status,
+        fleet_complain(deed->shopper->shop->fleet, "key %s was told %d, and then %d or other bytes: %.*s", deed->key, deed->status, answer->status,
                        VIEW_ARG(answer->body));
-    deed->session->shop->replayed++;
+    deed->shopper->shop->replayed++;
 }
 
 static void count_decided(struct shop *shop, const struct deed *deed)
@@ -118,14 +118,14 @@ static void deed_decide(struct deed *deed, const struct answer *answer)
     learn_id(deed, answer);
     if (known) /* a second copy of it was decided after the first was refused without being kept */
         return;
-    count_decided(deed->session->shop, deed);
-    session_go_on(deed->session, deed);
+    count_decided(deed->shopper->shop, deed);
+    shopper_go_on(deed->shopper, deed);
 }
 
 static void deed_got_answer(void *cookie, const struct answer *answer)
 {
     struct deed *deed = cookie;
-    struct shop *shop = deed->session->shop;
+    struct shop *shop = deed->shopper->shop;
     struct random *random = fleet_random(shop->fleet);
     deed->under_way--;
     if (answer && answer->status == 500)
@@ -143,12 +143,12 @@ static void deed_got_answer(void *cookie, const struct answer *answer)
 
 /* ---- what is asked ---- */
 
-static struct deed *deed_new(struct session *session, enum deed_type type, int64_t id)
+static struct deed *deed_new(struct shopper *shopper, enum deed_type type, int64_t id)
 {
-    CHECK(session->deed_count < SESSION_DEEDS_MAX);
-    struct deed *deed = &session->deeds[session->deed_count++];
-    *deed = (struct deed){.session = session, .type = type, .id = id};
-    snprintf(deed->key, sizeof(deed->key), "key-%u-%u", session->number, session->deed_count);
+    CHECK(shopper->deed_count < SHOPPER_DEEDS_MAX);
+    struct deed *deed = &shopper->deeds[shopper->deed_count++];
+    *deed = (struct deed){.shopper = shopper, .type = type, .id = id};
+    snprintf(deed->key, sizeof(deed->key), "key-%u-%u", shopper->number, shopper->deed_count);
     snprintf(deed->json, sizeof(deed->json), "{}");
     return deed;
 }
@@ -156,7 +156,7 @@ static struct deed *deed_new(struct session *session, enum deed_type type, int64
 /* Off it goes, now and then twice at once. */
 static void deed_begin(struct deed *deed)
 {
-    struct shop *shop = deed->session->shop;
+    struct shop *shop = deed->shopper->shop;
     struct random *random = fleet_random(shop->fleet);
     fleet_wake(shop->fleet, random_between(random, 0, shop->think_ms * 1000), deed_send_later, deed);
     if (random_chance(random, shop->twice)) {
@@ -165,14 +165,14 @@ static void deed_begin(struct deed *deed)
     }
 }
 
-static void begin_place(struct session *session)
+static void begin_place(struct shopper *shopper)
 {
-    struct shop *shop = session->shop;
+    struct shop *shop = shopper->shop;
     struct random *random = fleet_random(shop->fleet);
-    struct deed *deed = deed_new(session, DEED_PLACE, 0);
+    struct deed *deed = deed_new(shopper, DEED_PLACE, 0);
     unsigned lines = (unsigned)random_between(random, 1, shop->product_count < 4 ? shop->product_count : 4);
     unsigned first = (unsigned)random_below(random, shop->product_count);
-    int len = snprintf(deed->json, sizeof(deed->json), "{\"user\":\"user-%u\",\"hold_seconds\":%lld,\"items\":[", session->number,
+    int len = snprintf(deed->json, sizeof(deed->json), "{\"user\":\"user-%u\",\"hold_seconds\":%lld,\"items\":[", shopper->number,
                        (long long)random_tailed(random, 2, 4));
     for (unsigned i = 0; i < lines; i++)
         len += snprintf(deed->json + len, sizeof(deed->json) - (size_t)len, "%s{\"product_id\":%lld,\"quantity\":%lld}", i ? "," : "",
@@ -181,21 +181,21 @@ static void begin_place(struct session *session)
     deed_begin(deed);
 }
 
-static void begin_pay(struct session *session)
+static void begin_pay(struct shopper *shopper)
 {
-    struct random *random = fleet_random(session->shop->fleet);
-    struct deed *deed = deed_new(session, DEED_PAY, 0);
+    struct random *random = fleet_random(shopper->shop->fleet);
+    struct deed *deed = deed_new(shopper, DEED_PAY, 0);
     const char *token = random_chance(random, 850) ? "tok_ok" : random_chance(random, 500) ? "tok_declined" : "tok_insufficient_funds";
-    snprintf(deed->json, sizeof(deed->json), "{\"order_id\":%lld,\"capture\":\"%s\",\"method\":{\"token\":\"%s\"}}", (long long)session->order_id,
-             session->path == PATH_AUTHORIZE ? "manual" : "automatic", token);
+    snprintf(deed->json, sizeof(deed->json), "{\"order_id\":%lld,\"capture\":\"%s\",\"method\":{\"token\":\"%s\"}}", (long long)shopper->order_id,
+             shopper->path == PATH_AUTHORIZE ? "manual" : "automatic", token);
     deed_begin(deed);
 }
 
-static void begin_adjust(struct session *session)
+static void begin_adjust(struct shopper *shopper)
 {
-    struct shop *shop = session->shop;
+    struct shop *shop = shopper->shop;
     struct random *random = fleet_random(shop->fleet);
-    struct deed *deed = deed_new(session, DEED_ADJUST, shop->product_ids[random_below(random, shop->product_count)]);
+    struct deed *deed = deed_new(shopper, DEED_ADJUST, shop->product_ids[random_below(random, shop->product_count)]);
     do
         deed->amount = random_between(random, -5, 15);
     while (deed->amount == 0);
@@ -203,10 +203,10 @@ static void begin_adjust(struct session *session)
     deed_begin(deed);
 }
 
-static void begin_refund(struct session *session)
+static void begin_refund(struct shopper *shopper)
 {
-    struct random *random = fleet_random(session->shop->fleet);
-    struct deed *deed = deed_new(session, DEED_REFUND, session->payment_id);
+    struct random *random = fleet_random(shopper->shop->fleet);
+    struct deed *deed = deed_new(shopper, DEED_REFUND, shopper->payment_id);
     if (random_chance(random, 500)) {
         deed->amount = random_between(random, 1, 300);
         snprintf(deed->json, sizeof(deed->json), "{\"amount\":%lld.%02lld}", (long long)deed->amount / 100, (long long)deed->amount % 100);
@@ -214,59 +214,59 @@ static void begin_refund(struct session *session)
     deed_begin(deed);
 }
 
-/* ---- the session ---- */
+/* ---- the shopper ---- */
 
-static void session_over(struct session *session)
+static void shopper_over(struct shopper *shopper)
 {
-    if (session->over)
+    if (shopper->over)
         return;
-    session->over = true;
-    session->shop->closed++;
+    shopper->over = true;
+    shopper->shop->closed++;
 }
 
-static void after_place(struct session *session, const struct deed *decided)
+static void after_place(struct shopper *shopper, const struct deed *decided)
 {
     if (decided->status != 201) {
-        session_over(session);
+        shopper_over(shopper);
         return;
     }
-    session->order_id = decided->made_id;
-    if (session->path == PATH_LEAVE) {
-        session_over(session);
+    shopper->order_id = decided->made_id;
+    if (shopper->path == PATH_LEAVE) {
+        shopper_over(shopper);
         return;
     }
-    if (session->path == PATH_CANCEL || session->path == PATH_RACE)
-        deed_begin(deed_new(session, DEED_CANCEL, session->order_id));
-    if (session->path != PATH_CANCEL)
-        begin_pay(session);
+    if (shopper->path == PATH_CANCEL || shopper->path == PATH_RACE)
+        deed_begin(deed_new(shopper, DEED_CANCEL, shopper->order_id));
+    if (shopper->path != PATH_CANCEL)
+        begin_pay(shopper);
 }
 
-static void after_pay(struct session *session, const struct deed *decided)
+static void after_pay(struct shopper *shopper, const struct deed *decided)
 {
-    session->payment_id = decided->made_id;
-    if (session->payment_id == 0 || session->path == PATH_RACE || session->after == AFTER_LEAVE) {
-        session_over(session);
+    shopper->payment_id = decided->made_id;
+    if (shopper->payment_id == 0 || shopper->path == PATH_RACE || shopper->after == AFTER_LEAVE) {
+        shopper_over(shopper);
         return;
     }
-    if (session->after == AFTER_FULFIL)
-        deed_begin(deed_new(session, DEED_FULFIL, session->order_id));
-    else if (session->after == AFTER_CANCEL)
-        deed_begin(deed_new(session, DEED_CANCEL, session->order_id));
-    else if (session->after == AFTER_REFUND)
-        begin_refund(session);
+    if (shopper->after == AFTER_FULFIL)
+        deed_begin(deed_new(shopper, DEED_FULFIL, shopper->order_id));
+    else if (shopper->after == AFTER_CANCEL)
+        deed_begin(deed_new(shopper, DEED_CANCEL, shopper->order_id));
+    else if (shopper->after == AFTER_REFUND)
+        begin_refund(shopper);
     else
-        deed_begin(deed_new(session, session->after == AFTER_CAPTURE ? DEED_CAPTURE : DEED_VOID, session->payment_id));
+        deed_begin(deed_new(shopper, shopper->after == AFTER_CAPTURE ? DEED_CAPTURE : DEED_VOID, shopper->payment_id));
 }
 
 /* ${decided} was decided for the first time. */
-static void session_go_on(struct session *session, const struct deed *decided)
+static void shopper_go_on(struct shopper *shopper, const struct deed *decided)
 {
     if (decided->type == DEED_PLACE)
-        after_place(session, decided);
+        after_place(shopper, decided);
     else if (decided->type == DEED_PAY)
-        after_pay(session, decided);
+        after_pay(shopper, decided);
     else
-        session_over(session);
+        shopper_over(shopper);
 }
 
 static enum path pick_path(struct random *random)
@@ -284,20 +284,20 @@ static enum path pick_path(struct random *random)
     return PATH_PAY;
 }
 
-static void session_come(void *cookie)
+static void shopper_come(void *cookie)
 {
     struct shop *shop = cookie;
     struct random *random = fleet_random(shop->fleet);
-    struct session *session = &shop->sessions[shop->begun];
-    *session = (struct session){.shop = shop, .number = shop->begun++, .path = pick_path(random)};
-    if (session->path == PATH_AUTHORIZE)
-        session->after = random_chance(random, 600) ? AFTER_CAPTURE : random_chance(random, 500) ? AFTER_VOID : AFTER_CANCEL;
+    struct shopper *shopper = &shop->shoppers[shop->begun];
+    *shopper = (struct shopper){.shop = shop, .number = shop->begun++, .path = pick_path(random)};
+    if (shopper->path == PATH_AUTHORIZE)
+        shopper->after = random_chance(random, 600) ? AFTER_CAPTURE : random_chance(random, 500) ? AFTER_VOID : AFTER_CANCEL;
     else
-        session->after = random_chance(random, 500) ? AFTER_FULFIL : (enum after)random_below(random, AFTER_CAPTURE);
-    if (session->path == PATH_ADJUST)
-        begin_adjust(session);
+        shopper->after = random_chance(random, 500) ? AFTER_FULFIL : (enum after)random_below(random, AFTER_CAPTURE);
+    if (shopper->path == PATH_ADJUST)
+        begin_adjust(shopper);
     else
-        begin_place(session);
+        begin_place(shopper);
 }
 
 /* ---- the shop ---- */
@@ -305,45 +305,35 @@ static void session_come(void *cookie)
 static void put_product(struct shop *shop, unsigned index, int64_t id, int64_t stock)
 {
     struct arena *arena = arena_new();
-    struct random *random = fleet_random(shop->fleet);
-    unsigned partition = topology_partition_of_id(fleet_topology(shop->fleet), id);
-    const struct product_doc doc = {.schema = SCHEMA, .price = random_between(random, 1, 5000), .name = VIEW("thing"), .currency = VIEW("USD")};
-    struct call *call = call_function(arena, &FN_PRODUCT_PUT, partition);
-    call_keyf(call, "product:{%u}:%lld", partition, (long long)id);
-    call_arg_int(call, partition);
-    call_arg_int(call, id);
-    call_arg(call, VIEW("create"));
-    call_arg(call, VIEW(""));
-    call_arg(call, record_store(&PRODUCT_DOC, arena, &doc));
-    call_arg_int(call, stock);
-    const struct item *root = fleet_do(shop->fleet, call, arena);
+    int64_t price = random_between(fleet_random(shop->fleet), 1, 5000);
+    const struct item *root = fleet_do(shop->fleet, asking_product(arena, fleet_topology(shop->fleet), id, price, stock), arena);
     CHECK(item_int(item_at(root, 0)) == CODE_OK);
     shop->product_ids[index] = id;
     shop->stock[index] = stock;
     arena_free(arena);
 }
 
-void shop_open(struct shop *shop, struct fleet *fleet, unsigned sessions, int64_t every_ms)
+void shop_open(struct shop *shop, struct fleet *fleet, unsigned shoppers, int64_t every_ms)
 {
     struct random *random = fleet_random(fleet);
-    *shop = (struct shop){.fleet = fleet, .session_count = sessions, .twice = 60, .again = 120, .think_ms = every_ms * 20};
-    shop->sessions = calloc(sessions, sizeof(*shop->sessions));
-    CHECK(shop->sessions);
+    *shop = (struct shop){.fleet = fleet, .shopper_count = shoppers, .twice = 60, .again = 120, .think_ms = every_ms * 20};
+    shop->shoppers = calloc(shoppers, sizeof(*shop->shoppers));
+    CHECK(shop->shoppers);
     shop->product_count = (unsigned)random_between(random, 2, PRODUCTS_MAX);
-    int64_t demand = (int64_t)sessions * 5 / shop->product_count + 2;
+    int64_t demand = (int64_t)shoppers * 5 / shop->product_count + 2;
     for (unsigned i = 0; i < shop->product_count; i++)
         put_product(shop, i, 1000 + i * 7, random_between(random, 1, demand));
-    for (unsigned i = 0; i < sessions; i++)
-        fleet_wake(fleet, (int64_t)i * every_ms * 1000 + random_between(random, 0, every_ms * 1000), session_come, shop);
+    for (unsigned i = 0; i < shoppers; i++)
+        fleet_wake(fleet, (int64_t)i * every_ms * 1000 + random_between(random, 0, every_ms * 1000), shopper_come, shop);
 }
 
 bool shop_done(const struct shop *shop)
 {
-    if (shop->closed < shop->session_count)
+    if (shop->closed < shop->shopper_count)
         return false;
-    for (unsigned i = 0; i < shop->session_count; i++)
-        for (unsigned n = 0; n < shop->sessions[i].deed_count; n++)
-            if (shop->sessions[i].deeds[n].under_way || shop->sessions[i].deeds[n].status == 0)
+    for (unsigned i = 0; i < shop->shopper_count; i++)
+        for (unsigned n = 0; n < shop->shoppers[i].deed_count; n++)
+            if (shop->shoppers[i].deeds[n].under_way || shop->shoppers[i].deeds[n].status == 0)
                 return false;
     return true;
 }
@@ -351,14 +341,14 @@ bool shop_done(const struct shop *shop)
 void shop_repeat(struct shop *shop, unsigned permille, int64_t ms)
 {
     struct random *random = fleet_random(shop->fleet);
-    for (unsigned i = 0; i < shop->session_count; i++)
-        for (unsigned n = 0; n < shop->sessions[i].deed_count; n++)
-            if (shop->sessions[i].deeds[n].stored && random_chance(random, permille))
-                fleet_wake(shop->fleet, random_between(random, 0, ms * 1000), deed_send_later, &shop->sessions[i].deeds[n]);
+    for (unsigned i = 0; i < shop->shopper_count; i++)
+        for (unsigned n = 0; n < shop->shoppers[i].deed_count; n++)
+            if (shop->shoppers[i].deeds[n].stored && random_chance(random, permille))
+                fleet_wake(shop->fleet, random_between(random, 0, ms * 1000), deed_send_later, &shop->shoppers[i].deeds[n]);
 }
 
 void shop_close(struct shop *shop)
 {
-    free(shop->sessions);
-    shop->sessions = NULL;
+    free(shop->shoppers);
+    shop->shoppers = NULL;
 }

@@ -5,7 +5,7 @@
 #include "hash.h"
 
 /*
- * Simulated shoppers and a simulated shop keeper. Each session places one order and, by chance, cancels it, pays it, authorizes and captures or voids, has it
+ * Simulated shoppers and a simulated shop keeper. Each shopper places one order and, by chance, cancels it, pays it, authorizes and captures or voids, has it
  * fulfilled, refunded, or leaves it. As a good client does, it sends a request again, with its key, until it is decided; as clients do too, it sends some
  * twice at once, repeats some that were decided long ago, and cancels while it pays.
  *
@@ -13,11 +13,11 @@
  */
 enum deed_type { DEED_PLACE, DEED_CANCEL, DEED_FULFIL, DEED_PAY, DEED_CAPTURE, DEED_VOID, DEED_REFUND, DEED_ADJUST };
 #define DEED_TYPES 8
-#define SESSION_DEEDS_MAX 8
+#define SHOPPER_DEEDS_MAX 8
 
-struct session;
+struct shopper;
 struct deed {
-    struct session *session;
+    struct shopper *shopper;
     enum deed_type type;
     char key[40];
     char json[400];
@@ -31,17 +31,17 @@ struct deed {
     struct view tracking;
 };
 
-/* What a session does once it has an order, and after it has paid. */
+/* What a shopper does once it has an order, and after it has paid. */
 enum path { PATH_LEAVE, PATH_CANCEL, PATH_PAY, PATH_RACE, PATH_AUTHORIZE, PATH_ADJUST };
 enum after { AFTER_LEAVE, AFTER_FULFIL, AFTER_CANCEL, AFTER_REFUND, AFTER_CAPTURE, AFTER_VOID };
 
-struct session {
+struct shopper {
     struct shop *shop;
     unsigned number;
     enum path path;
     enum after after;
     bool over;
-    struct deed deeds[SESSION_DEEDS_MAX];
+    struct deed deeds[SHOPPER_DEEDS_MAX];
     unsigned deed_count;
     int64_t order_id, payment_id;
 };
@@ -49,19 +49,19 @@ struct session {
 #define PRODUCTS_MAX 12
 struct shop {
     struct fleet *fleet;
-    struct session *sessions;
-    unsigned session_count, begun, closed;
+    struct shopper *shoppers;
+    unsigned shopper_count, begun, closed;
     unsigned product_count;
     int64_t product_ids[PRODUCTS_MAX], stock[PRODUCTS_MAX];
-    int64_t think_ms;      /* between two deeds of a session, at most about this */
+    int64_t think_ms;      /* between two deeds of a shopper, at most about this */
     unsigned twice, again; /* of a thousand deeds: sent twice at once; repeated later */
     bool leapt;            /* marks may have been pruned since */
     uint64_t requests, placed, refused, paid, replayed;
 };
 
-/* Sets up the products. ${sessions} sessions will come, one about every ${every_ms}. Freed by shop_close. */
-void shop_open(struct shop *shop, struct fleet *fleet, unsigned sessions, int64_t every_ms);
-/* Has every session come, and come to its end? */
+/* Sets up the products. ${shoppers} shoppers will come, one about every ${every_ms}. Freed by shop_close. */
+void shop_open(struct shop *shop, struct fleet *fleet, unsigned shoppers, int64_t every_ms);
+/* Has every shopper come, and come to its end? */
 bool shop_done(const struct shop *shop);
 /* About ${permille} of the requests that were decided are sent once more, within ${ms}. */
 void shop_repeat(struct shop *shop, unsigned permille, int64_t ms);

@@ -2,7 +2,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 #include <time.h>
 
 #include "check.h"
@@ -187,7 +186,7 @@ static void run_seed(struct fleet *fleets[FLEET_SHARDS_MAX], const struct view *
     struct random random = {seed};
     unsigned shards = (unsigned)random_between(&random, 1, FLEET_SHARDS_MAX);
     struct fleet_settings settings = settings_of(&random, seed);
-    unsigned sessions = (unsigned)random_between(&random, 200, 1500);
+    unsigned shoppers = (unsigned)random_between(&random, 200, 1500);
     int64_t every_ms = random_tailed(&random, 2, 5), begin_us;
     struct shop shop;
     settings.trace = trace;
@@ -196,8 +195,8 @@ static void run_seed(struct fleet *fleets[FLEET_SHARDS_MAX], const struct view *
     struct fleet *fleet = fleets[shards - 1];
     fleet_begin(fleet, &settings);
     begin_us = fleet_now_us(fleet);
-    shop_open(&shop, fleet, sessions, every_ms);
-    go_until(fleet, begin_us + (int64_t)sessions * every_ms * 1000 + random_between(&random, 0, 20000000));
+    shop_open(&shop, fleet, shoppers, every_ms);
+    go_until(fleet, begin_us + (int64_t)shoppers * every_ms * 1000 + random_between(&random, 0, 20000000));
     liveness(&shop);
     if (random_chance(&random, 100))
         leap(&shop, &random);
@@ -229,26 +228,11 @@ static void print_totals(const struct totals *totals, uint64_t first, double sec
            counts->clock_jumps, counts->gateway_faults, counts->calls, counts->lost_calls, counts->late_calls);
 }
 
-static struct view file_read(const char *path)
-{
-    struct stat stat_of;
-    FILE *file = fopen(path, "r");
-    if (file == NULL || fstat(fileno(file), &stat_of) != 0) {
-        fprintf(stderr, "souk-sim: cannot read the function library %s\n", path);
-        exit(2);
-    }
-    char *text = malloc((size_t)stat_of.st_size + 1);
-    CHECK(text && fread(text, 1, (size_t)stat_of.st_size, file) == (size_t)stat_of.st_size);
-    fclose(file);
-    text[stat_of.st_size] = '\0';
-    return (struct view){text, (size_t)stat_of.st_size};
-}
-
 static int run_all(const struct options *options)
 {
     struct fleet *fleets[FLEET_SHARDS_MAX] = {NULL};
     struct totals totals = {.seeds = 0};
-    struct view text = options->library ? file_read(options->library) : (struct view){NULL, 0};
+    struct view text = options->library ? shard_sim_library(options->library) : (struct view){NULL, 0};
     double began = seconds_now(), said = began;
     printf("function library %.*s\n", VIEW_ARG(options->library ? view_of(options->library) : SOUK_LIBRARIES[0].name));
     for (uint64_t seed = options->seed; totals.placed < options->orders && totals.violations == 0; seed++) {

@@ -8,6 +8,8 @@
 
 #include "book.h"
 
+#include "asking.h"
+
 #include "snapshots.h"
 
 #define SHARDS 3
@@ -399,18 +401,9 @@ struct taken snapshots_taken(const struct snapshots *snapshots, uint32_t state, 
 static void put_product(struct snapshots *snapshots, int index)
 {
     struct arena *arena = arena_new();
-    int64_t id = snapshots->plan.product_ids[index];
-    unsigned partition = topology_partition_of_id(snapshots->plan.topology, id);
-    struct shard_sim *sim = snapshots->shards[snapshots->plan.topology->owner[partition]].sim;
-    const struct product_doc doc = {.schema = SCHEMA, .price = 100, .name = VIEW("thing"), .currency = VIEW("USD")};
-    struct call *call = call_function(arena, &FN_PRODUCT_PUT, partition);
-    call_keyf(call, "product:{%u}:%lld", partition, (long long)id);
-    call_arg_int(call, partition);
-    call_arg_int(call, id);
-    call_arg(call, VIEW("create"));
-    call_arg(call, VIEW(""));
-    call_arg(call, record_store(&PRODUCT_DOC, arena, &doc));
-    call_arg_int(call, snapshots->plan.stock[index]);
+    const struct topology *topology = snapshots->plan.topology;
+    struct call *call = asking_product(arena, topology, snapshots->plan.product_ids[index], 100, snapshots->plan.stock[index]);
+    struct shard_sim *sim = snapshots->shards[topology->owner[call->partition]].sim;
     shard_sim_set_clock(sim, BEGIN_MS * 1000);
     CHECK(item_int(item_at(shard_sim_run(sim, call, BEGIN_MS, arena), 0)) == CODE_OK);
     shard_sim_sync(sim);

@@ -60,7 +60,8 @@ struct arena *arena_new(void)
     return arena;
 }
 
-void *arena_alloc(struct arena *arena, size_t size)
+/* Zeroed always: what nobody wrote must not tell two heaps apart. */
+void *arena_take(struct arena *arena, size_t size)
 {
     size_t rounded = (size + ALIGNMENT) & ~(ALIGNMENT - 1); /* a pointer behind a piece's end is still this piece's */
     CHECK(arena->top + rounded <= ARENA_BYTES);
@@ -76,26 +77,9 @@ void *arena_alloc(struct arena *arena, size_t size)
     return memset(at, 0, rounded);
 }
 
-struct view arena_copy(struct arena *arena, struct view text)
+void *arena_alloc(struct arena *arena, size_t size)
 {
-    char *copy = arena_alloc(arena, text.len + 1);
-    if (text.len > 0)
-        memcpy(copy, text.at, text.len);
-    return (struct view){copy, text.len};
-}
-
-struct view arena_printf(struct arena *arena, const char *format, ...)
-{
-    va_list args, again;
-    va_start(args, format);
-    va_copy(again, args);
-    int len = vsnprintf(NULL, 0, format, args);
-    CHECK(len >= 0);
-    char *text = arena_alloc(arena, (size_t)len + 1);
-    vsnprintf(text, (size_t)len + 1, format, again);
-    va_end(again);
-    va_end(args);
-    return (struct view){text, (size_t)len};
+    return arena_take(arena, size);
 }
 
 /* Here memory is never short. */
@@ -124,41 +108,6 @@ void arena_free(struct arena *arena)
         return;
     arena->next = pool;
     pool = arena;
-}
-
-char *buffer_room(struct buffer *buffer, size_t len)
-{
-    if (buffer->cap - buffer->len < len) {
-        size_t cap = buffer->cap < 128 ? 256 : buffer->cap * 2;
-        while (cap < buffer->len + len)
-            cap *= 2;
-        char *wider = arena_alloc(buffer->arena, cap);
-        if (buffer->len > 0)
-            memcpy(wider, buffer->at, buffer->len);
-        buffer->at = wider;
-        buffer->cap = cap;
-    }
-    return buffer->at + buffer->len;
-}
-
-void buffer_add(struct buffer *buffer, const void *bytes, size_t len)
-{
-    if (len > 0) {
-        memcpy(buffer_room(buffer, len), bytes, len);
-        buffer->len += len;
-    }
-}
-
-void buffer_add_view(struct buffer *buffer, struct view text)
-{
-    buffer_add(buffer, text.at, text.len);
-}
-
-void buffer_add_int(struct buffer *buffer, long long number)
-{
-    char digits[24];
-    int len = snprintf(digits, sizeof(digits), "%lld", number);
-    buffer_add(buffer, digits, (size_t)len);
 }
 
 /* ---- the digest ---- */

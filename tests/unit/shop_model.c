@@ -495,6 +495,7 @@ static void act_order_read(struct model *model, const struct call *call, struct 
         (long long)order->version, order->user, (long long)order->total, order->currency, (long long)order->created, (long long)order->expires,
         order->txn, order->open_payment ? "33" : "", (long long)order->updated, (long long)order->hold_ms);
     say_view(said, order->doc);
+    say(said, " %d", order->due != 0);
 }
 
 static void act_duty_done(struct model *model, const struct call *call, struct said *said)

@@ -11,9 +11,10 @@
  *
  *   cancel: MOVING ─┐
  *   fulfil: LOADING ─▶ MOVING ─▶ FINISHING (the duty: release or consume at every stock partition) ─▶ READING ─▶ 200
- *                        └ done before by this key, or cancelled already ────────────────────────────▶ READING ─▶ 200
+ *                        └ done before by this key, or cancelled already: whoever did it may have died ─▶ FINISHING
  *
- * The transition is the commit point. When a stock partition does not answer, the duty stays in txn:{p} and a sweep carries it out; the answer is 200 all the same.
+ * The transition is the commit point. When a stock partition does not answer, the duty stays in txn:{p} and a sweep or the next retry carries it out; the answer is
+ * 200 all the same.
  */
 enum move_state { LOADING, MOVING, FINISHING, READING };
 
@@ -143,6 +144,14 @@ static void answer_illegal(struct move *move, const struct reply *reply)
     flow_end(&move->flow);
 }
 
+/* The order moved, to this version. What it owes to the stock is done now, whoever moved it. */
+static void finish(struct move *move, int64_t version)
+{
+    move->version = version;
+    move->state = FINISHING;
+    flow_spawn(&move->flow, duty_new(&move->flow, move->id), 0, 0);
+}
+
 static void got_refused(struct move *move, const struct reply *reply)
 {
     struct flow *flow = &move->flow;
@@ -151,8 +160,7 @@ static void got_refused(struct move *move, const struct reply *reply)
         move->replayed = true;
         /* fallthrough */
     case CODE_ALREADY:
-        move->version = reply_int(reply, 0);
-        read_back(move);
+        finish(move, reply_int(reply, 0));
         return;
     case CODE_NOT_FOUND:
         end_not_found(move);
@@ -179,15 +187,12 @@ static void got_refused(struct move *move, const struct reply *reply)
 
 static void got_moved(struct move *move, const struct reply *reply)
 {
-    if (reply->kind == REPLY_REFUSED) {
+    if (reply->kind == REPLY_REFUSED)
         got_refused(move, reply);
-    } else if (reply->kind != REPLY_OK) {
+    else if (reply->kind != REPLY_OK)
         end_failed(move, reply);
-    } else {
-        move->version = reply_int(reply, 0);
-        move->state = FINISHING;
-        flow_spawn(&move->flow, duty_new(&move->flow, move->id), 0, 0);
-    }
+    else
+        finish(move, reply_int(reply, 0));
 }
 
 static void move_got_child(struct flow *flow, struct flow *child)

@@ -126,7 +126,7 @@ static void got_refused(struct act *act, const struct reply *reply)
     struct flow *flow = &act->operation.flow;
     switch (reply->code) {
     case CODE_REPLAY:
-        operation_replay(&act->operation, reply_int(reply, 0));
+        operation_replay(&act->operation, reply_int(reply, 0), act->payment.order_id);
         break;
     case CODE_IN_FLIGHT:
         end_in_flight(flow);

@@ -42,9 +42,10 @@ static void show(struct operation *operation, int64_t version)
     flow_call(flow, payment_call(flow->arena, operation->partition, operation->payment_id, history.at), 0, 0);
 }
 
-void operation_replay(struct operation *operation, int64_t version)
+void operation_replay(struct operation *operation, int64_t version, int64_t order_id)
 {
     operation->replayed = true;
+    operation->paid_order = order_id;
     show(operation, version);
 }
 
@@ -121,6 +122,8 @@ static void got_record(struct operation *operation, const struct reply *reply)
                   (long long)operation->version);
         answer_refuse(flow, &OUTCOME_BROKEN, "payment %lld cannot be understood by this worker", (long long)operation->payment_id);
     } else {
+        if (operation->replayed && !view_equal(payment.status, VIEW("succeeded")))
+            operation->paid_order = 0;
         answer_payment(operation, &payment);
     }
     confirm(operation);

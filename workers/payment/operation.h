@@ -8,7 +8,7 @@
  *
  *   ASKING (gateway) ─▶ RECORDING (pay_result) ─▶ SHOWING (the record as of that version) ─▶ answer ─▶ CONFIRMING (a paid order's duty) ─▶ end
  *                        └ reply lost: 503, the reconciler finishes
- *   a replay of the key begins at SHOWING
+ *   a replay of the key begins at SHOWING, and confirms what is still owed
  */
 enum operation_state { OPERATION_BEGINNING, OPERATION_ASKING, OPERATION_RECORDING, OPERATION_SHOWING, OPERATION_CONFIRMING };
 
@@ -34,8 +34,8 @@ struct operation {
 
 /* The intent is stored. ${errand} is complete but for what comes back. */
 void operation_ask(struct operation *operation, struct gateway_errand *errand);
-/* Decided before: shows version ${version}. */
-void operation_replay(struct operation *operation, int64_t version);
+/* Decided before: shows version ${version}; then, in case that whoever decided it has died, what order ${order_id} owes is done. */
+void operation_replay(struct operation *operation, int64_t version, int64_t order_id);
 
 /* For the flow type: from ASKING on all events are these functions'. */
 void operation_got_errand(struct flow *flow, struct errand *errand);

@@ -189,7 +189,7 @@ static void got_refused(struct pay *pay, const struct reply *reply)
     switch (reply->code) {
     case CODE_REPLAY:
         pay->operation.payment_id = reply_int(reply, 0);
-        operation_replay(&pay->operation, reply_int(reply, 1));
+        operation_replay(&pay->operation, reply_int(reply, 1), body->order_id);
         return;
     case CODE_IN_FLIGHT:
         end_in_flight(flow);
