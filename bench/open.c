@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 
 #include <uv.h>
@@ -270,8 +271,18 @@ static void print_latencies(const char *name, struct latencies *latencies)
     printf("%s_p50_us=%u\n%s_p99_us=%u\n", name, n ? latencies->us[n / 2] : 0, name, n ? latencies->us[n * 99 / 100] : 0);
 }
 
+/* What this generator took of the machine, which what is measured may share with it. */
+static void print_cpu(void)
+{
+    struct rusage usage;
+
+    getrusage(RUSAGE_SELF, &usage);
+    printf("cpu_us=%lld\n", (long long)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000000 + usage.ru_utime.tv_usec + usage.ru_stime.tv_usec);
+}
+
 static void print_result(struct load *load, double seconds)
 {
+    print_cpu(); /* before the latencies are sorted */
     printf("offered=%.0f\ncreated=%.0f\nrefused=%.0f\n", (double)load->due / seconds, (double)load->created / seconds,
            (double)load->refused / seconds);
     printf("without_retry_after=%llu\nconflicts=%llu\nserver_errors=%llu\nothers=%llu\n", (unsigned long long)load->without_retry_after,

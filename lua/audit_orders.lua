@@ -15,137 +15,84 @@
 
 local takes = arguments.of('audit_orders', 'orders', 'partition count? id? positive count')
 
-local byte, find, match = ('').byte, ('').find, ('').match
+local byte, match, gmatch = ('').byte, ('').match, ('').gmatch
 
 local FEED_PRIME = 67108859 -- below 2^26, so that a square is exact
+local SLACK_MS = 10000      -- what is due already may be put off this much by a sweep that is at it
+local AT_ONCE = 1000        -- names asked for in one call: unpack gives only so many
 
-local SLACK_MS = 10000 -- what is due already may be put off this much by a sweep that is at it
+-- This runs for every order that there is, while others wait. So it reads only what it judges, asks for the entries of many in one call where many stand
+-- in one index, and puts no text together before something is wrong.
 
-local function set(words)
+local function set(words, head)
     local all = {}
-    for word in words:gmatch('%S+') do
-        all[word] = true
+    for word in gmatch(words, '%S+') do
+        all[word] = head and head .. '|' .. word .. '|' or true
     end
     return all
 end
 
--- state → payment_status: the pairs that there can be. Paid and ended is an order that costs nothing.
+-- state → payment_status → the begin of an eV that says so: the pairs that there can be. Paid and ended is an order that costs nothing.
 local PAIRS = {
-    reserved = set('none pending authorized'),
-    paid = set('paid partially_refunded refunded'),
-    fulfilled = set('paid partially_refunded refunded'),
-    cancelled = set('none authorized paid refund_due refunded'),
-    expired = set('none pending authorized paid refund_due refunded'),
+    reserved = set('none pending authorized', 'reserved'),
+    paid = set('paid partially_refunded refunded', 'paid'),
+    fulfilled = set('paid partially_refunded refunded', 'fulfilled'),
+    cancelled = set('none authorized paid refund_due refunded', 'cancelled'),
+    expired = set('none pending authorized paid refund_due refunded', 'expired'),
 }
 local PAYMENT_STATUSES = set('none pending authorized paid partially_refunded refunded refund_due')
 local STATUSES = set('processing unknown authorized succeeded failed voided expired partially_refunded refunded')
 local CAPTURED = set('succeeded partially_refunded refunded')
-local ORDER_NUMBERS = {'v', 'total', 'created', 'expires'}
-local PAYMENT_NUMBERS = {'v', 'amount', 'captured', 'refunded', 'refunding', 'refunds', 'created', 'updated'}
 
 -- Notes what is wrong: fixed words and ids.
 local function complain(page, kind, id, text)
     page.violations[#page.violations + 1] = kind .. ' ' .. id .. ': ' .. text
-    return false
 end
 
--- The same unless ${right}. A text that must be put together first is for complain: all is right nearly always.
-local function want(page, kind, id, right, text)
-    if not right then
-        page.violations[#page.violations + 1] = kind .. ' ' .. id .. ': ' .. text
+-- The number that a field is, or nil (and noted).
+local function number_of(page, kind, id, name, text)
+    local number = int.read(text or '')
+    if not number then
+        complain(page, kind, id, name .. ' is not an integer from 0')
     end
-    return right
-end
-
--- The record, its numbers as numbers, or nil (and noted).
-local function read(page, kind, p, id, numbers)
-    local all = call('HGETALL', key[kind](p, id))
-    if not want(page, kind, id, #all > 0, 'has no record') then
-        return nil
-    end
-    local record = {key = key[kind](p, id), p = p, id = id}
-    for n = 1, #all, 2 do
-        record[all[n]] = all[n + 1]
-    end
-    for n = 1, #numbers do
-        local name = numbers[n]
-        local number = int.read(record[name] or '')
-        if not number then
-            complain(page, kind, id, name .. ' is not an integer from 0')
-            return nil
-        end
-        record[name] = number
-    end
-    return record
+    return number
 end
 
 -- The names e1, e2, … are made once.
-local names = {}
-local function e(n)
-    local name = names[n]
-    if not name then
-        name = 'e' .. int.text(n)
-        names[n] = name
+local names, names_count = {}, 0
+local function names_upto(n)
+    while names_count < n do
+        names_count = names_count + 1
+        names[names_count] = 'e' .. int.text(names_count)
     end
-    return name
+    return names
 end
 
--- Walks e1 … eV. ${allowed}(before, after) judges a step from one version's first two words, 'paid|paid|', to the next one's. Returns the last text.
-local function check_history(page, kind, record, allowed)
-    local before, text = '', nil
-    for n = 1, record.v do
-        text = record[e(n)]
-        local after = match(text or '', '^[%l_]+|[%l%d_]+|')
-        if not after then
-            complain(page, kind, record.id, e(n) .. ' is missing')
-            return ''
-        elseif not allowed(before, after, record, n, text) then
-            complain(page, kind, record.id, e(n) .. ' is not an allowed step')
+-- Walks e1 … eV and looks for one behind them. ${texts}: e1, e2, … as far as they came with the record; the others are read here, some at once.
+-- ${step}(page, record, n, text, before) judges a version; what it returns the next one gets as ${before}; nil: the text is none of a version.
+local function check_history(page, kind, record, texts, step)
+    local v, first, before = record.v, 1, ''
+    for n = 1, v + 1 do
+        local text = texts[n - first + 1]
+        if text == nil then
+            local upto = math.min(v + 1, n + 31)
+            texts, first = call('HMGET', record.key, unpack(names_upto(upto), n, upto)), n
+            text = texts[1]
         end
-        before = after
-    end
-    want(page, kind, record.id, record.v > 0 and not record[e(record.v + 1)], 'there is an e beyond v')
-    return text or ''
-end
-
-local function begins(text, start)
-    return find(text, start, 1, true) == 1
-end
-
--- There are few different steps, so each is judged once.
-local function remember(judge)
-    local known = {}
-    return function(before, after)
-        local steps = known[before]
-        if not steps then
-            steps = {}
-            known[before] = steps
+        if n <= v then
+            before = step(page, record, n, text or '', before)
+            if not before then
+                return complain(page, kind, record.id, 'e' .. int.text(n) .. ' is missing')
+            end
+        elseif text or v == 0 then
+            complain(page, kind, record.id, 'there is an e beyond v')
         end
-        if steps[after] == nil then
-            steps[after] = judge(match(before, '^[%l_]*'), match(after, '^([%l_]+)|([%l%d_]+)|')) and true or false
-        end
-        return steps[after]
     end
-end
-
-local order_step_allowed = remember(function(from, to, payment_status)
-    local allowed = from == to
-    for _, moves in pairs(states.order) do
-        allowed = allowed or moves[from] == to
-    end
-    return allowed and PAIRS[to] and PAIRS[to][payment_status]
-end)
-
--- Here the second word is an amount.
-local function payment_step(before, after)
-    local from, to = match(before, '^[%l_]*'), match(after, '^[%l_]+')
-    local moves = states.payment[from]
-    return from == to or (moves and moves[to])
 end
 
 -- A number for 'paid|paid|', the same as the worker's (shared/shop/audit_feed.c).
 local words = {}
-local function word(text)
+local function word_sum(text)
     local sum = words[text]
     if not sum then
         sum = 0
@@ -157,44 +104,98 @@ local function word(text)
     return sum
 end
 
--- One version of an order as a number: sums of these are equal when, and hardly but when, both sides have the same versions. All is exact below 2^53.
-local function feed_sum(id_rest, v, after)
-    local x = (id_rest * 8191 + v * 131 + word(after)) % FEED_PRIME
-    return x * x % FEED_PRIME
-end
-
--- Does the index have the id at this score?
-local function listed(name, id, score)
-    return call('ZSCORE', name, id) == score
-end
-
--- Is it in the index of its state? That is asked for all orders of an index in one call, at the page's end.
-local function list_later(page, order, score)
-    local of_state = page.indexes[order.state] or {}
-    local index = of_state[order.payment_status]
-    if not index then
-        index = {count = 2, scores = {}, 'ZMSCORE', key.orders_in(order.p, order.state, order.payment_status)}
-        of_state[order.payment_status], page.indexes[order.state] = index, of_state
+-- Is this a step of an order, from one version's first two words to the next one's?
+local function judge_order_step(before, after)
+    local from, to, payment_status = match(before, '^[%l_]*'), match(after, '^([%l_]+)|([%l_]+)|')
+    local allowed = from == to
+    for _, moves in pairs(states.order) do
+        allowed = allowed or moves[from] == to
     end
-    local at = index.count + 1
-    index[at], index.scores[at], index.count = order.id, score, at
+    return allowed and PAIRS[to] and PAIRS[to][payment_status] and true or false
 end
 
-local function check_indexes(page)
-    for _, of_state in pairs(page.indexes) do
-        for _, index in pairs(of_state) do
-            local scores = call(unpack(index))
-            for n = 1, #scores do
-                want(page, 'order', index[n + 2], scores[n] == index.scores[n + 2], 'is not in the index of its state')
-            end
+-- There are few different steps, so each is judged once: before → after → allowed?
+local known_steps = {}
+local function order_step_allowed(before, after)
+    local steps = known_steps[before]
+    if not steps then
+        steps = {}
+        known_steps[before] = steps
+    end
+    local allowed = steps[after]
+    if allowed == nil then
+        allowed = judge_order_step(before, after)
+        steps[after] = allowed
+    end
+    return allowed
+end
+
+-- Judges a version of an order, and adds it to what is compared with the feed if it was made in time. One version is a number there: sums of these are
+-- equal when, and hardly but when, both sides have the same versions. All is exact below 2^53.
+local function order_step(page, order, n, text, before)
+    local after, expires, at = match(text, '^([%l_]+|[%l_]+|)(%d+)|(%d+)|')
+    if not after then
+        return nil
+    elseif not order_step_allowed(before, after) then
+        complain(page, 'order', order.id, 'e' .. int.text(n) .. ' is not an allowed step')
+    end
+    if order.settled or tonumber(at) < page.upto then
+        local x = (order.id_sum + n * 131 + (words[after] or word_sum(after))) % FEED_PRIME
+        page.transitions, page.sum = page.transitions + 1, page.sum + x * x % FEED_PRIME
+    end
+    if n == order.v and not (after == order.words and expires == order.expires and at == order.updated) then
+        complain(page, 'order', order.id, 'the last e is not the record')
+    end
+    return after
+end
+
+local function payment_step(page, payment, n, text, before)
+    local status, captured, refunded, at = match(text, '^([%l_]+)|(%d+)|(%d+)|(%d+)|')
+    if not status then
+        return nil
+    end
+    local moves = states.payment[before]
+    if not (before == status or (moves and moves[status])) then
+        complain(page, 'payment', payment.id, 'e' .. int.text(n) .. ' is not an allowed step')
+    end
+    if n == payment.v and not (status == payment.status and captured == payment.captured_text and refunded == payment.refunded_text and
+        at == payment.updated) then
+        complain(page, 'payment', payment.id, 'the last e is not the record')
+    end
+    return status
+end
+
+-- Has the index all that were listed, at their scores?
+local function check_index(page, index)
+    local scores = call(unpack(index, 1, index.count))
+    for n = 1, #scores do
+        if scores[n] ~= index.scores[n + 2] then
+            complain(page, index.kind, index[n + 2], index.wrong)
         end
     end
+    index.count = 2
+end
+
+-- An index, and what is to be said of those that it should have and has not.
+local function index_new(page, name, kind, wrong)
+    local index = {'ZMSCORE', name, count = 2, scores = {}, kind = kind, wrong = wrong}
+    page.indexes[#page.indexes + 1] = index
+    return index
+end
+
+-- The index must have this id at this score. That is asked for many at once, at the page's end.
+local function list_later(page, index, id, score)
+    if index.count > AT_ONCE then
+        check_index(page, index)
+    end
+    local at = index.count + 1
+    index[at], index.scores[at], index.count = id, score, at
 end
 
 local function check_refunds(page, payment)
     local refunded, refunding, readable = 0, 0, true
     for n = 1, payment.refunds do
-        local refund = payments.refund_parse(payment['refund' .. int.text(n)] or '')
+        local refund = payments.refund_parse(call('HGET', payment.key, 'refund' .. int.text(n)) or '')
         if not refund then
             readable = false
         elseif refund.status == 'succeeded' then
@@ -203,113 +204,192 @@ local function check_refunds(page, payment)
             refunding = refunding + refund.amount
         end
     end
-    want(page, 'payment', payment.id, readable, 'a refund is not readable')
-    want(page, 'payment', payment.id, refunded == payment.refunded, 'refunded is not the sum of its refunds')
-    want(page, 'payment', payment.id, refunding == payment.refunding, 'refunding is not the sum of its refunds')
+    if not readable then
+        complain(page, 'payment', payment.id, 'a refund is not readable')
+    end
+    if refunded ~= payment.refunded then
+        complain(page, 'payment', payment.id, 'refunded is not the sum of its refunds')
+    end
+    if refunding ~= payment.refunding then
+        complain(page, 'payment', payment.id, 'refunding is not the sum of its refunds')
+    end
 end
 
 local function check_money(page, payment, order)
-    local id, captured, refunded = payment.id, payment.captured, payment.refunded
-    want(page, 'payment', id, payment.order_id == order.id and payment.currency == order.currency, 'is not its order\'s')
-    want(page, 'payment', id, payment.amount == order.total, 'amount is not the order\'s total')
-    want(page, 'payment', id, captured == (CAPTURED[payment.status] and payment.amount or 0), 'captured is not what its status says')
-    want(page, 'payment', id, refunded + payment.refunding <= captured, 'more is refunded than was captured')
-    local status = (refunded == 0 and 'succeeded') or (refunded == captured and 'refunded') or 'partially_refunded'
-    want(page, 'payment', id, not CAPTURED[payment.status] or payment.status == status, 'refunded is not what its status says')
+    local id, status, amount, captured, refunded = payment.id, payment.status, payment.amount, payment.captured, payment.refunded
+    if payment.order_id ~= order.id or payment.currency ~= order.currency then
+        complain(page, 'payment', id, 'is not its order\'s')
+    end
+    if amount ~= order.total then
+        complain(page, 'payment', id, 'amount is not the order\'s total')
+    end
+    if captured ~= (CAPTURED[status] and amount or 0) then
+        complain(page, 'payment', id, 'captured is not what its status says')
+    end
+    if refunded + payment.refunding > captured then
+        complain(page, 'payment', id, 'more is refunded than was captured')
+    end
+    if CAPTURED[status] and status ~= ((refunded == 0 and 'succeeded') or (refunded == captured and 'refunded') or 'partially_refunded') then
+        complain(page, 'payment', id, 'refunded is not what its status says')
+    end
 end
 
-local function check_payment_lists(page, payment, order, is_latest)
-    local p, id = payment.p, payment.id
-    local score = call('ZSCORE', key.payments(p), id)
-    want(page, 'payment', id, score, 'is not in payments')
-    want(page, 'payment', id, not score or listed(key.payments_in(p, payment.status), id, score), 'is not in the index of its status')
-    local owed = call('ZSCORE', key.refund_due(p), id)
-    want(page, 'payment', id, owed or order.payment_status ~= 'refund_due' or not is_latest, 'is owed back and not in refund_due')
-    want(page, 'payment', id, not owed or (is_latest and order.payment_status == 'refund_due'), 'is in refund_due and not owed back')
-    if payments.duty(payment, order.state) ~= 'none' then
-        want(page, 'payment', id, call('ZSCORE', key.payment_duties(p), id), 'has no duty')
+local function index_of_status(page, status)
+    page.of_status[status] = index_new(page, key.payments_in(page.p, status), 'payment', 'is not in the index of its status')
+    return page.of_status[status]
+end
+
+local function index_of_pair(page, words, state, payment_status)
+    page.of_pair[words] = index_new(page, key.orders_in(page.p, state, payment_status), 'order', 'is not in the index of its state')
+    return page.of_pair[words]
+end
+
+-- Those payments of the page that were not looked up yet: are they where they should be?
+local function check_payment_lists(page)
+    local p, ids, expected = page.p, page.payment_ids, page.payment_expected
+    if page.payment_count == 0 then
+        return
     end
+    local scores = call('ZMSCORE', key.payments(p), unpack(ids, 1, page.payment_count))
+    local owed = call('ZMSCORE', key.refund_due(p), unpack(ids, 1, page.payment_count))
+    local duties = call('ZMSCORE', key.payment_duties(p), unpack(ids, 1, page.payment_count))
+    for n = 1, page.payment_count do
+        local id, payment = ids[n], expected[n]
+        if scores[n] then
+            list_later(page, page.of_status[payment.status] or index_of_status(page, payment.status), id, scores[n])
+        else
+            complain(page, 'payment', id, 'is not in payments')
+        end
+        if payment.owed and not owed[n] then
+            complain(page, 'payment', id, 'is owed back and not in refund_due')
+        elseif owed[n] and not payment.owed then
+            complain(page, 'payment', id, 'is in refund_due and not owed back')
+        end
+        if payment.duty and not duties[n] then
+            complain(page, 'payment', id, 'has no duty')
+        end
+    end
+    page.payment_count = 0
+end
+
+local function list_payment_later(page, payment, order, is_latest)
+    if page.payment_count == AT_ONCE then
+        check_payment_lists(page)
+    end
+    payment.owed = is_latest and order.payment_status == 'refund_due'
+    payment.duty = payments.duty(payment, order.state) ~= 'none'
+    page.payment_count = page.payment_count + 1
+    page.payment_ids[page.payment_count], page.payment_expected[page.payment_count] = payment.id, payment
+end
+
+-- The payment and its first versions, or nil (and noted).
+local function read_payment(page, id)
+    local p, name = page.p, key.payment(page.p, id)
+    local f = call('HMGET', name, 'v', 'amount', 'captured', 'refunded', 'refunding', 'refunds', 'created', 'updated', 'status', 'op', 'order_id',
+        'currency', 'e1', 'e2', 'e3')
+    if not f[1] and not f[9] and call('EXISTS', name) == 0 then
+        return complain(page, 'payment', id, 'has no record')
+    end
+    local payment = {
+        key = name, p = p, id = id, captured_text = f[3], refunded_text = f[4], updated = f[8], status = f[9], op = f[10], order_id = f[11],
+        currency = f[12],
+    }
+    local function number(n, field)
+        payment[field] = number_of(page, 'payment', id, field, f[n])
+        return payment[field]
+    end
+    local readable = number(1, 'v') and number(2, 'amount') and number(3, 'captured') and number(4, 'refunded') and number(5, 'refunding') and
+        number(6, 'refunds') and number_of(page, 'payment', id, 'created', f[7]) and number_of(page, 'payment', id, 'updated', f[8])
+    return readable and payment, {f[13], f[14], f[15]}
 end
 
 -- Returns the payment, or nil when it cannot be read.
 local function check_payment(page, order, id, is_latest)
     page.payments = page.payments + 1
-    local payment = read(page, 'payment', order.p, id, PAYMENT_NUMBERS)
-    if not payment or not want(page, 'payment', id, STATUSES[payment.status], 'status is none that there is') then
+    local payment, texts = read_payment(page, id)
+    if not payment then
         return nil
+    elseif not STATUSES[payment.status] then
+        return complain(page, 'payment', id, 'status is none that there is')
     end
-    payment.action = (payment.op or ''):match('^%l+') or ''
-    if not want(page, 'payment', id, payments.results[payment.action], 'op is none that there is') then
-        return nil
+    payment.action = match(payment.op or '', '^%l+') or ''
+    if not payments.results[payment.action] then
+        return complain(page, 'payment', id, 'op is none that there is')
     end
-    local last = check_history(page, 'payment', payment, payment_step)
-    local now = payment.status .. '|' .. int.text(payment.captured) .. '|' .. int.text(payment.refunded) .. '|' .. int.text(payment.updated) .. '|'
-    want(page, 'payment', id, begins(last, now), 'the last e is not the record')
+    check_history(page, 'payment', payment, texts, payment_step)
     check_money(page, payment, order)
     check_refunds(page, payment)
-    check_payment_lists(page, payment, order, is_latest)
-    want(page, 'payment', id, is_latest or not states.payment_open[payment.status], 'is open and not the latest')
+    list_payment_later(page, payment, order, is_latest)
+    if not is_latest and states.payment_open[payment.status] then
+        complain(page, 'payment', id, 'is open and not the latest')
+    end
     return payment
 end
 
-local function check_payments(page, order)
-    if order.payments == '' then
-        want(page, 'order', order.id, order.payment_status == 'none', 'payment_status does not follow from its latest payment')
-        return
+-- ${ids}: with commas between them.
+local function check_payments(page, order, ids)
+    local latest_id, follows, latest, readable = nil, 'none', nil, true
+    if ids ~= '' then
+        latest_id, order.currency = match(ids, '%d+$'), call('HGET', order.key, 'currency')
     end
-    local latest_id = (order.payments or ''):match('%d+$')
-    local latest, readable = nil, true
-    for id in (order.payments or ''):gmatch('%d+') do
+    for id in gmatch(ids, '%d+') do -- the empty text has none
         latest = check_payment(page, order, id, id == latest_id)
         readable = readable and latest
     end
-    local follows = 'none'
     if latest then
         follows = payments.order_status(latest, order.state)
     end
-    want(page, 'order', order.id, not readable or order.payment_status == follows, 'payment_status does not follow from its latest payment')
-end
-
--- ${due}: the time of its duty, or false.
-local function check_order_lists(page, order, score, due, now)
-    local p, id = order.p, order.id
-    list_later(page, order, score)
-    want(page, 'order', id, listed(key.orders_of_user(p, order.user or ''), id, score), 'is not in the index of its user')
-    if order.state == 'reserved' then
-        want(page, 'order', id, due and tonumber(due) <= math.max(order.expires, now + SLACK_MS), 'expire is not due when it expires')
+    if readable and order.payment_status ~= follows then
+        complain(page, 'order', order.id, 'payment_status does not follow from its latest payment')
     end
 end
 
--- Judges a step of an order, and counts the version for the feed if it was made in time.
-local function order_step(before, after, order, v, text)
-    local page = order.page
-    if order.settled or tonumber(match(text, '^[^|]*|[^|]*|[^|]*|(%d+)|') or 0) < page.upto then
-        page.transitions = page.transitions + 1
-        page.sum = page.sum + feed_sum(order.id_rest, v, after)
-    end
-    return order_step_allowed(before, after)
+-- For whoever compares with the stock.
+local function add_live(page, id, txn, state, age, due, doc)
+    local live, at = page.live, page.live_count
+    live[at + 1], live[at + 2], live[at + 3], live[at + 4], live[at + 5], live[at + 6] = id, txn or '', state, age, due and 1 or 0, doc or ''
+    page.live_count = at + 6
 end
 
-local function check_order(page, p, id, score, due, now)
-    local order = read(page, 'order', p, id, ORDER_NUMBERS)
-    if not order then
+-- What else must know the order. ${due}: the time of its duty, or false.
+local function check_order_lists(page, order, score, due)
+    local words = order.words
+    list_later(page, page.of_pair[words] or index_of_pair(page, words, order.state, order.payment_status), order.id, score)
+    if call('ZSCORE', key.orders_of_user(page.p, order.user or ''), order.id) ~= score then
+        complain(page, 'order', order.id, 'is not in the index of its user')
+    end
+    if order.state == 'reserved' and not (due and tonumber(due) <= math.max(order.expires_ms, page.now + SLACK_MS)) then
+        complain(page, 'order', order.id, 'expire is not due when it expires')
+    end
+end
+
+-- ${due}: as above. ${order}: a table that is used again for each, since making one costs more than a check.
+local function check_order(page, order, id, score, due)
+    local name = key.order(page.p, id)
+    local state, payment_status, v, total, created, expires, user, paid_by, updated, txn, doc, e1, e2 = unpack(call('HMGET', name, 'state',
+        'payment_status', 'v', 'total', 'created', 'expires', 'user', 'payments', 'updated', 't', 'doc', 'e1', 'e2'))
+    if not v and not state and call('EXISTS', name) == 0 then
+        return complain(page, 'order', id, 'has no record')
+    end
+    local created_ms = number_of(page, 'order', id, 'created', created)
+    order.v, order.total, order.expires_ms = number_of(page, 'order', id, 'v', v), number_of(page, 'order', id, 'total', total),
+        number_of(page, 'order', id, 'expires', expires)
+    if not (order.v and order.total and created_ms and order.expires_ms) then
         return
     end
-    local state, payment_status = order.state or '', order.payment_status or ''
-    order.page, order.id_rest, order.settled = page, id % FEED_PRIME, tonumber(order.updated or page.upto) < page.upto
-    if not want(page, 'order', id, PAIRS[state] and PAIRS[state][payment_status], 'state and payment_status are no pair that there is') then
-        return
+    local words = PAIRS[state] and PAIRS[state][payment_status]
+    if not words then
+        return complain(page, 'order', id, 'state and payment_status are no pair that there is')
     end
-    local last = check_history(page, 'order', order, order_step)
-    local record = state .. '|' .. payment_status .. '|' .. int.text(order.expires) .. '|' .. (order.updated or '') .. '|'
-    want(page, 'order', id, begins(last, record), 'the last e is not the record')
-    check_payments(page, order)
-
-    check_order_lists(page, order, score, due, now)
+    order.key, order.id, order.state, order.payment_status, order.words, order.user = name, id, state, payment_status, words, user
+    order.expires, order.updated = expires, updated
+    order.id_sum, order.settled = id % FEED_PRIME * 8191, tonumber(updated or page.upto) < page.upto
+    order.texts[1], order.texts[2] = e1, e2
+    check_history(page, 'order', order, order.texts, order_step)
+    check_payments(page, order, paid_by or '')
+    check_order_lists(page, order, score, due)
     if due or state == 'reserved' or state == 'paid' then
-        local live, at = page.live, #page.live
-        live[at + 1], live[at + 2], live[at + 3] = id, order.t or '', state
-        live[at + 4], live[at + 5], live[at + 6] = now - order.created, due and 1 or 0, order.doc or ''
+        add_live(page, id, txn, state, page.now - created_ms, due, doc)
     end
 end
 
@@ -324,37 +404,57 @@ local function check_counts(page, p)
     for status in pairs(STATUSES) do
         in_statuses = in_statuses + call('ZCARD', key.payments_in(p, status))
     end
-    want(page, 'partition', p, in_states == call('ZCARD', key.orders(p)), 'the indexes of states have more or fewer orders than there are')
-    want(page, 'partition', p, in_statuses == call('ZCARD', key.payments(p)), 'the indexes of statuses have more or fewer payments than there are')
+    if in_states ~= call('ZCARD', key.orders(p)) then
+        complain(page, 'partition', p, 'the indexes of states have more or fewer orders than there are')
+    end
+    if in_statuses ~= call('ZCARD', key.payments(p)) then
+        complain(page, 'partition', p, 'the indexes of statuses have more or fewer payments than there are')
+    end
 end
 
--- The next orders behind (score, id) and their scores, from the third place on: before them stands what asks for their duties. And: are there more?
+-- The next orders behind (score, id), at most ${most}: their ids, their scores, and are there more? Places 1 and 2 of the ids stay free for the command
+-- that asks for their duties. Orders of the same score stand by their ids, and those up to ${id} were looked at before.
 local function next_orders(p, score, id, most)
-    local source = merge.index_source(key.orders(p), true, score, id, most + 1)
-    local ids, scores, more = {'ZMSCORE', key.order_duties(p)}, {}, merge.step_index(source)
-    while more and #ids < most + 2 do
-        local at = #ids + 1
-        ids[at], scores[at] = source.member, source.score
-        more = merge.step_index(source)
+    local found, at, offset = {}, 1, 0
+    repeat
+        found, at = call('ZRANGEBYSCORE', key.orders(p), score == '' and '-inf' or score, '+inf', 'WITHSCORES', 'LIMIT', int.text(offset),
+            int.text(most + 2)), 1
+        while found[at] and found[at + 1] == score and found[at] <= id do
+            at = at + 2
+        end
+        offset = offset + most + 2
+    until found[at] or #found == 0
+    local last = math.min(#found, at + most * 2 - 1)
+    local ids, scores, count = {'ZMSCORE', key.order_duties(p)}, {}, 2
+    for n = at, last, 2 do
+        count = count + 1
+        ids[count], scores[count] = found[n], found[n + 1]
     end
-    return ids, scores, more
+    return ids, scores, last < #found or #found == most * 2 + 4
 end
 
 local function audit_orders(keys, args)
     local wrong = arguments.wrong(takes, keys, args, 0)
     if wrong then return wrong end
-    local p, most, now = args[1], tonumber(args[4]), clock.read()
+    local p, most = args[1], tonumber(args[4])
 
-    local page = {violations = {}, live = {}, payments = 0, indexes = {}, transitions = 0, sum = 0, upto = tonumber(args[5])}
+    local page = {
+        p = p, now = clock.read(), upto = tonumber(args[5]), violations = {}, live = {}, live_count = 0, indexes = {}, of_pair = {},
+        of_status = {}, payments = 0, payment_ids = {}, payment_expected = {}, payment_count = 0, transitions = 0, sum = 0,
+    }
     if args[2] == '' then
         check_counts(page, p)
     end
     local ids, scores, more = next_orders(p, args[2], args[3], most)
     local due = #ids > 2 and call(unpack(ids)) or {}
+    local order = {texts = {}}
     for n = 3, #ids do
-        check_order(page, p, ids[n], scores[n], due[n - 2], now)
+        check_order(page, order, ids[n], scores[n], due[n - 2])
     end
-    check_indexes(page)
+    check_payment_lists(page)
+    for n = 1, #page.indexes do
+        check_index(page, page.indexes[n])
+    end
     local last = #ids
     return {code.OK, more and scores[last] or '', more and ids[last] or '', last - 2, page.payments, page.violations, page.live,
         page.transitions, int.text(page.sum)}

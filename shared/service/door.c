@@ -62,7 +62,7 @@ static void respond(struct request *request, const struct flow *flow, const stru
 static void got_answer(void *cookie, struct flow *flow, struct answer *answer)
 {
     struct request *request = cookie;
-    request->thread->finished++;
+    request->thread->room.answered++;
     respond(request, flow, answer);
 }
 
@@ -367,36 +367,31 @@ static bool find_route(struct request *request)
 }
 
 /*
- * SOUK_INSIDE_MAX bounds memory; this bounds waiting. When more is asked than can be done, requests pile up inside, and each waits for all before it. So
- * once in every SOUK_QUEUE_MS the door looks how long calls stand in line. Is that longer than SOUK_QUEUE_MS, then only as many may be inside as were
- * answered in that time, which makes them wait about that long; the others hear at once that they should come again. A burst is none of that: it is
- * gone before the next look. Duties, sweeps and what is inside go on, since they do not come by the door.
+ * SOUK_INSIDE_MAX bounds memory; this bounds waiting. When more is asked than can be done, requests pile up inside, and each waits for all before it:
+ * then the others hear at once that they should come again (room.h). A burst is none of that: it is gone before the next look. Duties, sweeps and
+ * what is inside go on, since they do not come by the door.
  */
-#define ROOM_MIN 64
-
 static bool is_crowded(struct request *request)
 {
     struct worker_thread *thread = request->thread;
-    int64_t queue_us = (int64_t)thread->public.service->settings.queue_ms * 1000, passed_us = request->since_us - thread->looked_us;
+    const struct service_settings *settings = &thread->public.service->settings;
+    int64_t queue_us = (int64_t)settings->queue_ms * 1000;
     if (queue_us == 0)
         return false;
-    if (passed_us >= queue_us) {
-        thread->standing_us = store_standing_us(thread->public.store);
-        thread->room = (unsigned)((int64_t)thread->finished * queue_us / passed_us);
-        thread->finished = 0;
-        thread->looked_us = request->since_us;
-    }
-    return thread->standing_us > queue_us && http_inside(thread->http) > (thread->room > ROOM_MIN ? thread->room : ROOM_MIN);
+    if (room_is_due(&thread->room, request->since_us, queue_us))
+        room_look(&thread->room, request->since_us, queue_us, store_standing_us(thread->public.store) > queue_us, (unsigned)settings->inside_max);
+    return http_inside(thread->http) > thread->room.bound;
 }
 
 static bool has_room(struct request *request)
 {
     struct worker_thread *thread = request->thread;
-    if (is_crowded(request))
-        return refuse(request, &OUTCOME_OVERLOADED,
-                      "more is asked of this worker than it can do, and what is inside waits already; try again shortly");
+    bool crowded = is_crowded(request);
     if (http_inside(thread->http) > (unsigned)thread->public.service->settings.inside_max || arena_low())
         return refuse(request, &OUTCOME_OVERLOADED, "this worker has as many requests under way as it may (SOUK_INSIDE_MAX); try again shortly");
+    if (crowded)
+        return refuse(request, &OUTCOME_OVERLOADED,
+                      "more is asked of this worker than it can do, and what is inside waits already; try again shortly");
     return true;
 }
 

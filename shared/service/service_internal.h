@@ -6,6 +6,7 @@
 
 #include "http.h"
 #include "metrics.h"
+#include "room.h"
 #include "router.h"
 #include "service.h"
 
@@ -26,9 +27,7 @@ struct worker_thread {
     int64_t drain_until_us;
     uint64_t request_seed, request_count; /* of the ids that are given to requests without one */
     bool stopping, quiesced;
-    /* door.c's look at the queue, once in every SOUK_QUEUE_MS. */
-    int64_t looked_us, standing_us; /* when; how long calls stood in line then */
-    unsigned finished, room;        /* requests answered since then; and in the time before, so many may be inside */
+    struct room room; /* the door's */
 };
 
 struct service {

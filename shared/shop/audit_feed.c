@@ -3,7 +3,7 @@
 
 #include "audit_feed.h"
 
-#define PAGE_ORDERS 500
+#define PAGE_ORDERS 100
 #define PAGE_ENTRIES 1000
 #define TRIES 3
 /* What is under way in a shard when its time is read is over by then. */

@@ -217,15 +217,11 @@ static void pages_of_products(struct lua_shard *shard)
     free(next);
 }
 
-static void pages_of_orders(struct lua_shard *shard)
+static void count_orders_by_pages(struct lua_shard *shard)
 {
     char *score = strdup(""), *id = strdup("");
     int orders = 0, payments = 0, pages = 0;
 
-    for (int i = 1; i <= MADE; i++) {
-        free(lua_do(shard, "place idem:{7}:%032x 7 $F 1 %032x.$F.1 u%d 500 USD 60000 D r", (unsigned)i, (unsigned)i, i % 3));
-        free(lua_do(shard, "pay order:{7}:%d 7 %d %032x $F '' charge automatic P q 9000", 256 * i + 7, 256 * i + 7, 1000U + (unsigned)i));
-    }
     do {
         char *page = lua_do(shard, "audit_orders orders:{7} 7 '%s' '%s' 4 0", score, id), *count = word(page, 3), *paid = word(page, 4);
         assert_null(strstr(page, ": "));
@@ -246,6 +242,65 @@ static void pages_of_orders(struct lua_shard *shard)
     free(id);
 }
 
+static void pages_of_orders(struct lua_shard *shard)
+{
+    for (int i = 1; i <= MADE; i++) {
+        free(lua_do(shard, "place idem:{7}:%032x 7 $F 1 %032x.$F.1 u%d 500 USD 60000 D r", (unsigned)i, (unsigned)i, i % 3));
+        free(lua_do(shard, "pay order:{7}:%d 7 %d %032x $F '' charge automatic P q 9000", 256 * i + 7, 256 * i + 7, 1000U + (unsigned)i));
+    }
+    count_orders_by_pages(shard);
+    /* All of one time: then they stand by their ids. */
+    for (int i = 1; i <= MADE; i++) {
+        free(lua_do(shard, "ZADD orders:{7} 5 %d", 256 * i + 7));
+        free(lua_do(shard, "ZADD orders:{7}:user:u%d 5 %d", i % 3, 256 * i + 7));
+        free(lua_do(shard, "ZADD orders:{7}:in:reserved:pending 5 %d", 256 * i + 7));
+    }
+    count_orders_by_pages(shard);
+}
+
+/* More versions than come with the record, and than are read at once. */
+#define REFUNDS 40
+
+static void finds_in_history(struct lua_shard *shard, const char *damage, const char *found, const char *mended)
+{
+    char *got;
+
+    lua_check(shard, damage);
+    got = lua_do(shard, AUDIT_ORDERS);
+    if (!strstr(got, found))
+        fail_msg("after %s: %s\n  want  %s", damage, got, found);
+    free(got);
+    lua_check(shard, mended);
+    got = lua_do(shard, AUDIT_ORDERS);
+    assert_null(strstr(got, ": "));
+    free(got);
+}
+
+static void long_histories(struct lua_shard *shard)
+{
+    char *versions;
+
+    lua_check(shard, PAID);
+    for (int i = 1; i <= REFUNDS; i++) {
+        free(lua_do(shard, "refund payment:{7}:263 7 263 %032x $F 1 '' q 9000", 5000U + (unsigned)i));
+        free(lua_do(shard, "refund_result payment:{7}:263 7 263 %d succeeded '' q 9000", i));
+    }
+    versions = lua_do(shard, "HGET payment:{7}:263 v");
+    assert_int_equal(atoi(versions), 2 + 2 * REFUNDS);
+    free(versions);
+    finds_in_history(shard, "RENAME payment:{7}:263 payment:{7}:264", "payment 263: has no record", "RENAME payment:{7}:264 payment:{7}:263");
+    for (int n = 1; n <= 2 + 2 * REFUNDS; n++) {
+        char damage[96], found[64], mended[256], *text = lua_do(shard, "HGET payment:{7}:263 e%d", n);
+
+        snprintf(damage, sizeof(damage), "HDEL payment:{7}:263 e%d", n);
+        snprintf(found, sizeof(found), "payment 263: e%d is missing", n);
+        snprintf(mended, sizeof(mended), "HSET payment:{7}:263 e%d %s", n, text);
+        finds_in_history(shard, damage, found, mended);
+        free(text);
+    }
+    finds_in_history(shard, "HSET payment:{7}:263 e83 x", "payment 263: there is an e beyond v", "HDEL payment:{7}:263 e83");
+}
+
 int main(void)
 {
     static const struct lua_story STORIES[] = {
@@ -253,6 +308,7 @@ int main(void)
         {"every damage of orders is found", every_damage_of_orders_is_found},
         {"pages of products", pages_of_products},
         {"pages of orders", pages_of_orders},
+        {"long histories", long_histories},
     };
 
     return LUA_RUN_WITH("audit", CASES, STORIES);
