@@ -106,7 +106,7 @@ struct worker {
 
 struct node {
     struct shard_sim *sim;
-    bool up, syncing;
+    bool up, syncing, doomed;
     unsigned life;
     int64_t paused_until_us, offset_us;
     struct message *executed, **executed_tail; /* answers that wait for the disk */
@@ -345,6 +345,30 @@ static void trace_call(const struct fleet *fleet, const struct message *message)
     printf("%s\n", message->told ? " (nobody waits)" : "");
 }
 
+static int64_t counter(struct fleet *fleet, struct node *node, const char *stock, const char *field)
+{
+    long long number = -1;
+    view_to_int(keyspace_field(shard_sim_keyspace(node->sim), fleet->now_us + node->offset_us, stock, field), &number);
+    return number;
+}
+
+/* No call leaves a product oversold, not even until the next one. */
+static void check_stock(struct fleet *fleet, struct node *node, const struct message *message)
+{
+    char stock[120];
+    struct view key = call_part(message->call, 0);
+    if (message->call->function == NULL || key.len < 6 || memcmp(key.at, "stock:", 6) != 0)
+        return;
+    snprintf(stock, sizeof(stock), "%.*s", VIEW_ARG(key));
+    int64_t on_hand = counter(fleet, node, stock, "on_hand"), held = counter(fleet, node, stock, "held"),
+            committed = counter(fleet, node, stock, "committed");
+    if (held < 0 || committed < 0 || held + committed > on_hand)
+        fleet_complain(fleet, "%s is oversold by %s: %lld on hand, %lld held, %lld committed", stock, message->call->function->name,
+                       (long long)on_hand, (long long)held, (long long)committed);
+}
+
+static void shard_kill(struct fleet *fleet, unsigned index);
+
 static void execute(struct fleet *fleet, struct node *node, struct message *message)
 {
     tick_shard(fleet, node);
@@ -357,6 +381,7 @@ static void execute(struct fleet *fleet, struct node *node, struct message *mess
         fleet_complain(fleet, "%s reads behind its first write", message->call->function->name);
     if (fleet->settings.trace)
         trace_call(fleet, message);
+    check_stock(fleet, node, message);
     if (fleet->settings.watch)
         fleet->settings.watch(fleet->settings.watch_cookie, node->sim, message->call, message->limit_ms, message->root);
     arena_hold(message->run->arena);
@@ -367,6 +392,8 @@ static void execute(struct fleet *fleet, struct node *node, struct message *mess
         node->syncing = true;
         schedule(fleet, fleet->now_us + random_tailed(&fleet->random, 200, 8), EV_SYNC, message->shard, node->life, NULL);
     }
+    if (node->doomed && random_chance(&fleet->random, 300))
+        shard_kill(fleet, message->shard);
 }
 
 static void got_arrive(struct fleet *fleet, struct message *message)
@@ -759,7 +786,7 @@ static void shard_kill(struct fleet *fleet, unsigned index)
     fleet->counts.shard_deaths++;
     fleet->counts.rolled_back += lost;
     shard_sim_crash(node->sim, lost);
-    node->up = node->syncing = false;
+    node->up = node->syncing = node->doomed = false;
     node->life++;
     answers_leave(fleet, node, false);
     int64_t up_at_us = fleet->now_us + random_tailed(&fleet->random, 200000, 7);
@@ -807,8 +834,10 @@ static void strike(struct fleet *fleet, enum strike_kind fault)
     } else if (fault == WORKER_PAUSE && worker_up) {
         fleet->counts.worker_pauses++;
         fleet->workers[worker].paused_until_us = fleet->now_us + random_tailed(&fleet->random, 100000, 9);
-    } else if (fault == SHARD_DEATH && node->up) {
+    } else if (fault == SHARD_DEATH && node->up && random_chance(&fleet->random, 500)) {
         shard_kill(fleet, shard);
+    } else if (fault == SHARD_DEATH && node->up) {
+        node->doomed = true; /* it dies behind one of its next calls, before the disk has it */
     } else if (fault == SHARD_PAUSE && shard_up) {
         shard_pause(fleet, shard);
     } else if (fault == CUT && worker_up) {
@@ -840,6 +869,8 @@ static void got_fault(struct fleet *fleet, const struct event *event)
 void fleet_plan(struct fleet *fleet, const struct faults_plan *faults)
 {
     fleet->plan++;
+    for (unsigned i = 0; i < fleet->topology->shard_count; i++)
+        fleet->nodes[i].doomed = false;
     fleet->settings.faults = faults ? *faults : (struct faults_plan){.cut_ms = 0};
     fleet->gateway_away_until_us = 0;
     for (enum strike_kind fault = 0; fault < FAULT_KINDS; fault++)
