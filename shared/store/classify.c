@@ -50,6 +50,7 @@ static const struct row ROWS[] = {
     {"ERR unknown subcommand", REPLY_NOT_SENT, false, "bug: the shard does not know this command"},
     {"ERR wrong number of arguments", REPLY_NOT_SENT, false, "bug: a command with the wrong number of arguments"},
     {"ERR Can not execute a script with write flag", REPLY_NOT_SENT, false, "bug: a function that writes was called as one that reads"},
+    {"ERR souk", REPLY_NOT_SENT, true, "bug: a function was called with what it does not take"}, /* arguments.wrong, before anything else */
     {"UNBLOCKED", REPLY_UNKNOWN, false, "the shard gave up waiting for its replicas"},
     /* Of commands that we do not send, so whatever brought them about is not understood. */
     {"NOGROUP", REPLY_UNKNOWN, false, "bug: an answer to another command"},

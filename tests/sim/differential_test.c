@@ -169,9 +169,9 @@ static int reply_compare(const void *a, const void *b)
 /* The fields of a hash come in any order. Sorts [field value …] by field, in both. */
 static void sort_pairs(struct item *item, redisReply *reply)
 {
-    if (item->type == ITEM_LIST)
+    if (item->type == ITEM_LIST && item->count > 0)
         qsort(item->items, item->count / 2, 2 * sizeof(*item->items), item_compare);
-    if (reply->type == REDIS_REPLY_ARRAY)
+    if (reply->type == REDIS_REPLY_ARRAY && reply->elements > 0)
         qsort(reply->element, reply->elements / 2, 2 * sizeof(*reply->element), reply_compare);
 }
 

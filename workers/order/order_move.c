@@ -112,14 +112,15 @@ static void got_loaded(struct move *move, const struct reply *reply)
         end_failed(move, reply);
         return;
     }
-    if (!order_from_reply(move->flow.arena, reply, move->id, &move->order)) {
+    bool whole = order_from_reply(move->flow.arena, reply, move->id, &move->order);
+    struct view doc = move->order.stored;
+    if (whole && body && body->has_tracking)
+        doc = record_with_text(move->flow.arena, doc, "tracking", body->tracking);
+    if (!whole || doc.len == 0) {
         order_broken(&move->flow, "reading", move->id);
         flow_end(&move->flow);
         return;
     }
-    struct view doc = move->order.stored;
-    if (body && body->has_tracking)
-        doc = record_with_text(move->flow.arena, doc, "tracking", body->tracking);
     struct call *call = move_call(move);
     call_arg(call, move->flow.ask->request_id);
     call_arg(call, doc);
