@@ -1,6 +1,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "fault_test_lib.h"
 
@@ -91,6 +92,19 @@ static void run_names(struct crash *crash, struct run *run)
     user_on(crash->souk, 2, (int)run->number * 2 + 1, run->rival);
 }
 
+/* As a client does who was told 503: the same once more. A worker may not have come back yet to a shard that was down for the step before. */
+static struct response *prepare_again(struct crash *crash, const struct client_request *asked, struct response *response, int want)
+{
+    const struct timespec moment = {0, 20000000};
+
+    for (int tries = 0; tries < 250 && response->status == 503 && want != 503; tries++) {
+        response_free(response);
+        nanosleep(&moment, NULL);
+        response = client_send(souk_client(crash->souk), asked);
+    }
+    return response;
+}
+
 static void prepare_some(struct crash *crash, struct run *runs, unsigned count, const struct step *step)
 {
     struct request requests[AT_ONCE];
@@ -103,6 +117,7 @@ static void prepare_some(struct crash *crash, struct run *runs, unsigned count, 
     }
     client_send_all(souk_client(crash->souk), asked, count, responses);
     for (unsigned i = 0; i < count; i++) {
+        responses[i] = prepare_again(crash, &asked[i], responses[i], step->want);
         if (responses[i]->status != step->want || !request_save(&runs[i], step, responses[i])) {
             fprintf(stderr, "souk-crash: %s: preparing run %u: %s %s: expected %d, got %d %s%s\n", crash->scenario->name, runs[i].number,
                     step->method, requests[i].url, step->want, responses[i]->status, responses[i]->error, responses[i]->body);
