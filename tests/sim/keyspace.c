@@ -384,13 +384,6 @@ void keyspace_visit(const struct keyspace *ks, struct keyspace_visitor *visitor)
         visit_cell(&ks->root->keys.cells[i], ks->now_ms, visitor);
 }
 
-void keyspace_visit_key(const struct keyspace *ks, const char *key, struct keyspace_visitor *visitor)
-{
-    const struct cell *cell = dict_find(&ks->root->keys, view_of(key));
-    if (cell)
-        visit_cell(cell, ks->now_ms, visitor);
-}
-
 /* ---- its life ---- */
 
 struct keyspace *keyspace_new(void)

@@ -64,7 +64,5 @@ struct keyspace_visitor {
     void (*item)(struct keyspace_visitor *visitor, struct view name, struct view value);
 };
 void keyspace_visit(const struct keyspace *keyspace, struct keyspace_visitor *visitor);
-/* The same for one key; nothing if it is not there. */
-void keyspace_visit_key(const struct keyspace *keyspace, const char *key, struct keyspace_visitor *visitor);
 
 #endif

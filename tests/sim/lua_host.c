@@ -21,7 +21,6 @@ struct lua_host {
     } functions[FUNCTIONS_MAX];
     unsigned function_count;
     const struct lua_job *job;
-    unsigned calls;
     bool wrote, read_late;
 };
 
@@ -139,8 +138,6 @@ static int redis_call(lua_State *lua)
         parts[n] = take_part(lua, n + 1, numbers[used]);
         used += number;
     }
-    if (++host->calls == job->fail_at)
-        return luaL_error(lua, "ERR planted failure");
     struct lua_sink sink = {
         .lua = lua, .sink = {.integer = lua_integer, .text = lua_text, .status = lua_ok, .nil = lua_nil, .list = lua_list, .error = lua_error_text}};
     keyspace_run(job->keyspace, job->now_us, (size_t)count, parts, &sink.sink);
@@ -270,7 +267,6 @@ const struct item *lua_host_run(struct lua_host *host, const struct lua_job *job
         return item;
     }
     host->job = job;
-    host->calls = 0;
     host->wrote = host->read_late = false;
     lua_rawgeti(lua, LUA_REGISTRYINDEX, ref);
     push_parts(lua, job->keys, job->key_count);
@@ -285,11 +281,6 @@ const struct item *lua_host_run(struct lua_host *host, const struct lua_job *job
     lua_settop(lua, 0);
     host->job = NULL;
     return item;
-}
-
-unsigned lua_host_calls(const struct lua_host *host)
-{
-    return host->calls;
 }
 
 bool lua_host_read_late(const struct lua_host *host)

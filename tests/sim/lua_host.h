@@ -28,12 +28,10 @@ struct lua_job {
     const char *name;
     const struct view *keys, *args;
     size_t key_count, arg_count;
-    unsigned fail_at; /* 0: never; n: the n-th redis.call fails instead of being carried out */
 };
 const struct item *lua_host_run(struct lua_host *host, const struct lua_job *job, struct arena *arena);
 
-/* How many redis.calls the last run made; whether one of them read behind one that wrote: then it could fail with half of it done. */
-unsigned lua_host_calls(const struct lua_host *host);
+/* Did the last run read behind a write? Then it could fail with half of it done. */
 bool lua_host_read_late(const struct lua_host *host);
 
 /* Makes clock.read forget what it has told, so that equal states have equal futures. For searches, where time stands still. */

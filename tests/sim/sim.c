@@ -167,12 +167,10 @@ static void check_by_audit(struct fleet *fleet)
 
 static void add_counts(struct totals *totals, const struct shop *shop)
 {
-    const struct fleet_counts *add = &(const struct fleet_counts){.calls = 0};
-    struct fleet_counts counts = fleet_counts(shop->fleet);
-    uint64_t *into = (uint64_t *)&totals->counts, *from = (uint64_t *)&counts;
-    add = &counts;
-    for (size_t i = 0; i < sizeof(*add) / sizeof(uint64_t); i++)
-        into[i] += from[i];
+    const struct fleet_counts counts = fleet_counts(shop->fleet); /* all of it is uint64_t */
+    uint64_t *into = (uint64_t *)&totals->counts;
+    for (size_t i = 0; i < sizeof(counts) / sizeof(uint64_t); i++)
+        into[i] += ((const uint64_t *)&counts)[i];
     totals->seeds++;
     totals->requests += shop->requests;
     totals->placed += shop->placed;

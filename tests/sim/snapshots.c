@@ -39,7 +39,6 @@ struct snapshots {
     struct book_state *books;
     uint32_t book_count;
     struct memo book_numbers, book_runs;
-    uint64_t runs;
     char wrong[256];
 };
 
@@ -259,7 +258,6 @@ struct outcome_of snapshots_run(struct snapshots *snapshots, unsigned index, uin
         return (struct outcome_of){row->value, row->more};
     struct arena *arena = arena_new();
     const struct call *call = machine_wish(snapshots->machine, wish)->call;
-    snapshots->runs++;
     keyspace_load(shard_sim_keyspace(shard->sim), shard->states[state - 1].saved, shard->states[state - 1].len);
     shard_sim_set_clock(shard->sim, now_ms * 1000);
     const struct item *root = shard_sim_run(shard->sim, call, limit_ms, arena);
@@ -455,11 +453,6 @@ unsigned snapshots_count(const struct snapshots *snapshots)
     for (unsigned i = 0; i < SHARDS; i++)
         count += snapshots->shards[i].count;
     return count;
-}
-
-uint64_t snapshots_runs(const struct snapshots *snapshots)
-{
-    return snapshots->runs;
 }
 
 const char *snapshots_wrong(const struct snapshots *snapshots)

@@ -80,7 +80,6 @@ struct taken {
 struct taken snapshots_taken(const struct snapshots *snapshots, uint32_t state, int64_t payment_id);
 
 unsigned snapshots_count(const struct snapshots *snapshots); /* states of all shards */
-uint64_t snapshots_runs(const struct snapshots *snapshots);  /* calls that were really carried out */
 /* An error from inside a function, if there was one; empty: none. */
 const char *snapshots_wrong(const struct snapshots *snapshots);
 
