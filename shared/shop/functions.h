@@ -3,20 +3,42 @@
 
 #include "call.h"
 
-/* The functions of lua/, one row each: C name, name, does it write. lua/README.md has their arguments and answers. */
+/* The functions of lua/, one row each: C name, name, does it write, which records that are kept near does it change. lua/README.md has their arguments and answers. */
 #define FUNCTIONS(ROW) \
-    ROW(PRODUCT_CREATE, "product_create", true) \
-    ROW(PRODUCT_PUT, "product_put", true) \
-    ROW(PRODUCT_DELETE, "product_delete", true) ROW(STOCK_ADJUST, "stock_adjust", true) ROW(TRY, "try", true) ROW(CONFIRM, "confirm", true) \
-        ROW(RELEASE, "release", true) ROW(CONSUME, "consume", true) ROW(KEEP, "keep", true) ROW(LOOK, "look", true) ROW(PLACE, "place", true) \
-            ROW(REFUSE, "refuse", true) ROW(SETTLE, "settle", true) ROW(CANCEL, "cancel", true) ROW(FULFIL, "fulfil", true) \
-                ROW(EXPIRE, "expire", true) ROW(ORDER_READ, "order_read", false) ROW(DUTY_DONE, "duty_done", true) ROW(PRUNE, "prune", true) \
-                    ROW(SWEEP, "sweep", true) ROW(PAY, "pay", true) ROW(PAY_ACT, "pay_act", true) ROW(PAY_RESULT, "pay_result", true) \
-                        ROW(REFUND, "refund", true) ROW(REFUND_RESULT, "refund_result", true) ROW(PAY_DONE, "pay_done", true) \
-                            ROW(PAYMENT_READ, "payment_read", false) ROW(LIST, "list", false) ROW(EVENTS, "events", false) \
-                                ROW(AUDIT_STOCK, "audit_stock", false) ROW(AUDIT_HOLDS, "audit_holds", false) ROW(AUDIT_ORDERS, "audit_orders", false)
+    ROW(PRODUCT_CREATE, "product_create", true, "product") \
+    ROW(PRODUCT_PUT, "product_put", true, "product") \
+    ROW(PRODUCT_DELETE, "product_delete", true, "product") \
+    ROW(STOCK_ADJUST, "stock_adjust", true, NULL) \
+    ROW(TRY, "try", true, NULL) \
+    ROW(CONFIRM, "confirm", true, NULL) \
+    ROW(RELEASE, "release", true, NULL) \
+    ROW(CONSUME, "consume", true, NULL) \
+    ROW(KEEP, "keep", true, NULL) \
+    ROW(LOOK, "look", true, NULL) \
+    ROW(PLACE, "place", true, NULL) \
+    ROW(REFUSE, "refuse", true, NULL) \
+    ROW(SETTLE, "settle", true, NULL) \
+    ROW(CANCEL, "cancel", true, NULL) \
+    ROW(FULFIL, "fulfil", true, NULL) \
+    ROW(EXPIRE, "expire", true, NULL) \
+    ROW(ORDER_READ, "order_read", false, NULL) \
+    ROW(DUTY_DONE, "duty_done", true, NULL) \
+    ROW(PRUNE, "prune", true, NULL) \
+    ROW(SWEEP, "sweep", true, NULL) \
+    ROW(PAY, "pay", true, NULL) \
+    ROW(PAY_ACT, "pay_act", true, NULL) \
+    ROW(PAY_RESULT, "pay_result", true, NULL) \
+    ROW(REFUND, "refund", true, NULL) \
+    ROW(REFUND_RESULT, "refund_result", true, NULL) \
+    ROW(PAY_DONE, "pay_done", true, NULL) \
+    ROW(PAYMENT_READ, "payment_read", false, NULL) \
+    ROW(LIST, "list", false, NULL) \
+    ROW(EVENTS, "events", false, NULL) \
+    ROW(AUDIT_STOCK, "audit_stock", false, NULL) \
+    ROW(AUDIT_HOLDS, "audit_holds", false, NULL) \
+    ROW(AUDIT_ORDERS, "audit_orders", false, NULL)
 
-#define FUNCTION_DECLARE(id, name, writes) extern const struct function FN_##id;
+#define FUNCTION_DECLARE(id, name, writes, changes) extern const struct function FN_##id;
 FUNCTIONS(FUNCTION_DECLARE)
 
 /* What a function's first integer says (lua/README.md). 1 and 2 never reach a flow: the store turns them into NOT_SENT. */

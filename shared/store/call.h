@@ -19,6 +19,7 @@
 struct function {
     const char *name; /* "try", without the library's hash */
     bool writes;
+    const char *changes; /* the kind of record that it changes, if that kind is kept near (store.h): "product"; NULL: none */
 };
 
 struct call {

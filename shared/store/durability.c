@@ -99,9 +99,8 @@ static void got_wait(struct call *call, const struct reply *reply)
     if (shard->unconfirmed)
         pipeline_want_write(shard);
     while ((held = queue_take(&shard->held))) {
-        shard->in_flight--;
         shard->figures.unknown += !confirmed;
-        held->done(held, confirmed ? held->fate : &UNCONFIRMED);
+        pipeline_complete(shard, held, confirmed ? held->fate : &UNCONFIRMED);
     }
 }
 

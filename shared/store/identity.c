@@ -12,6 +12,7 @@
  *   HMGET souk:shard  its name, number of partitions and ring epoch are those of our ring
  *   TIME              its clock
  *   CONFIG GET        how it writes to its disk; whatever it says is fine (durability.c)
+ *   INFO server       which process it is, if answers are kept near; whatever it says is fine (tracking.c)
  *   FUNCTION LIST     our libraries are there                     (library.c)
  *
  * Answers come in this order; the first that is not fine refuses the shard, and those behind it are not looked at. When all have come the shard
@@ -137,6 +138,29 @@ void identity_ask_time(struct shard *shard)
     shard_ask(shard, shard->time_call);
 }
 
+void identity_run_id(struct view info, char out[SHARD_RUN_ID_MAX])
+{
+    static const char name[] = "run_id:";
+    const char *at = info.len ? memmem(info.at, info.len, name, strlen(name)) : NULL;
+    size_t len = 0;
+
+    if (at) {
+        at += strlen(name);
+        while (at + len < info.at + info.len && len < SHARD_RUN_ID_MAX - 1 && at[len] > ' ')
+            len++;
+        memcpy(out, at, len);
+    }
+    out[len] = '\0';
+}
+
+static void got_server(struct call *call, const struct reply *reply)
+{
+    struct shard *shard = call->cookie;
+
+    identity_run_id(item_text(reply->root), shard->run_id);
+    identity_step(shard);
+}
+
 static void ask_in_check(struct shard *shard, struct call *question)
 {
     shard->awaited++;
@@ -167,6 +191,11 @@ void identity_check(struct shard *shard)
     call_arg(question, VIEW("uuid"));
     ask_in_check(shard, question);
     ask_in_check(shard, shard_question(shard, shard->check_arena, "TIME", got_time_in_check));
+    if (shard->tracker) {
+        question = shard_question(shard, shard->check_arena, "INFO", got_server);
+        call_arg(question, VIEW("server"));
+        ask_in_check(shard, question);
+    }
     durability_ask(shard);
     library_list(shard);
 }

@@ -78,6 +78,26 @@ static void note_time(struct store *store, int64_t took_us)
         store->quickest_us = took_us > 0 ? took_us : 1;
 }
 
+/* What a call has changed is not kept any longer by the time that whoever sent it hears of it. */
+static void note_change(struct store *store, const struct call *call)
+{
+    int64_t id = 0;
+
+    for (unsigned i = 0; i < call->keys && id == 0; i++)
+        id = near_id_of(store, call_part(call, i));
+    near_wrote(store->near, id);
+}
+
+void pipeline_complete(struct shard *shard, struct call *call, const struct reply *reply)
+{
+    struct store *store = shard->store;
+
+    shard->in_flight--;
+    if (store->near && call->function && call->function->changes && strcmp(call->function->changes, store->settings.near_kind) == 0)
+        note_change(store, call);
+    call->done(call, reply);
+}
+
 /* hiredis has an answer to the oldest command, or the context dies: then let_go settles all that is owed, and there is nothing to do here. */
 static void got_answer(redisAsyncContext *link, void *received, void *cookie)
 {
@@ -93,17 +113,16 @@ static void got_answer(redisAsyncContext *link, void *received, void *cookie)
         shard->unflushed = shard->owed.head; /* an answer before the question: a confused server, but our accounts stay right */
     if (call->fate == &OURS) {
         reply.root = reader_root(received);
-    } else {
-        note_time(shard->store, clock_us() - call->sent_us);
-        reply = reply_from(call->function, reader_root(received), &unclassified);
-        heed(shard, call, &reply, unclassified);
-        if (durability_holds(shard, call, &reply)) {
-            durability_hold(shard, call, &reply);
-            return;
-        }
-        shard->in_flight--;
+        call->done(call, &reply);
+        return;
     }
-    call->done(call, &reply);
+    note_time(shard->store, clock_us() - call->sent_us);
+    reply = reply_from(call->function, reader_root(received), &unclassified);
+    heed(shard, call, &reply, unclassified);
+    if (durability_holds(shard, call, &reply))
+        durability_hold(shard, call, &reply);
+    else
+        pipeline_complete(shard, call, &reply);
 }
 
 /* Puts the command into the store's buffer, with a NUL behind it: hiredis looks for what follows a command's name. */

@@ -11,6 +11,7 @@
 #include "loop.h"
 
 #include "shard.h"
+#include "tracking.h"
 
 /*
  * The life of a connection. hiredis is driven by its own hooks (ac->ev), not by one of its adapters, so that we decide when it reads and writes.
@@ -48,6 +49,10 @@ void shard_move(struct shard *shard, enum shard_state to)
     CHECK(STATES[shard->state].next & (1U << to));
     log_debug("shard %s: %s -> %s", shard->address->name, STATES[shard->state].name, STATES[to].name);
     shard->state = to;
+    if (to == SHARD_READY)
+        tracker_begin(shard->tracker);
+    else
+        tracker_end(shard->tracker);
 }
 
 static void tell(struct shard *shard, const char *reason)
@@ -70,6 +75,10 @@ struct shard *shard_new(struct store *store, unsigned index)
     queue_clear(&shard->owed);
     queue_clear(&shard->held);
     tell(shard, "connecting");
+    if (store->near && !(shard->tracker = tracker_new(store, shard))) {
+        shard_free(shard);
+        return NULL;
+    }
     return shard;
 }
 
@@ -278,6 +287,7 @@ void shard_free(struct shard *shard)
 {
     if (!shard)
         return;
+    tracker_free(shard->tracker);
     loop_timer_free(shard->timer);
     reader_free(&shard->reader);
     arena_free(shard->check_arena);

@@ -16,6 +16,7 @@ enum shard_state { SHARD_DOWN, SHARD_CONNECTING, SHARD_CHECKING, SHARD_LOADING, 
 #define SHARD_REASON_MAX 256
 #define SHARD_TEXT_MAX (sizeof(((struct shard_address *)0)->host) + 16 + SHARD_REASON_MAX) /* host:port: reason */
 #define SHARD_UUID_MAX 64
+#define SHARD_RUN_ID_MAX 64
 #define SHARD_WAITS_MAX 2 /* WAITs under way, when replicas confirm writes */
 
 struct loop_timer;
@@ -53,6 +54,7 @@ struct shard {
     unsigned awaited; /* its answers still to come */
     uint32_t missing; /* bit i: library i is not there */
     char uuid[SHARD_UUID_MAX];
+    char run_id[SHARD_RUN_ID_MAX]; /* of the server process, asked for only when answers are kept near; empty: not told */
     bool ring_told;
 
     /* The shard's clock: its time minus our monotonic one; unknown before its first answer. */
@@ -72,6 +74,8 @@ struct shard {
     unsigned waits, next_wait;
     bool barrier_failed;
     struct call *barrier_calls[SHARD_WAITS_MAX], *wait_calls[SHARD_WAITS_MAX];
+
+    struct tracker *tracker; /* NULL: nothing is kept near */
 
     struct shard_figures figures;
     int64_t complained_us;
@@ -112,6 +116,8 @@ void shard_break(struct shard *shard, const char *reason);
 void identity_check(struct shard *shard);
 void identity_step(struct shard *shard);
 void identity_ask_time(struct shard *shard);
+/* The run_id in the answer to INFO server; empty if it is not there. */
+void identity_run_id(struct view info, char out[SHARD_RUN_ID_MAX]);
 
 /* library.c: asks which libraries are there; loads those that were missing. */
 void library_list(struct shard *shard);
@@ -124,6 +130,8 @@ void shard_ask(struct shard *shard, struct call *question);
 void pipeline_want_write(void *cookie);
 void pipeline_write(struct shard *shard);
 void pipeline_settle(struct shard *shard, const struct reply *fate);
+/* A call of others was answered, and its answer may be given. */
+void pipeline_complete(struct shard *shard, struct call *call, const struct reply *reply);
 /* May an error be logged now? One a second; others are counted in ${complaints}. */
 bool shard_may_complain(struct shard *shard);
 

@@ -57,6 +57,52 @@ static bool got_turn_end(void *cookie)
     return completed || store->ripe.head;
 }
 
+int64_t near_id_of(const struct store *store, struct view key)
+{
+    size_t kind = strlen(store->settings.near_kind);
+    const char *end;
+    long long id;
+
+    if (key.len < kind + 2 || memcmp(key.at, store->settings.near_kind, kind) != 0 || memcmp(key.at + kind, ":{", 2) != 0)
+        return 0;
+    end = memchr(key.at + kind, '}', key.len - kind);
+    if (!end || end + 2 > key.at + key.len || end[1] != ':')
+        return 0;
+    return view_to_int((struct view){end + 2, (size_t)(key.at + key.len - end) - 2}, &id) ? id : 0;
+}
+
+static unsigned shard_of_id(const void *cookie, int64_t id)
+{
+    const struct topology *topology = cookie;
+
+    return topology->owner[topology_partition_of_id(topology, id)];
+}
+
+/* Returns false if memory is short. */
+static bool make_near(struct store *store)
+{
+    const struct store_settings *settings = &store->settings;
+    const struct near_settings near = {
+        .bytes_max = settings->near_bytes,
+        .bound_us = settings->near_bound_us,
+        .shards = settings->topology->shard_count,
+        .shard_of = shard_of_id,
+        .cookie = settings->topology,
+        .drop = settings->near_drop,
+    };
+
+    if (settings->near_bytes == 0)
+        return true;
+    CHECK(strlen(settings->near_kind) <= NEAR_KIND_MAX);
+    store->near = near_new(&near);
+    return store->near != NULL;
+}
+
+struct near_cache *store_near(const struct store *store)
+{
+    return store->near;
+}
+
 static void free_shards(struct store *store)
 {
     for (unsigned i = 0; i < store->settings.topology->shard_count; i++) {
@@ -96,7 +142,7 @@ struct store *store_open(struct loop *loop, const struct store_settings *setting
     queue_clear(&store->ripe);
     store->arena = arena_new();
     store->command.arena = store->arena;
-    if (!make_shards(store))
+    if (!make_near(store) || !make_shards(store))
         goto no_shards;
     signal(SIGPIPE, SIG_IGN);
     loop_each_turn(loop, LOOP_STORE, got_turn_end, store);
@@ -105,6 +151,7 @@ struct store *store_open(struct loop *loop, const struct store_settings *setting
     return store;
 
 no_shards:
+    near_free(store->near);
     free(store->shards);
     arena_free(store->arena);
     free(store);
@@ -211,6 +258,7 @@ void store_close(struct store *store)
         complete_ripe(store);
     } while (store->failed.head);
     free_shards(store);
+    near_free(store->near);
     free(store->shards);
     arena_free(store->arena);
     free(store);

@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "call.h"
+#include "near_cache.h"
 #include "topology.h"
 
 /*
@@ -45,7 +46,13 @@ struct store_settings {
     unsigned library_count;
     const char *user, *password; /* AUTH; NULL: none */
     int wait_replicas;           /* so many replicas must have a write before its call completes; 0: none */
+    /* Answers of one kind of record that are kept in this thread (near_cache.h, tracking.h): all zero for none. */
+    const char *near_kind; /* "product": of the keys product:{p}:ID, and of struct function's ${changes} */
+    size_t near_bytes;
+    int64_t near_bound_us;
+    void (*near_drop)(void *answer);
 };
+#define NEAR_KIND_MAX 32
 
 /*
  * Starts connecting to every shard at once. Returns NULL (logged) if memory is short. What ${settings} points to stays valid until store_close.
@@ -81,6 +88,12 @@ const struct topology *store_topology(const struct store *store);
  * unanswered one waits, of the shard where that is least; 0 if nothing is owed. One slow shard does not make it long, a queue everywhere does.
  */
 int64_t store_standing_us(struct store *store);
+
+/*
+ * What is kept near, or NULL if nothing is to be. The store tells it what the shards say, and what this thread's own calls have changed before they
+ * complete.
+ */
+struct near_cache *store_near(const struct store *store);
 
 struct shard_figures {
     uint64_t calls, batches, bytes_out; /* handed to the connection; writes that carried calls; all bytes */

@@ -14,6 +14,8 @@
  *   identity.c  what a connection must prove before it is READY, and the shard's clock
  *   durability.c  what an answered write survives: replicas' confirmation, the shard's own disk
  *   library.c   the function libraries: there, or loaded
+ *   near_cache.c  answers that are kept while the shards say that their records are the same
+ *   tracking.c  how a shard says it
  *   reader.c    hiredis' reader building struct item
  *   classify.c  what an answer means
  *   call.c      a call in Redis' encoding
@@ -65,10 +67,14 @@ struct store {
     struct queue failed, ripe;
     int64_t quickest_us;   /* of the calls answered since store_standing_us; 0: none was */
     char durability[32]; /* "replicas=2" */
+    struct near_cache *near; /* NULL: nothing is kept */
 };
 
 /* ${call} will complete with ${fate} in a later turn. */
 void store_fail(struct store *store, struct call *call, const struct reply *fate);
+
+/* The id in a key of the kind that is kept near, product:{17}:4369; 0 if it is another key. */
+int64_t near_id_of(const struct store *store, struct view key);
 
 /* Redis' encoding: the head of a list ('*') or bulk string ('$'), and whole bulk strings. */
 void bulk_head(struct buffer *buffer, char mark, uint64_t number);

@@ -8,7 +8,7 @@
 
 #include "call.h"
 
-static const struct function TRY = {"try", true};
+static const struct function TRY = {"try", true, NULL};
 
 static struct arena *arena;
 

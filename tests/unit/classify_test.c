@@ -10,7 +10,7 @@
 
 #include "store.h"
 
-static const struct function PLACE = {"place", true};
+static const struct function PLACE = {"place", true, NULL};
 
 /* Texts as redis-server 7.0.15 sends them; store_test asks a real one for most of them. */
 static const struct {

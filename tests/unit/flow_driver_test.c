@@ -13,7 +13,7 @@
  *
  *   parent ─▶ child at once ─▶ child with a call ─▶ sleep ─▶ errand ─▶ two calls ─▶ answer ─▶ one more call ─▶ end
  */
-static const struct function READ = {"read", false}, WRITE = {"write", true};
+static const struct function READ = {"read", false, NULL}, WRITE = {"write", true, NULL};
 
 struct child {
     struct flow flow;

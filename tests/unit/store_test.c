@@ -40,8 +40,8 @@ static const char LIBRARY_TEXT[] =
     "    return {0, redis.call('GET', keys[1]), #args}\n"
     "end}\n";
 
-static const struct function PUT = {"put", true}, ARGS = {"args", true}, CODE = {"code", true}, BOOM = {"boom", true}, WRONG = {"type", true},
-                             SHAPE = {"shape", true}, NOT_THERE = {"nosuch", true}, GET = {"get", false}, PUT_READING = {"put", false};
+static const struct function PUT = {"put", true, NULL}, ARGS = {"args", true, NULL}, CODE = {"code", true, NULL}, BOOM = {"boom", true, NULL}, WRONG = {"type", true, NULL},
+                             SHAPE = {"shape", true, NULL}, NOT_THERE = {"nosuch", true, NULL}, GET = {"get", false, NULL}, PUT_READING = {"put", false, NULL};
 
 struct probe {
     struct call *call;
