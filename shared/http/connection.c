@@ -35,7 +35,7 @@ static void queue_add(struct connection *connection, enum queue which)
 {
     struct http *http = connection->http;
 
-    connection->since_ms = clock_us() / 1000;
+    connection->since_ms = http->now_ms;
     connection->next = NULL;
     connection->prev = http->queues[which].last;
     if (connection->prev)

@@ -27,7 +27,7 @@ struct exchange {
     struct view path;
     struct buffer body;
     void *cookie;
-    bool head_whole; /* all headers have come */
+    struct view known[HTTP_KNOWN_COUNT];
     bool inside;     /* counted in http->inside */
     bool suspended;
     bool answered;
@@ -157,8 +157,7 @@ static bool check_head(struct exchange *exchange, const char *method, const char
     struct gate gate;
     struct gate_verdict verdict;
 
-    exchange->head_whole = true;
-    gate_open(&gate, exchange->http->limits, view_of(method), exchange->target, view_of(version));
+    gate_open(&gate, exchange->http->limits, view_of(method), exchange->target, view_of(version), exchange->known);
     MHD_get_connection_values_n(exchange->mhd, MHD_HEADER_KIND, got_header, &gate);
     exchange->method = gate.method;
     verdict = gate_close(&gate);
@@ -244,13 +243,14 @@ struct view exchange_query(const struct exchange *exchange)
     return (struct view){exchange->target.at + start, exchange->target.len - start};
 }
 
-struct view exchange_header(const struct exchange *exchange, const char *name)
+struct view exchange_target(const struct exchange *exchange)
 {
-    struct view value = {NULL, 0};
+    return exchange->target;
+}
 
-    if (exchange->head_whole)
-        MHD_lookup_connection_value_n(exchange->mhd, MHD_HEADER_KIND, name, strlen(name), &value.at, &value.len);
-    return value;
+struct view exchange_header(const struct exchange *exchange, enum http_known name)
+{
+    return exchange->known[name];
 }
 
 struct view exchange_body(const struct exchange *exchange)
@@ -273,11 +273,10 @@ void *exchange_cookie(const struct exchange *exchange)
     return exchange->cookie;
 }
 
-/* Returns NULL when memory is short, or when a header cannot be sent as it is. */
-static struct MHD_Response *make_response(const struct http_response *response, bool close)
+struct MHD_Response *exchange_make_response(const struct http_response *response, enum MHD_ResponseMemoryMode mode, bool close)
 {
     void *body = (void *)(uintptr_t)response->body.at; /* libmicrohttpd only reads it; its type is older than const */
-    struct MHD_Response *made = MHD_create_response_from_buffer(response->body.len, body, MHD_RESPMEM_PERSISTENT);
+    struct MHD_Response *made = MHD_create_response_from_buffer(response->body.len, body, mode);
     bool complete = made != NULL;
 
     if (complete && close)
@@ -293,7 +292,7 @@ static struct MHD_Response *make_response(const struct http_response *response, 
 
 static bool queue_response(struct exchange *exchange, const struct http_response *response)
 {
-    struct MHD_Response *made = make_response(response, response->close || exchange->http->quiesced);
+    struct MHD_Response *made = exchange_make_response(response, MHD_RESPMEM_PERSISTENT, response->close || exchange->http->quiesced);
     bool queued;
 
     if (!made)
@@ -303,18 +302,29 @@ static bool queue_response(struct exchange *exchange, const struct http_response
     return queued;
 }
 
+/* It is answered by now, or cannot be. */
+static void answered(struct exchange *exchange, int status, bool queued)
+{
+    CHECK(exchange->inside && !exchange->answered);
+    exchange->answered = true;
+    connection_move(exchange->connection, PHASE_SENDING);
+    exchange->unanswerable = !queued;
+    if (!queued)
+        log_error("cannot answer %d to a %s: no memory, or a header that cannot be sent; its connection is closed", status,
+                  method_name(exchange->method));
+}
+
+void http_respond_prepared(struct exchange *exchange, struct http_prepared *prepared, struct view stamp)
+{
+    CHECK(!exchange->suspended);
+    answered(exchange, prepared->status, prepared_stamp(prepared, stamp) && MHD_queue_response(exchange->mhd, prepared->status, prepared->made) == MHD_YES);
+}
+
 void http_respond(struct exchange *exchange, const struct http_response *response)
 {
     struct http *http = exchange->http;
 
-    CHECK(exchange->inside && !exchange->answered);
-    exchange->answered = true;
-    connection_move(exchange->connection, PHASE_SENDING);
-    exchange->unanswerable = !queue_response(exchange, response);
-    if (exchange->unanswerable) {
-        log_error("cannot answer %d to a %s: no memory, or a header that cannot be sent; its connection is closed", response->status,
-                  method_name(exchange->method));
-    }
+    answered(exchange, response->status, queue_response(exchange, response));
     if (exchange->suspended) {
         exchange->suspended = false;
         http->suspended--;

@@ -143,7 +143,7 @@ static bool same_name(struct view name, struct view want)
     return name.len == want.len && strncasecmp(name.at, want.at, want.len) == 0;
 }
 
-void gate_open(struct gate *gate, struct gate_limits limits, struct view method, struct view target, struct view version)
+void gate_open(struct gate *gate, struct gate_limits limits, struct view method, struct view target, struct view version, struct view *known)
 {
     struct view path = gate_path(target);
 
@@ -152,6 +152,7 @@ void gate_open(struct gate *gate, struct gate_limits limits, struct view method,
         .old_version = view_equal(version, VIEW("HTTP/1.0")),
         .head_bytes = method.len + target.len + version.len + sizeof("  \r\n\r\n") - 1,
         .index_bytes = gate_index_bytes(target),
+        .known = known,
     };
     note(gate, FAULT_VERSION, !gate->old_version && !view_equal(version, VIEW("HTTP/1.1")));
     note(gate, FAULT_METHOD, !method_find(method, &gate->method));
@@ -159,6 +160,29 @@ void gate_open(struct gate *gate, struct gate_limits limits, struct view method,
     note(gate, FAULT_TARGET_BYTES, !all_visible(target));
     note(gate, FAULT_TARGET_NUL, holds_nul_escape(path));
     note(gate, FAULT_PATH_LONG, path.len > PATH_MAX_BYTES);
+}
+
+static const struct view known_names[HTTP_KNOWN_COUNT] = {
+    [HTTP_ACCEPT] = {"Accept", 6},
+    [HTTP_CACHE_CONTROL] = {"Cache-Control", 13},
+    [HTTP_CONTENT_TYPE] = {"Content-Type", 12},
+    [HTTP_IDEMPOTENCY_KEY] = {"Idempotency-Key", 15},
+    [HTTP_IF_MATCH] = {"If-Match", 8},
+    [HTTP_IF_NONE_MATCH] = {"If-None-Match", 13},
+    [HTTP_PREFER] = {"Prefer", 6},
+    [HTTP_TRACEPARENT] = {"traceparent", 11},
+    [HTTP_X_REQUEST_ID] = {"X-Request-Id", 12},
+};
+
+static void pick_out(struct gate *gate, struct view name, struct view value)
+{
+    for (unsigned i = 0; i < HTTP_KNOWN_COUNT; i++) {
+        if (same_name(name, known_names[i])) {
+            if (!gate->known[i].at)
+                gate->known[i] = value;
+            return;
+        }
+    }
 }
 
 static void got_length(struct gate *gate, struct view value)
@@ -197,6 +221,8 @@ void gate_header(struct gate *gate, struct view name, struct view value)
         got_coding(gate, value);
     else if (same_name(name, VIEW("Cookie")))
         gate->index_bytes += value.len + (count_of(value, ';') + 1) * INDEX_ENTRY;
+    else
+        pick_out(gate, name, value);
 }
 
 struct gate_verdict gate_close(struct gate *gate)

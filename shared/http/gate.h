@@ -34,10 +34,14 @@ struct gate {
     uint64_t length;                  /* of the body as announced, 0 if not */
     size_t head_bytes;
     size_t index_bytes;
+    struct view *known; /* HTTP_KNOWN_COUNT of them, filled in as they come; the caller's */
 };
 
-/* The views need to be valid during the call only. ${target} is the raw one: path and query as sent. Cannot fail. */
-void gate_open(struct gate *gate, struct gate_limits limits, struct view method, struct view target, struct view version);
+/*
+ * ${target} is the raw one: path and query as sent. ${known}, zeroed, gets the values of the headers that it is about; all other views need to be valid
+ * during the call only. Cannot fail.
+ */
+void gate_open(struct gate *gate, struct gate_limits limits, struct view method, struct view target, struct view version, struct view *known);
 void gate_header(struct gate *gate, struct view name, struct view value);
 
 struct gate_verdict {

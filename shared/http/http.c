@@ -173,6 +173,7 @@ void http_work(struct http *http)
 
     do {
         http->ready = http->resumed = false;
+        http->now_ms = clock_us() / 1000;
         http->running = true;
         MHD_run(http->daemon);
         http->running = false;
@@ -259,6 +260,7 @@ struct http *http_start(struct loop *loop, const struct http_settings *settings,
     http->on_refusal = on_refusal;
     http->cookie = cookie;
     http->port = port_of(listen_fd);
+    http->now_ms = clock_us() / 1000;
     http->due = loop_timer_new(loop, got_due, http);
     http->sweep = loop_timer_new(loop, connections_sweep, http);
     if (!run_daemon(http, listen_fd)) {

@@ -24,6 +24,20 @@ enum method { METHOD_GET, METHOD_HEAD, METHOD_POST, METHOD_PUT, METHOD_PATCH, ME
 #define METHOD_COUNT 7
 const char *method_name(enum method method);
 
+/* The headers of a request that somebody above asks for: they are picked out while the gate looks at all of them. */
+enum http_known {
+    HTTP_ACCEPT,
+    HTTP_CACHE_CONTROL,
+    HTTP_CONTENT_TYPE,
+    HTTP_IDEMPOTENCY_KEY,
+    HTTP_IF_MATCH,
+    HTTP_IF_NONE_MATCH,
+    HTTP_PREFER,
+    HTTP_TRACEPARENT,
+    HTTP_X_REQUEST_ID,
+    HTTP_KNOWN_COUNT
+};
+
 struct http_settings {
     const char *address;      /* "127.0.0.1" */
     int port;                 /* 0: any free one; see http_port */
@@ -57,7 +71,8 @@ int http_port(const struct http *http);
 enum method exchange_method(const struct exchange *exchange);
 struct view exchange_path(const struct exchange *exchange);                     /* raw, as sent, without the query */
 struct view exchange_query(const struct exchange *exchange);                    /* raw, without '?', empty if none */
-struct view exchange_header(const struct exchange *exchange, const char *name); /* .at is NULL if absent */
+struct view exchange_target(const struct exchange *exchange);                   /* both, as sent */
+struct view exchange_header(const struct exchange *exchange, enum http_known name); /* the first of that name; .at is NULL if absent */
 struct view exchange_body(const struct exchange *exchange);
 struct arena *exchange_arena(struct exchange *exchange); /* the request's memory; http's hold on it ends when the answer was sent */
 /* One value for whoever answers. */
@@ -77,6 +92,24 @@ struct http_response {
 
 /* Answers. For HEAD the body is measured and not sent. Must be called once; the exchange is not to be touched afterwards. */
 void http_respond(struct exchange *exchange, const struct http_response *response);
+
+/*
+ * An answer that is made once and sent often. ${stamped} (static) is one more header, whose value is another each time. ${response} is copied. Returns
+ * NULL if memory is short or a header cannot be sent. It belongs to one thread.
+ */
+#define HTTP_STAMP_MAX 64
+struct http_prepared;
+struct http_prepared *http_prepare(const struct http_response *response, const char *stamped);
+/* About how much memory it takes. */
+size_t http_prepared_bytes(const struct http_prepared *prepared);
+/* May be called while connections still send it. NULL: does nothing. */
+void http_prepared_free(struct http_prepared *prepared);
+
+/*
+ * Answers with it, under ${stamp} (1 to HTTP_STAMP_MAX bytes). Only inside on_request: a suspended connection would write the headers down later, with the stamp of somebody else.
+ * Must be called once; the exchange is not to be touched afterwards. The prepared answer may be freed at any time after it.
+ */
+void http_respond_prepared(struct exchange *exchange, struct http_prepared *prepared, struct view stamp);
 
 /* How many requests are inside (between on_request and the end of their answer), and connections open. */
 unsigned http_inside(const struct http *http);

@@ -47,6 +47,7 @@ struct http {
     struct loop_timer *due;   /* when libmicrohttpd wants to run though nothing happens */
     struct loop_timer *sweep; /* ends what is out of time; set while there are connections */
     int epoll_fd, port;
+    int64_t now_ms; /* of the last pass: as fine as limits of seconds need */
     bool ready;        /* the epoll descriptor or ${due} says that there is work */
     bool resumed;      /* so do answers to suspended exchanges, and a connection that makes room for others */
     bool running;      /* inside MHD_run */
@@ -83,6 +84,20 @@ void *exchange_begin(void *cookie, const char *target, struct MHD_Connection *mh
 enum MHD_Result exchange_step(void *cookie, struct MHD_Connection *mhd, const char *url, const char *method, const char *version, const char *upload,
                               size_t *upload_size, void **request);
 void exchange_end(void *cookie, struct MHD_Connection *mhd, void **request, enum MHD_RequestTerminationCode why);
+
+/* Returns NULL when memory is short, or when a header cannot be sent as it is. */
+struct MHD_Response *exchange_make_response(const struct http_response *response, enum MHD_ResponseMemoryMode mode, bool close);
+
+/* prepared.c */
+struct http_prepared {
+    struct MHD_Response *made;
+    unsigned status;
+    const char *stamped; /* the header's name; static */
+    char *stamp;         /* its value within ${made} */
+    size_t stamp_len, bytes;
+};
+/* Sets its stamp. Returns false if memory is short or it cannot be sent. */
+bool prepared_stamp(struct http_prepared *prepared, struct view stamp);
 
 /* Ends an exchange that is not whole yet with a refusal, written straight to the socket. */
 void exchange_refuse(struct exchange *exchange, int status, const char *detail);

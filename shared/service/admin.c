@@ -143,6 +143,31 @@ static void shard_metrics(struct buffer *out, const struct worker_thread *thread
     }
 }
 
+static void near_metrics(struct buffer *out, const struct worker_thread *thread)
+{
+    struct near_cache *near = store_near(thread->public.store);
+    const struct topology *topology = thread->public.service->topology;
+    if (near == NULL)
+        return;
+    struct near_figures f = near_figures(near);
+    int64_t now = clock_us();
+    line(out, "# HELP souk_near_hits_total Answers given from what the thread that answers this page keeps.\n# TYPE souk_near_hits_total counter\n");
+    line(out, "souk_near_hits_total %llu\n", (unsigned long long)f.hits);
+    line(out, "souk_near_misses_total %llu\n", (unsigned long long)f.misses);
+    line(out, "souk_near_joins_total %llu\n", (unsigned long long)f.joins);
+    line(out, "souk_near_bypasses_total %llu\n", (unsigned long long)f.unleased);
+    line(out, "souk_near_evictions_total %llu\n", (unsigned long long)f.evictions);
+    line(out, "souk_near_invalidations_total %llu\n", (unsigned long long)f.invalidations);
+    line(out, "souk_near_poisoned_total %llu\n", (unsigned long long)f.poisoned);
+    line(out, "souk_near_losses_total %llu\n", (unsigned long long)f.losses);
+    line(out, "souk_near_bytes %zu\n", f.bytes);
+    line(out, "souk_near_answers %zu\n", f.answers);
+    line(out, "# HELP souk_near_staleness_seconds How old an answer of this shard that is kept could be now; not there while none is given.\n");
+    for (unsigned i = 0; i < topology->shard_count; i++)
+        if (near_leased(near, i, now))
+            line(out, "souk_near_staleness_seconds{shard=\"%s\"} %.3f\n", topology->shards[i].name, (double)near_staleness_us(near, i, now) / 1e6);
+}
+
 static uint64_t resident_bytes(void)
 {
     unsigned long long pages = 0, resident = 0;
@@ -170,6 +195,7 @@ static void metrics(struct worker_thread *thread, struct exchange *exchange, str
     route_metrics(&out, service, METRICS_ROUTES_MAX - 1, "method=\"\",route=\"none\"");
     line(&out, "souk_refused_by_gate_total %llu\n", (unsigned long long)sum_over_threads(service, offsetof(struct metrics, refused_by_gate)));
     shard_metrics(&out, thread);
+    near_metrics(&out, thread);
     line(&out, "souk_flows_running %u\n", engine_running(thread->public.engine));
     line(&out, "souk_requests_inside %u\n", http_inside(thread->http));
     line(&out, "souk_connections %u\n", http_connections(thread->http));

@@ -6,28 +6,25 @@
 #include "clock.h"
 #include "log.h"
 
+#include "etag.h"
 #include "service_internal.h"
 
 /*
- *   exchange ─▶ shed? ─▶ route ─▶ headers ─▶ query ─▶ body ─▶ flow ─▶ engine
+ *   exchange ─▶ kept? ─▶ shed? ─▶ route ─▶ headers ─▶ query ─▶ body ─▶ flow ─▶ engine
  *                 └────────┴─────────┴─────────┴───────┴─▶ problem
  *   exchange ◀─────────────────── headers, body ◀── answer ◀── engine
  *
  * Each step of the understanding either fills its part of the ask or answers with a problem and returns false.
  */
-struct request {
-    struct worker_thread *thread;
-    struct exchange *exchange;
-    const struct route *route;
-    struct ask ask;
-    struct flow *refusal; /* a flow that only carries the answer of a request that was not understood */
-    int64_t since_us;
-};
-
 #define DETAIL_MAX 512
-#define HEADERS_MAX (ANSWER_HEADERS_MAX + 4)
+#define HEADERS_MAX (ANSWER_HEADERS_MAX + KEPT_HEADERS_MAX + 3)
 
 /* ---- answers ---- */
+
+static bool is_near(const struct request *request)
+{
+    return request->route && request->route->flags & (ROUTE_NEAR_RECORD | ROUTE_NEAR_RANGE);
+}
 
 static size_t response_headers(struct request *request, const struct flow *flow, const struct answer *answer, struct http_header out[HEADERS_MAX])
 {
@@ -35,13 +32,20 @@ static size_t response_headers(struct request *request, const struct flow *flow,
     if (answer->content_type)
         out[count++] = (struct http_header){"Content-Type", answer->content_type};
     out[count++] = (struct http_header){"X-Request-Id", request->ask.request_id.at};
-    if (request->route == NULL || !(request->route->flags & ROUTE_CACHEABLE) || answer->status >= 400)
+    if (is_near(request) && answer->status < 400)
+        count += kept_headers(request, out + count);
+    else
         out[count++] = (struct http_header){"Cache-Control", "no-store"};
     if (answer_is_written(flow, answer))
         out[count++] = (struct http_header){"Souk-Durability", store_durability(request->thread->public.store)};
     for (size_t i = 0; i < answer->header_count; i++)
         out[count++] = answer->headers[i];
     return count;
+}
+
+size_t door_route_index(const struct request *request)
+{
+    return request->route ? (size_t)(request->route - request->thread->public.service->program->routes) : METRICS_ROUTES_MAX - 1;
 }
 
 static void respond(struct request *request, const struct flow *flow, const struct answer *answer)
@@ -54,16 +58,38 @@ static void respond(struct request *request, const struct flow *flow, const stru
         .headers = headers,
         .header_count = response_headers(request, flow, answer, headers),
     };
-    size_t route = request->route ? (size_t)(request->route - thread->public.service->program->routes) : METRICS_ROUTES_MAX - 1;
-    metrics_request(&thread->metrics, route, answer->status, clock_us() - request->since_us);
+    metrics_request(&thread->metrics, door_route_index(request), answer->status, clock_us() - request->since_us);
     http_respond(request->exchange, &response);
+}
+
+/* What may be kept is always made whole, for others too; a client that has it already is told so here. */
+static void respond_or_same(struct request *request, const struct flow *flow, const struct answer *answer)
+{
+    struct answer same = *answer;
+    const char *etag = is_near(request) && answer->status == 200 && request->ask.if_none_match.at ? answer_header_of(answer, "ETag") : NULL;
+    if (etag && etag_names(request->ask.if_none_match, view_of(etag))) {
+        same.status = 304;
+        same.content_type = NULL;
+        same.body = VIEW("");
+    }
+    respond(request, flow, &same);
 }
 
 static void got_answer(void *cookie, struct flow *flow, struct answer *answer)
 {
     struct request *request = cookie;
     request->thread->room.answered++;
-    respond(request, flow, answer);
+    if (is_near(request))
+        kept_end(request, flow, answer);
+    respond_or_same(request, flow, answer);
+}
+
+void door_answer_copy(struct request *request, struct flow *flow, const struct answer *answer)
+{
+    struct arena *arena = exchange_arena(request->exchange);
+    struct answer copy = *answer;
+    copy.body = arena_copy(arena, answer->body);
+    respond_or_same(request, flow, &copy);
 }
 
 /* The flow that a refusal of the door is written with. It is never run. */
@@ -83,28 +109,19 @@ static bool is_visible(struct view text)
 }
 
 /* 16 hex digits: a number that the thread drew at its start, and the count of its requests, mixed so that ids do not look like a sequence. */
-static struct view make_request_id(struct worker_thread *thread, struct arena *arena)
+struct view door_request_id(struct worker_thread *thread, const struct exchange *exchange, char made[REQUEST_ID_LEN])
 {
+    struct view given = exchange_header(exchange, HTTP_X_REQUEST_ID);
+    if (given.len <= HTTP_STAMP_MAX && is_visible(given))
+        return given;
     uint64_t number = (thread->request_seed + ++thread->request_count) * UINT64_C(0x9e3779b97f4a7c15); /* odd: one to one */
-    char *text = arena_alloc(arena, 17);
-    for (int i = 15; i >= 0; i--, number >>= 4)
-        text[i] = "0123456789abcdef"[number & 15];
-    return (struct view){text, 16};
-}
-
-/* A client's own id is echoed when it is a sensible one. */
-static void read_request_id(struct request *request)
-{
-    struct view given = exchange_header(request->exchange, "X-Request-Id");
-    struct arena *arena = exchange_arena(request->exchange);
-    if (given.len <= 64 && is_visible(given))
-        request->ask.request_id = arena_copy(arena, given);
-    else
-        request->ask.request_id = make_request_id(request->thread, arena);
+    for (int i = REQUEST_ID_LEN - 1; i >= 0; i--, number >>= 4)
+        made[i] = "0123456789abcdef"[number & 15];
+    return (struct view){made, REQUEST_ID_LEN};
 }
 
 /* A header that the flow may read after the exchange was answered, so it is copied; .at is NULL if absent. */
-static struct view copied_header(struct request *request, const char *name)
+static struct view copied_header(struct request *request, enum http_known name)
 {
     struct view value = exchange_header(request->exchange, name);
     return value.at ? arena_copy(exchange_arena(request->exchange), value) : value;
@@ -134,14 +151,21 @@ static bool accepts(struct view accept, const char *type)
     return false;
 }
 
+bool door_format(struct view accept, enum format *format)
+{
+    *format = FORMAT_JSON;
+    if (accept.at == NULL || accept.len == 0 || accepts(accept, "application/json"))
+        return true;
+    if (!accepts(accept, "application/msgpack"))
+        return false;
+    *format = FORMAT_MSGPACK;
+    return true;
+}
+
 static bool read_accept(struct request *request)
 {
-    struct view accept = exchange_header(request->exchange, "Accept");
-    if (accept.at == NULL || accept.len == 0 || accepts(accept, "application/json"))
-        request->ask.format = FORMAT_JSON;
-    else if (accepts(accept, "application/msgpack"))
-        request->ask.format = FORMAT_MSGPACK;
-    else if (!accepts(accept, "application/problem+json"))
+    struct view accept = exchange_header(request->exchange, HTTP_ACCEPT);
+    if (!door_format(accept, &request->ask.format) && !accepts(accept, "application/problem+json"))
         return refuse(request, &OUTCOME_NOT_ACCEPTABLE, "Accept is \"%.100s\"; answers are made as application/json or application/msgpack",
                       accept.at);
     return true;
@@ -150,7 +174,7 @@ static bool read_accept(struct request *request)
 /* Idempotency-Key: a quoted string (as in the draft standard) or a bare one, 1 to 255 visible ASCII characters. */
 static bool read_key(struct request *request)
 {
-    struct view key = copied_header(request, "Idempotency-Key");
+    struct view key = copied_header(request, HTTP_IDEMPOTENCY_KEY);
     if (key.at == NULL) {
         if (request->route->flags & ROUTE_KEY)
             return refuse(
@@ -169,11 +193,11 @@ static bool read_key(struct request *request)
 static bool read_conditions(struct request *request)
 {
     struct ask *ask = &request->ask;
-    ask->if_match = copied_header(request, "If-Match");
-    ask->if_none_match = copied_header(request, "If-None-Match");
-    ask->cache_control = copied_header(request, "Cache-Control");
-    ask->prefer = copied_header(request, "Prefer");
-    ask->traceparent = copied_header(request, "traceparent");
+    ask->if_match = copied_header(request, HTTP_IF_MATCH);
+    ask->if_none_match = copied_header(request, HTTP_IF_NONE_MATCH);
+    ask->cache_control = copied_header(request, HTTP_CACHE_CONTROL);
+    ask->prefer = copied_header(request, HTTP_PREFER);
+    ask->traceparent = copied_header(request, HTTP_TRACEPARENT);
     ask->create_only = view_equal(ask->if_none_match, VIEW("*"));
     if ((request->route->flags & ROUTE_IF_MATCH) && ask->if_match.at == NULL && !(ask->create_only && ask->method == METHOD_PUT))
         return refuse(request, &OUTCOME_PRECONDITION_MISSING, "send If-Match with the ETag of the version you have seen, or * for any version");
@@ -268,7 +292,7 @@ static bool read_query(struct request *request)
 
 static bool read_format(struct request *request, enum format *format)
 {
-    struct view type = exchange_header(request->exchange, "Content-Type");
+    struct view type = exchange_header(request->exchange, HTTP_CONTENT_TYPE);
     size_t len = 0;
     while (len < type.len && type.at[len] != ';' && type.at[len] != ' ')
         len++;
@@ -409,15 +433,27 @@ static struct request *request_new(struct worker_thread *thread, struct exchange
     request->exchange = exchange;
     request->since_us = clock_us();
     request->ask.method = exchange_method(exchange);
-    read_request_id(request);
+    char made[REQUEST_ID_LEN];
+    request->ask.request_id = arena_copy(arena, door_request_id(thread, exchange, made));
     request->refusal = flow_new(arena, &REFUSAL, &thread->public.service->world, &request->ask);
     return request;
+}
+
+void door_start(struct request *request)
+{
+    struct worker_thread *thread = request->thread;
+    struct flow *flow = flow_new(exchange_arena(request->exchange), request->route->flow, thread->public.world, &request->ask);
+    int64_t allowed_ms = request->route->deadline_ms ? request->route->deadline_ms : thread->public.service->settings.deadline_ms;
+    int64_t left_ms = allowed_ms - (clock_us() - request->since_us) / 1000;
+    engine_start(thread->public.engine, flow, left_ms > 0 ? left_ms : 1, got_answer, NULL, request);
 }
 
 void door_on_request(void *cookie, struct exchange *exchange)
 {
     struct worker_thread *thread = cookie;
     struct http_response admin;
+    if (kept_answer(thread, exchange))
+        return;
     if (admin_answer(thread, exchange, &admin)) {
         http_respond(exchange, &admin);
         return;
@@ -427,9 +463,8 @@ void door_on_request(void *cookie, struct exchange *exchange)
         respond(request, request->refusal, request->refusal->answer);
         return;
     }
-    struct flow *flow = flow_new(exchange_arena(exchange), request->route->flow, thread->public.world, &request->ask);
-    int deadline_ms = request->route->deadline_ms ? request->route->deadline_ms : thread->public.service->settings.deadline_ms;
-    engine_start(thread->public.engine, flow, deadline_ms, got_answer, NULL, request);
+    if (!is_near(request) || kept_begin(request))
+        door_start(request);
 }
 
 static const struct outcome *refusal_outcome(int status)

@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "check.h"
+#include "hash.h"
 
 #include "shape.h"
 
@@ -142,6 +143,14 @@ void answer_header(struct flow *flow, const char *name, const char *format, ...)
     answer->headers[answer->header_count++] = (struct http_header){name, arena_copy(flow->arena, view_of(text)).at};
 }
 
+const char *answer_header_of(const struct answer *answer, const char *name)
+{
+    for (size_t i = 0; i < answer->header_count; i++)
+        if (strcmp(answer->headers[i].name, name) == 0)
+            return answer->headers[i].value;
+    return NULL;
+}
+
 void answer_send(struct flow *flow)
 {
     struct answer *answer = flow->answer;
@@ -155,6 +164,25 @@ void answer_replayed(struct flow *flow)
 {
     answer_header(flow, "Idempotent-Replayed", "true");
     flow->answer->replayed = true;
+}
+
+void answer_keep(struct flow *flow, int64_t version, int64_t rests_up_to)
+{
+    flow->answer->keep = true;
+    flow->answer->version = version;
+    flow->answer->rests_up_to = rests_up_to;
+}
+
+void answer_tag_body(struct flow *flow)
+{
+    struct answer *answer = flow->answer;
+    char digits[HASH128_HEX + 1];
+    uint32_t seed = 0;
+    for (size_t i = 0; i < answer->header_count; i++)
+        seed = hash32(view_of(answer->headers[i].value), seed);
+    answer->body = writer_done(&answer->writer);
+    hash128_hex(digits, hash128(answer->body, seed));
+    answer_header(flow, "ETag", "\"%s\"", digits);
 }
 
 void answer_drop(struct flow *flow)

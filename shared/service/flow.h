@@ -87,6 +87,8 @@ struct answer {
     struct http_header headers[ANSWER_HEADERS_MAX];
     size_t header_count;
     bool replayed; /* what was decided before, sent again */
+    bool keep;     /* see answer_keep */
+    int64_t version, rests_up_to;
 };
 
 struct flow {
@@ -149,6 +151,13 @@ void answer_header(struct flow *flow, const char *name, const char *format, ...)
 void answer_send(struct flow *flow);
 /* It was decided before, by this key: Idempotent-Replayed. */
 void answer_replayed(struct flow *flow);
+/*
+ * It may be kept near, on a route that says so: it shows ${version} of the route's record (0: of several), or rests on all records up to this id. It has an
+ * ETag.
+ */
+void answer_keep(struct flow *flow, int64_t version, int64_t rests_up_to);
+/* Adds an ETag made from the body and the headers so far, which are whole. */
+void answer_tag_body(struct flow *flow);
 /* An answer without a body (204, 304), complete. */
 void answer_empty(struct flow *flow, int status);
 /* An answer whose JSON text was stored with its idempotency key: sent as it is (or written again as MessagePack), with Idempotent-Replayed. */
@@ -159,6 +168,8 @@ void answer_stored(struct flow *flow, int status, struct view json);
  */
 struct writer *answer_problem(struct flow *flow, const struct outcome *outcome, size_t more, const char *detail, ...)
     __attribute__((format(printf, 4, 5)));
+/* The value of one of its headers; NULL if it has none of that name. */
+const char *answer_header_of(const struct answer *answer, const char *name);
 /* Takes back an answer that was begun and not sent. */
 void answer_drop(struct flow *flow);
 /* A problem without more members, sent. */

@@ -88,7 +88,7 @@ static enum options_result settings_read(struct service *service, int argc, char
 {
     const struct service_program *program = service->program;
     struct option_row rows[OPTIONS_MAX];
-    CHECK(COMMON_COUNT + program->option_count <= OPTIONS_MAX);
+    CHECK(COMMON_COUNT + KEPT_OPTION_COUNT + program->option_count <= OPTIONS_MAX);
     char port[8];
     snprintf(port, sizeof(port), "%d", program->preset_port);
     size_t count = 0;
@@ -98,6 +98,8 @@ static enum options_result settings_read(struct service *service, int argc, char
             rows[count].preset = port;
         count++;
     }
+    for (size_t i = 0; program->near_kind && i < KEPT_OPTION_COUNT; i++)
+        rows[count++] = KEPT_OPTIONS[i];
     for (size_t i = 0; i < program->option_count; i++) {
         rows[count] = program->options[i];
         rows[count++].offset += sizeof(struct service_settings);
@@ -209,7 +211,7 @@ static bool thread_init(struct service *service, int index)
 {
     struct worker_thread *thread = &service->threads[index];
     const struct service_program *program = service->program;
-    const struct store_settings store = {
+    struct store_settings store = {
         .topology = service->topology,
         .libraries = program->libraries,
         .library_count = program->library_count,
@@ -217,6 +219,8 @@ static bool thread_init(struct service *service, int index)
         .password = *service->password ? service->password : NULL,
         .wait_replicas = service->settings.wait_replicas,
     };
+    kept_settings(&store, &service->settings, program->near_kind);
+    snprintf(thread->age, sizeof(thread->age), "%d", (service->settings.cache_age_ms + 999) / 1000);
     thread->public.service = service;
     thread->public.world = &service->world;
     thread->public.index = index;

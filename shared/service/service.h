@@ -17,8 +17,9 @@ enum route_flags {
     ROUTE_KEY = 1,      /* Idempotency-Key is needed */
     ROUTE_IF_MATCH = 2, /* If-Match is needed (or If-None-Match: * where the flow allows creation) */
     ROUTE_BODY_OPTIONAL = 4,
-    ROUTE_CACHEABLE = 8, /* not marked Cache-Control: no-store */
-    ROUTE_RAW = 16,      /* the body is a document that the flow reads itself (merge patch) */
+    ROUTE_NEAR_RECORD = 8, /* its answer rests on the record of its first {id}, and is kept near if the flow says so (answer_keep) */
+    ROUTE_RAW = 16,        /* the body is a document that the flow reads itself (merge patch) */
+    ROUTE_NEAR_RANGE = 32, /* the same, on a range of records */
 };
 struct route {
     enum method method;
@@ -51,7 +52,8 @@ struct service_program {
     size_t settings_size; /* of the program's own settings struct */
     const struct library *libraries;
     unsigned library_count;
-    bool catalogue; /* 4 KiB of headers rather than 8 */
+    bool catalogue;        /* 4 KiB of headers rather than 8 */
+    const char *near_kind; /* answers made from this kind of record can be kept near ("product"); NULL: none */
     /* Called on each thread before it serves: the outside port, sweeps. Returns false (logged) to stop the start. May be NULL. */
     bool (*thread_start)(struct service_thread *thread, struct outside *outside);
     void (*thread_stop)(struct service_thread *thread); /* only if thread_start has set ${own} */

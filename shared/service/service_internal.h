@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "http.h"
+#include "kept.h"
 #include "metrics.h"
 #include "room.h"
 #include "router.h"
@@ -13,7 +14,7 @@
 /* The settings every worker has; the program's own follow in their own struct. */
 struct service_settings {
     const char *address, *shards, *log_level, *redis_user, *redis_password_file, *auth;
-    int port, threads, partitions, epoch, inside_max, connections_max, deadline_ms, drain_ms, wait_replicas, queue_ms;
+    int port, threads, partitions, epoch, inside_max, connections_max, deadline_ms, drain_ms, wait_replicas, queue_ms, cache_mb, cache_age_ms;
 };
 
 /* One thread and what it owns. Other threads only read ${metrics} and ${missing}. */
@@ -28,6 +29,7 @@ struct worker_thread {
     uint64_t request_seed, request_count; /* of the ids that are given to requests without one */
     bool stopping, quiesced;
     struct room room; /* the door's */
+    char age[12];     /* of what is kept, for the header Age */
 };
 
 struct service {
@@ -44,9 +46,31 @@ struct service {
     atomic_bool draining;
 };
 
+/* One request, in its exchange's arena. */
+struct request {
+    struct worker_thread *thread;
+    struct exchange *exchange;
+    const struct route *route;
+    struct ask ask;
+    struct flow *refusal; /* a flow that only carries the answer of a request that was not understood */
+    int64_t since_us;
+    struct kept_part kept;
+};
+
 /* door.c: from exchange to flow and back. */
 void door_on_request(void *cookie, struct exchange *exchange);
 void door_on_refusal(void *cookie, struct exchange *exchange, int status, const char *detail, struct http_response *response);
+
+/* For kept.c: starts the request's flow, with what is left of its time; answers it with a copy of what another was answered. */
+void door_start(struct request *request);
+void door_answer_copy(struct request *request, struct flow *flow, const struct answer *answer);
+/* Its route's place in the program's table. */
+size_t door_route_index(const struct request *request);
+/* The format that an Accept header asks for first; false if it allows none of ours. */
+bool door_format(struct view accept, enum format *format);
+/* The client's own id if it is a sensible one, else one that is written to ${made}. */
+#define REQUEST_ID_LEN 16
+struct view door_request_id(struct worker_thread *thread, const struct exchange *exchange, char made[REQUEST_ID_LEN]);
 
 /* admin.c: /livez, /readyz, /metrics, /version, /openapi.json. Returns false if it is no GET of one of them. */
 bool admin_has(struct view path);

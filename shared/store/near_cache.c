@@ -226,6 +226,11 @@ bool near_leased(const struct near_cache *cache, unsigned shard, int64_t now_us)
     return now_us < lease_of(cache, shard);
 }
 
+int64_t near_staleness_us(const struct near_cache *cache, unsigned shard, int64_t now_us)
+{
+    return now_us - (cache->shards[shard].lease_us - cache->settings.bound_us);
+}
+
 void near_lost(struct near_cache *cache, unsigned shard)
 {
     set_lease(cache, shard, 0);

@@ -88,6 +88,9 @@ void near_lease(struct near_cache *cache, unsigned shard, int64_t until_us);
 /* Could an answer of this shard be given now? */
 bool near_leased(const struct near_cache *cache, unsigned shard, int64_t now_us);
 
+/* How old an answer of this shard could be now, if it is leased. */
+int64_t near_staleness_us(const struct near_cache *cache, unsigned shard, int64_t now_us);
+
 struct near_figures {
     uint64_t hits, misses, joins, unleased; /* of near_hit and near_mark; unleased: neither, for want of a lease or of room */
     uint64_t evictions, invalidations, poisoned, losses;

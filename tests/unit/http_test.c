@@ -30,7 +30,7 @@
  *   /later       the same, from a timer · /flow: the same, from a hook that runs after http's
  *   /hold        answered when /release comes
  *   /size        the body's length
- *   /big, /huge  a megabyte, 32 of them · /204, /304: no body · /close: closes · /stats: inside and open connections · /header: X-Test
+ *   /big, /huge  a megabyte, 32 of them · /204, /304: no body · /close: closes · /stats: inside and open connections · /header: Prefer
  */
 #define HEADERS_MAX 4096
 #define BODY_MAX 65536
@@ -175,9 +175,9 @@ static void do_stats(struct server *server, struct exchange *exchange)
 
 static void do_header(struct server *server, struct exchange *exchange)
 {
-    struct view value = exchange_header(exchange, "x-TEST");
+    struct view value = exchange_header(exchange, HTTP_PREFER);
 
-    CHECK(exchange_header(exchange, "X-Missing").at == NULL);
+    CHECK(exchange_header(exchange, HTTP_TRACEPARENT).at == NULL);
     answer(exchange, 200, value.at ? value : VIEW("(absent)"));
 }
 
@@ -217,7 +217,7 @@ static void got_request(void *cookie, struct exchange *exchange)
 
 static void got_refusal(void *cookie, struct exchange *exchange, int status, const char *detail, struct http_response *response)
 {
-    struct view id = exchange_header(exchange, "X-Request-Id");
+    struct view id = exchange_header(exchange, HTTP_X_REQUEST_ID);
     struct http_header *headers = ARENA_ARRAY(exchange_arena(exchange), struct http_header, 2);
     struct server *server = cookie;
 
@@ -495,9 +495,9 @@ static void test_headers(void **state)
 {
     struct client *client = client_open(*state);
 
-    say(client, "GET /header" HOST "X-Test: one\r\nX-Other: two\r\n\r\n");
+    say(client, "GET /header" HOST "Prefer: one\r\nX-Other: two\r\n\r\n");
     hear_ok(client, "one");
-    say(client, "GET /header" HOST "x-test:  \r\n\r\n");
+    say(client, "GET /header" HOST "prefer:  \r\n\r\n");
     hear_ok(client, "");
     say(client, GET("/header"));
     hear_ok(client, "(absent)");

@@ -3,11 +3,11 @@
 
 #include "product.h"
 
-/* Stock is always live: those answers are not cacheable and so are marked no-store. */
+/* Stock is always live: those answers are not kept and so are marked no-store. */
 static const struct route ROUTES[] = {
-    {METHOD_GET, "/products", &PRODUCT_LIST_FLOW, NULL, ROUTE_CACHEABLE, 0, "ids|limit|cursor"},
+    {METHOD_GET, "/products", &PRODUCT_LIST_FLOW, NULL, ROUTE_NEAR_RANGE, 0, "ids|limit|cursor"},
     {METHOD_POST, "/products", &PRODUCT_CREATE_FLOW, &PRODUCT_BODY, ROUTE_KEY, 0, NULL},
-    {METHOD_GET, "/products/{id}", &PRODUCT_READ_FLOW, NULL, ROUTE_CACHEABLE, 0, NULL},
+    {METHOD_GET, "/products/{id}", &PRODUCT_READ_FLOW, NULL, ROUTE_NEAR_RECORD, 0, NULL},
     {METHOD_PUT, "/products/{id}", &PRODUCT_PUT_FLOW, &PRODUCT_BODY, ROUTE_IF_MATCH, 0, NULL},
     {METHOD_PATCH, "/products/{id}", &PRODUCT_PATCH_FLOW, NULL, ROUTE_IF_MATCH | ROUTE_RAW, 0, NULL},
     {METHOD_DELETE, "/products/{id}", &PRODUCT_DELETE_FLOW, NULL, ROUTE_IF_MATCH, 0, NULL},
@@ -24,6 +24,7 @@ static const struct service_program PROGRAM = {
     .libraries = SOUK_LIBRARIES,
     .library_count = SOUK_LIBRARY_COUNT,
     .catalogue = true,
+    .near_kind = "product",
 };
 
 int main(int argc, char **argv)

@@ -1,22 +1,10 @@
 #include "log.h"
 #include "money.h"
 
-#include "etag.h"
+#include "near_cache.h"
 #include "page.h"
 
 #include "product.h"
-
-/*
- * Cache-Control is no-cache: whoever keeps a copy asks with its ETag before each use, which costs a 304. A copy used unasked could show a price for
- * minutes that an order, priced by the server, is then refused for (total_changed). Vary, because one path is written in two formats under the same
- * tag.
- */
-static void add_catalogue_headers(struct flow *flow)
-{
-    answer_header(flow, "Cache-Control", "no-cache");
-    answer_header(flow, "X-Cache", "bypass");
-    answer_header(flow, "Vary", "Accept");
-}
 
 /* ---- GET /products/{id}: one call, and nothing is copied but into the answer ---- */
 
@@ -35,19 +23,13 @@ static void answer_read(struct flow *flow, const struct reply *reply)
         product_missing(flow);
         return;
     }
-    bool seen = flow->ask->if_none_match.at && etag_matches(flow->ask->if_none_match, product.version, ETAG_WEAK);
-    if (!seen && !product_load(flow->arena, reply_text(reply, 1), &product)) {
+    if (!product_load(flow->arena, reply_text(reply, 1), &product)) {
         product_broken(flow, "reading");
         return;
     }
-    struct writer *w = answer_begin(flow, seen ? 304 : 200);
+    product_write(answer_begin(flow, 200), &product);
     answer_header(flow, "ETag", "\"v%lld\"", (long long)product.version);
-    add_catalogue_headers(flow);
-    if (seen) {
-        answer_empty(flow, 304);
-        return;
-    }
-    product_write(w, &product);
+    answer_keep(flow, product.version, product.id);
     answer_send(flow);
 }
 
@@ -72,6 +54,7 @@ struct product_list {
     struct product *products; /* found or not: id 0 is one that is left out */
     size_t count;
     unsigned waiting;
+    bool kept; /* the first page of all: what most clients ask for */
 };
 
 enum { TAG_PAGE, TAG_ID };
@@ -100,8 +83,10 @@ static void list_answer(struct product_list *list)
         if (list->products[i].id)
             product_write(w, &list->products[i]);
     writer_end(w);
-    add_catalogue_headers(flow);
     page_link(flow, &list->page);
+    answer_tag_body(flow);
+    if (list->kept)
+        answer_keep(flow, 0, list->page.more ? list->page.next.score : NEAR_LAST);
     answer_send(flow);
     flow_end(flow);
 }
@@ -164,6 +149,7 @@ static bool page_start(struct product_list *list)
     static const char *const fields[] = {"v", "doc"};
     if (!page_read(&list->flow, &list->page, false, VIEW("")))
         return false;
+    list->kept = ask_param(list->flow.ask, "cursor").at == NULL;
     page_ask(&list->flow, &list->page, TAG_PAGE, "product", -1, products_key, NULL, VIEW(""), VIEW(""), fields, sizeof(fields) / sizeof(*fields));
     return true;
 }

@@ -12,8 +12,17 @@
  */
 enum etag_compare { ETAG_STRONG, ETAG_WEAK };
 
+/* The longest tag of ours with its quotes and NUL: a version, or 32 digits of a hash. */
+#define ETAG_MAX 40
+
 /* Is the header `*`, or one tag or more of the right form? Ours or not does not matter. */
 bool etag_well_formed(struct view header);
+
+/* Does the header name this very tag, with its quotes, by weak comparison? `*` names every one. What is malformed, or absent, names none. */
+bool etag_names(struct view header, struct view tag);
+
+/* The highest version that a tag of the header names; 0 if none does. */
+int64_t etag_newest(struct view header);
 
 /* Does the header mean this version? `*` means every one. What is malformed, or absent, means none. */
 bool etag_matches(struct view header, int64_t version, enum etag_compare compare);

@@ -65,6 +65,29 @@ bool etag_well_formed(struct view header)
     return count > 0 && !malformed;
 }
 
+bool etag_names(struct view header, struct view tag)
+{
+    struct tag one;
+    bool malformed;
+    if (etag_any(header))
+        return true;
+    while (next_tag(&header, &one, &malformed))
+        if (tag.len >= 2 && view_equal(one.opaque, (struct view){tag.at + 1, tag.len - 2}))
+            return true;
+    return false;
+}
+
+int64_t etag_newest(struct view header)
+{
+    struct tag tag;
+    bool malformed;
+    int64_t newest = 0;
+    while (next_tag(&header, &tag, &malformed))
+        if (version_of(&tag) > newest)
+            newest = version_of(&tag);
+    return newest;
+}
+
 bool etag_matches(struct view header, int64_t version, enum etag_compare compare)
 {
     struct tag tag;
