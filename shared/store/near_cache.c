@@ -51,6 +51,7 @@ struct near_cache {
     unsigned reading; /* marks that are out, poisoned ones too */
     struct {
         uint64_t generation;
+        int64_t asked_us; /* when the question was sent that it has answered last; 0: none since it was lost */
         int64_t lease_us;
     } shards[NEAR_SHARDS_MAX];
     uint64_t generation; /* of all shards together */
@@ -216,9 +217,11 @@ static void set_lease(struct near_cache *cache, unsigned shard, int64_t until_us
             cache->lease_us = cache->shards[i].lease_us;
 }
 
-void near_lease(struct near_cache *cache, unsigned shard, int64_t until_us)
+void near_answered(struct near_cache *cache, unsigned shard, int64_t asked_us)
 {
-    set_lease(cache, shard, until_us);
+    if (cache->shards[shard].asked_us)
+        set_lease(cache, shard, cache->shards[shard].asked_us + cache->settings.bound_us);
+    cache->shards[shard].asked_us = asked_us;
 }
 
 bool near_leased(const struct near_cache *cache, unsigned shard, int64_t now_us)
@@ -234,6 +237,7 @@ int64_t near_staleness_us(const struct near_cache *cache, unsigned shard, int64_
 void near_lost(struct near_cache *cache, unsigned shard)
 {
     set_lease(cache, shard, 0);
+    cache->shards[shard].asked_us = 0;
     cache->shards[shard].generation++;
     cache->generation++;
     cache->figures.losses++;

@@ -20,8 +20,10 @@
  * Why a mark. Answers and invalidations come on two connections, so an answer can be read before a change and arrive after the news of it. The mark is
  * planted before the read is sent; the news poisons it; a poisoned answer is given to those who wait for it and is not kept.
  *
- * Why a lease. News that do not come look like no news. So a shard's answers are given only until ${lease} of that shard, which tracking.c prolongs
- * when the shard has proved that all older news were delivered. An answer is then never older than the bound, whatever the connection does.
+ * Why a lease. News that do not come look like no news. So the shard is asked for a sign of life behind its news (PING), again and again. It broadcasts at
+ * the end of a turn of its loop, behind the answers of that turn, so a PONG does not prove that the changes before its PING were told; but the next
+ * PONG does, since its PING came in a later turn. When PONG n arrives, all changes up to the sending of PING n-1 are told: what is kept is then as new
+ * as that moment, and may be given until the bound after it. A connection that is frozen, slow or dead in any way lets the lease end by itself.
  *
  * What an answer rests on is a span of ids: one record (first = last), or a page of a list, which every record in its range could change. A page rests
  * on all shards.
@@ -83,8 +85,8 @@ void near_wrote(struct near_cache *cache, int64_t id);
 void near_saw(struct near_cache *cache, int64_t id, int64_t version);
 /* News of ${shard} may be missing: all that rests on it goes, and what is being read of it is poisoned. */
 void near_lost(struct near_cache *cache, unsigned shard);
-/* All news of ${shard} up to a moment less than the bound before ${until_us} are here. */
-void near_lease(struct near_cache *cache, unsigned shard, int64_t until_us);
+/* It has answered the question that was sent to it at ${asked_us}, on the connection of its news, and after the answer to the one before. */
+void near_answered(struct near_cache *cache, unsigned shard, int64_t asked_us);
 /* Could an answer of this shard be given now? */
 bool near_leased(const struct near_cache *cache, unsigned shard, int64_t now_us);
 

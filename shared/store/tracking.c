@@ -21,12 +21,7 @@
  * costs the server nothing when a record is read.
  *
  *   ASKING   AUTH · INFO server · CLIENT ID ─▶ CLIENT TRACKING ON REDIRECT id BCAST PREFIX product: · SUBSCRIBE ─▶ LIVE
- *   LIVE     PING ─▶ PONG ─▶ PING …
- *
- * The lease. A shard broadcasts at the end of a turn of its loop, behind the answers of that turn. So a PONG does not prove that the changes before its PING
- * were told; but the next PONG does, since its PING came in a later turn. When PONG n arrives, all changes up to the sending of PING n-1 are told: what is
- * kept is then as new as that moment, and may be given until the bound after it. A connection that is frozen, slow or dead in any way lets the lease end
- * by itself.
+ *   LIVE     PING ─▶ PONG ─▶ PING …, which makes the lease (near_cache.h)
  *
  * hiredis' own subscriptions know no PONG (0.14 takes its callbacks from the channel's name), so only its context and reader are used here, without
  * blocking.
@@ -53,7 +48,8 @@ struct tracker {
     struct loop_timer *timer;
     struct reader reader;
     struct buffer out;
-    int64_t asked_us, answered_us; /* when the PING that is under way was sent (0: none is), and the one answered last */
+    int64_t asked_us; /* when the PING that is under way was sent; 0: none is */
+    uint64_t pongs;
     int64_t backoff_ms;
     char logged[REASON_MAX];
 };
@@ -84,7 +80,8 @@ static void hang_up(struct tracker *tracker)
         redisFree(tracker->link);
     tracker->watch = NULL;
     tracker->link = NULL;
-    tracker->asked_us = tracker->answered_us = 0;
+    tracker->asked_us = 0;
+    tracker->pongs = 0;
     near_lost(tracker->store->near, tracker->shard->index);
 }
 
@@ -188,17 +185,12 @@ static void got_news(struct tracker *tracker, const struct item *keys)
 
 static void got_pong(struct tracker *tracker)
 {
-    int64_t bound_us = tracker->store->settings.near_bound_us;
-    bool first = tracker->answered_us == 0;
-
-    if (!first)
-        near_lease(tracker->store->near, tracker->shard->index, tracker->answered_us + bound_us);
-    tracker->answered_us = tracker->asked_us;
+    near_answered(tracker->store->near, tracker->shard->index, tracker->asked_us);
     tracker->asked_us = 0;
-    if (first)
-        ping(tracker);
+    if (tracker->pongs++ == 0)
+        ping(tracker); /* the second makes the lease */
     else
-        loop_timer_set(tracker->timer, bound_us / 1000 / BEATS_PER_BOUND);
+        loop_timer_set(tracker->timer, tracker->store->settings.near_bound_us / 1000 / BEATS_PER_BOUND);
 }
 
 static void got_live_item(struct tracker *tracker, const struct item *item)
