@@ -48,6 +48,7 @@ struct pair {
     struct pair *next;
     int line;
     bool dead;
+    bool subscribed; /* SUBSCRIBE went towards the target */
     struct pipe pipes[2];
 };
 
@@ -185,9 +186,16 @@ static size_t count_down(struct proxy_line *line, struct pair *pair, size_t len)
     return len;
 }
 
-static bool is_swallowed(const struct proxy_line *line, const struct pipe *pipe)
+/* The line's faults as they are for this connection. */
+static const struct line_faults *faults_of(const struct proxy_line *line, const struct pair *pair)
 {
-    return pipe->out ? line->faults.swallow_out : line->faults.swallow_back;
+    static const struct line_faults none = {.delay_ms = 0};
+    return line->faults.only_subscribers && !pair->subscribed ? &none : &line->faults;
+}
+
+static bool is_swallowed(const struct line_faults *faults, const struct pipe *pipe)
+{
+    return pipe->out ? faults->swallow_out : faults->swallow_back;
 }
 
 static bool take_in(struct proxy_line *line, struct pair *pair, struct pipe *pipe, int64_t now)
@@ -196,7 +204,9 @@ static bool take_in(struct proxy_line *line, struct pair *pair, struct pipe *pip
         return false;
     struct piece *piece = must(malloc(sizeof(*piece) + PIECE_MAX));
     ssize_t len = recv(pipe->from, piece->bytes, PIECE_MAX, MSG_DONTWAIT);
-    bool swallowed = is_swallowed(line, pipe);
+    const struct line_faults *faults = faults_of(line, pair);
+    bool swallowed = is_swallowed(faults, pipe);
+    pair->subscribed = pair->subscribed || (pipe->out && len > 0 && memmem(piece->bytes, (size_t)len, "SUBSCRIBE", 9));
     if (len <= 0 || swallowed) {
         pipe->ended = len == 0;
         pipe->holed = pipe->holed || len > 0;
@@ -207,7 +217,7 @@ static bool take_in(struct proxy_line *line, struct pair *pair, struct pipe *pip
     piece->len = pipe->out ? count_down(line, pair, (size_t)len) : (size_t)len;
     piece->sent = 0;
     piece->next = NULL;
-    piece->due_us = now + line->faults.delay_ms * INT64_C(1000);
+    piece->due_us = now + faults->delay_ms * INT64_C(1000);
     pipe->queued += piece->len;
     *pipe->last = piece;
     pipe->last = &piece->next;
@@ -215,12 +225,12 @@ static bool take_in(struct proxy_line *line, struct pair *pair, struct pipe *pip
 }
 
 /* How many bytes of the first piece may go now. */
-static size_t may_go(const struct proxy_line *line, const struct pipe *pipe, int64_t now)
+static size_t may_go(const struct line_faults *faults, const struct pipe *pipe, int64_t now)
 {
     const struct piece *piece = pipe->first;
     if (piece == NULL || piece->due_us > now)
         return 0;
-    size_t left = piece->len - piece->sent, rate = (size_t)line->faults.bytes_per_s;
+    size_t left = piece->len - piece->sent, rate = (size_t)faults->bytes_per_s;
     if (rate == 0)
         return left;
     size_t burst = rate / 50 + 1; /* what goes in 20 ms */
@@ -229,7 +239,8 @@ static size_t may_go(const struct proxy_line *line, const struct pipe *pipe, int
 
 static bool hand_on(const struct proxy_line *line, struct pair *pair, struct pipe *pipe, int64_t now)
 {
-    size_t len = may_go(line, pipe, now);
+    const struct line_faults *faults = faults_of(line, pair);
+    size_t len = may_go(faults, pipe, now);
     if (len == 0)
         return false;
     struct piece *piece = pipe->first;
@@ -238,8 +249,8 @@ static bool hand_on(const struct proxy_line *line, struct pair *pair, struct pip
         pair->dead = pair->dead || (errno != EAGAIN && errno != EINTR);
         return false;
     }
-    if (line->faults.bytes_per_s)
-        pipe->sent_until_us = now + (int64_t)sent * 1000000 / line->faults.bytes_per_s;
+    if (faults->bytes_per_s)
+        pipe->sent_until_us = now + (int64_t)sent * 1000000 / faults->bytes_per_s;
     piece->sent += (size_t)sent;
     pipe->queued -= (size_t)sent;
     if (piece->sent == piece->len)
@@ -253,7 +264,7 @@ static void pair_pump(struct proxy *proxy, struct pair *pair)
     bool moved = true;
     /* TCP never goes on behind a hole: a connection that lost something is lost when the line is good again. */
     for (int i = 0; i < 2; i++)
-        pair->dead = pair->dead || (pair->pipes[i].holed && !is_swallowed(line, &pair->pipes[i]));
+        pair->dead = pair->dead || (pair->pipes[i].holed && !is_swallowed(faults_of(line, pair), &pair->pipes[i]));
     while (moved && !pair->dead) {
         int64_t now = clock_us();
         moved = false;

@@ -20,6 +20,7 @@ struct line_faults {
     size_t cut_after;               /* 0: never; after so many bytes towards the target, in the middle of whatever it is, the connections are cut */
     bool swallow_out, swallow_back; /* half-open: what goes to the target, or comes back, is lost */
     bool refuse;                    /* new connections are refused */
+    bool only_subscribers;          /* of these, delay, rate and swallowing are for connections alone on which SUBSCRIBE was sent */
 };
 
 struct proxy *proxy_start(void);
