@@ -5,6 +5,9 @@ products=${SOUK_BENCH_PRODUCTS:-1000}
 threads=${SOUK_BENCH_THREADS:-1}
 dir=$(mktemp -d "${TMPDIR:-/tmp}/souk-bench.XXXXXX")
 declare -A pids
+# What goes before the command of a shard and of everything else: "taskset -c 0", say.
+on_shards=() on_others=()
+shard_options=()
 
 say() { printf '%s\n' "$*" >&2; }
 
@@ -46,17 +49,17 @@ bench_start() { # builds, starts everything, loads the products
     shards=
     for i in 1 2; do
         mkdir "$dir/shard$i"
-        start shard$i redis-server "$top/deploy/redis/redis.conf" --port $((base + i)) --bind 127.0.0.1 --dir "$dir/shard$i" --daemonize no
+        start shard$i "${on_shards[@]}" redis-server "$top/deploy/redis/redis.conf" --port $((base + i)) --bind 127.0.0.1 --dir "$dir/shard$i" --daemonize no "${shard_options[@]}"
         shards+=${shards:+,}shard-$i=127.0.0.1:$((base + i))
     done
     for i in 1 2; do wait_until "shard $i answering" redis-cli -p $((base + i)) PING; done
     export SOUK_SHARDS=$shards SOUK_THREADS=$threads SOUK_LOG_LEVEL=warn
     "$bin/soukctl" init >&2
     "$bin/soukctl" load >&2
-    SOUK_HTTP_PORT=$((base + 80)) start product "$bin/souk-product"
-    SOUK_HTTP_PORT=$((base + 81)) start order "$bin/souk-order"
-    SOUK_HTTP_PORT=$((base + 83)) SOUK_JOURNAL=$dir/journal start sandbox "$bin/souk-sandbox"
-    SOUK_HTTP_PORT=$((base + 82)) SOUK_GATEWAY_URL=http://127.0.0.1:$((base + 83)) start payment "$bin/souk-payment"
+    SOUK_HTTP_PORT=$((base + 80)) start product "${on_others[@]}" "$bin/souk-product"
+    SOUK_HTTP_PORT=$((base + 81)) start order "${on_others[@]}" "$bin/souk-order"
+    SOUK_HTTP_PORT=$((base + 83)) SOUK_JOURNAL=$dir/journal start sandbox "${on_others[@]}" "$bin/souk-sandbox"
+    SOUK_HTTP_PORT=$((base + 82)) SOUK_GATEWAY_URL=http://127.0.0.1:$((base + 83)) start payment "${on_others[@]}" "$bin/souk-payment"
     for port in 80 81 82; do wait_until "worker on $((base + port)) ready" curl -fsS "http://127.0.0.1:$((base + port))/readyz"; done
 
     say "loading $products products …"

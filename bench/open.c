@@ -12,13 +12,15 @@
 /*
  * souk-bench-open PORT PAIRS RATE SECONDS CONNECTIONS: POST /orders in an open loop. RATE requests a second fall due whatever becomes of those before;
  * each goes out on an idle connection, or waits for one, and its latency counts from when it fell due. wrk cannot show what an overload does: its
- * connections wait for answers, so a slow server is asked less.
+ * connections wait for answers, so a slow server is asked less. RATE 0 is such a closed loop, for comparison: every idle connection asks at once.
  *
  *   every ms: those that fell due ─▶ waiting ─▶ idle connections ─▶ send ··· answer ─▶ counted, connection idle again
  *
- * PAIRS has one pair of product ids a line (bench/common.sh). Prints one fact a line.
+ * Rates and latencies are of the answers that came between WARM_UP_MS after the beginning and the end: neither the time until the first answer nor what
+ * had piled up and is answered after the end belongs to them. PAIRS has one pair of product ids a line (bench/common.sh). Prints one fact a line.
  */
 #define BODIES 1024
+#define WARM_UP_MS 1000
 #define WAITING_MAX (1 << 20)
 #define LATENCIES_MAX (1 << 22)
 #define GRACE_MS 6000 /* for the last answers */
@@ -48,11 +50,12 @@ struct load {
     char bodies[BODIES][160];
     int64_t *waiting; /* when each fell due; a ring */
     uint64_t first_waiting, due, most_waiting, sent, under_way;
-    int64_t began_us, end_us;
+    int64_t began_us, measured_us, end_us;
     double rate;
     char run[32];
     /* What came of them. */
     uint64_t created, refused, without_retry_after, conflicts, server_errors, others, broken;
+    uint64_t created_measured, refused_measured;
     struct latencies accepted, turned_away;
 };
 
@@ -61,9 +64,9 @@ static int64_t now_us(void)
     return (int64_t)(uv_hrtime() / 1000);
 }
 
-static void add_latency(struct latencies *latencies, int64_t us)
+static void add_latency(struct latencies *latencies, bool measured, int64_t us)
 {
-    if (latencies->count < LATENCIES_MAX)
+    if (measured && latencies->count < LATENCIES_MAX)
         latencies->us[latencies->count++] = (uint32_t)us;
 }
 
@@ -75,15 +78,18 @@ static void open_connection(struct connection *connection);
 static void count_answer(struct connection *connection, int status)
 {
     struct load *load = connection->load;
-    int64_t took_us = now_us() - connection->due_us;
+    int64_t now = now_us();
+    bool measured = now >= load->measured_us && now < load->end_us;
 
     if (status == 201) {
         load->created++;
-        add_latency(&load->accepted, took_us);
+        load->created_measured += measured;
+        add_latency(&load->accepted, measured, now - connection->due_us);
     } else if (status == 503) {
         load->refused++;
+        load->refused_measured += measured;
         load->without_retry_after += strcasestr(connection->answer, "\r\nRetry-After:") == NULL;
-        add_latency(&load->turned_away, took_us);
+        add_latency(&load->turned_away, measured, now - connection->due_us);
     } else if (status == 409) {
         load->conflicts++;
     } else if (status >= 500) {
@@ -183,6 +189,11 @@ static void send_one(struct load *load, struct connection *connection)
 
 static void dispatch(struct load *load)
 {
+    int64_t now = now_us();
+
+    if (load->rate == 0 && now < load->end_us)
+        for (const struct connection *idle = load->idle; idle; idle = idle->next_idle)
+            load->waiting[load->due++ % WAITING_MAX] = now;
     while (load->idle && load->first_waiting < load->due) {
         struct connection *connection = load->idle;
 
@@ -193,15 +204,22 @@ static void dispatch(struct load *load)
         load->most_waiting = load->due - load->first_waiting;
 }
 
-static void got_tick(uv_timer_t *timer)
+/* What falls due until ${until}. */
+static void fall_due(struct load *load, int64_t until)
 {
-    struct load *load = timer->data;
-    int64_t now = now_us();
-    int64_t until = now < load->end_us ? now : load->end_us;
     uint64_t due = (uint64_t)((double)(until - load->began_us) * load->rate / 1e6);
 
     for (; load->due < due && load->due - load->first_waiting < WAITING_MAX; load->due++)
         load->waiting[load->due % WAITING_MAX] = load->began_us + (int64_t)((double)load->due * 1e6 / load->rate);
+}
+
+static void got_tick(uv_timer_t *timer)
+{
+    struct load *load = timer->data;
+    int64_t now = now_us();
+
+    if (load->rate > 0)
+        fall_due(load, now < load->end_us ? now : load->end_us);
     dispatch(load);
     if (now >= load->end_us && (load->under_way == 0 || now >= load->end_us + GRACE_MS * 1000))
         uv_stop(&load->loop);
@@ -282,9 +300,12 @@ static void print_cpu(void)
 
 static void print_result(struct load *load, double seconds)
 {
+    double measured = (double)(load->end_us - load->measured_us) / 1e6;
+
     print_cpu(); /* before the latencies are sorted */
-    printf("offered=%.0f\ncreated=%.0f\nrefused=%.0f\n", (double)load->due / seconds, (double)load->created / seconds,
-           (double)load->refused / seconds);
+    printf("offered=%.0f\ncreated=%.0f\nrefused=%.0f\n", (double)load->due / seconds, (double)load->created_measured / measured,
+           (double)load->refused_measured / measured);
+    printf("orders=%llu\nrefusals=%llu\n", (unsigned long long)load->created, (unsigned long long)load->refused);
     printf("without_retry_after=%llu\nconflicts=%llu\nserver_errors=%llu\nothers=%llu\n", (unsigned long long)load->without_retry_after,
            (unsigned long long)load->conflicts, (unsigned long long)load->server_errors, (unsigned long long)load->others);
     printf("broken=%llu\nunanswered=%llu\nunsent=%llu\nmost_waiting=%llu\n", (unsigned long long)load->broken, (unsigned long long)load->under_way,
@@ -298,8 +319,8 @@ int main(int argc, char **argv)
     static struct load load;
     double seconds;
 
-    if (argc != 6 || !make_bodies(&load, argv[2])) {
-        fprintf(stderr, "usage: souk-bench-open PORT PAIRS RATE SECONDS CONNECTIONS; PAIRS is a file with two product ids a line\n");
+    if (argc != 6 || !make_bodies(&load, argv[2]) || atof(argv[4]) * 1000 <= WARM_UP_MS) {
+        fprintf(stderr, "usage: souk-bench-open PORT PAIRS RATE SECONDS CONNECTIONS; PAIRS is a file with two product ids a line; SECONDS more than 1\n");
         return 2;
     }
     load.rate = atof(argv[3]);
@@ -313,6 +334,7 @@ int main(int argc, char **argv)
     snprintf(load.run, sizeof(load.run), "%llx", (unsigned long long)uv_hrtime());
     uv_loop_init(&load.loop);
     load.began_us = now_us();
+    load.measured_us = load.began_us + WARM_UP_MS * 1000;
     load.end_us = load.began_us + (int64_t)(seconds * 1e6);
     for (unsigned i = 0; i < load.connection_count; i++) {
         load.connections[i].load = &load;

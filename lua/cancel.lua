@@ -20,11 +20,11 @@ local function cancel(keys, args)
     local record = key.idem(p, args[3])
 
     local order = orders.read(p, id)
-    local answer = orders.refused(order, 'cancel', record, fp)
+    local payment = order and orders.latest_payment(order)
+    local answer, kept = orders.refused(order, 'cancel', record, fp)
     if answer then
-        return answer
+        return orders.keep(kept, record, fp, args[6], answer)
     end
-    local payment = orders.latest_payment(order)
     if payment and states.payment_at_gateway[payment.status] then
         return {code.PAYMENT_OPEN, payment.id}
     end

@@ -6,7 +6,8 @@
 --          REPLAY v: done before by this key
 --          NOT_FOUND, KEY_REUSED
 --          ALREADY v: fulfilled before, by another key
---          ILLEGAL state payment_status
+--          ILLEGAL state payment_status: it has ended
+--          REFUSED again request ILLEGAL state payment_status: it may become legal, but not for this key
 -- state    paid → fulfilled
 -- writes   KEYS[1], idem:{p}:HASH, orders:{p}:in:…, events:{p}, txn:{p}
 
@@ -19,9 +20,9 @@ local function fulfil(keys, args)
     local record = key.idem(p, args[3])
 
     local order = orders.read(p, id)
-    local answer = orders.refused(order, 'fulfil', record, fp)
+    local answer, kept = orders.refused(order, 'fulfil', record, fp)
     if answer then
-        return answer
+        return orders.keep(kept, record, fp, args[5], answer)
     end
 
     orders.move(order, {state = 'fulfilled', cause = 'fulfil', request = args[5]}, now, 'doc', args[6])

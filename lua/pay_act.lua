@@ -9,6 +9,7 @@
 --          NOT_FOUND, KEY_REUSED
 --          ILLEGAL status order_state: not authorized, or a capture for an order that is no longer reserved
 --          AMOUNT amount
+--          With a key the last two are its outcome from then on: REFUSED again request ILLEGAL status order_state, REFUSED again request AMOUNT amount
 -- state    authorized → processing
 -- writes   KEYS[1], idem:{p}:HASH, payments:{p}:in:…, txn:{p}:pay
 
@@ -48,7 +49,7 @@ local function pay_act(keys, args)
     end
     answer = refused(payment, order, action, args[6])
     if answer then
-        return payments.refuse(record, hash, fp, answer)
+        return payments.refuse(record, hash, fp, request, answer)
     end
 
     local v = int.text(payment.v + 1)

@@ -9,6 +9,7 @@
 --          NOT_FOUND, KEY_REUSED
 --          ILLEGAL status: nothing was captured, all was refunded, too many refunds, or without a key: none is due
 --          AMOUNT refundable: what was captured and is neither refunded nor being refunded
+--          With a key the last two are its outcome from then on: REFUSED again request ILLEGAL status, REFUSED again request AMOUNT refundable
 -- state    the refund: (none) → pending; the payment's status stays
 -- writes   KEYS[1], idem:{p}:HASH, txn:{p}:pay
 
@@ -60,7 +61,7 @@ local function refund(keys, args)
     end
     answer = refused(payment, order, hash == '', amount, left)
     if answer then
-        return payments.refuse(record, hash, fp, answer)
+        return payments.refuse(record, hash, fp, request, answer)
     end
 
     local another, at, n = payment.refunding > 0, int.text(now), int.text(payment.refunds + 1)

@@ -2,18 +2,28 @@
 --
 -- KEYS[1]  idem:{p}:HASH
 -- ARGV     p, fp, id; kind: delta (n is added, may be negative) or set (n is the new on_hand); n; expected: the on_hand that the caller saw, or
---          empty; reason: text for the ledger
+--          empty; reason: text for the ledger; request
 -- answers  OK on_hand held committed v
 --          REPLAY on_hand held committed v: done before by this key, as they were then
 --          NOT_FOUND, KEY_REUSED
---          SHORT available: more than that cannot go
---          UNEXPECTED on_hand held committed v
+--          REFUSED again request SHORT available: more than that cannot go
+--          REFUSED again request UNEXPECTED on_hand held committed v
 --          The last two are the key's outcome from then on
 -- writes   KEYS[1], stock:{p}:ID, moves:{p}:ID
 
-local takes = arguments.of('stock_adjust', 'idem', 'partition fp id delta|set signed count? bytes')
+local takes = arguments.of('stock_adjust', 'idem', 'partition fp id delta|set signed count? bytes bytes')
 
 local ADJUST = {kind = 'adjust', units = {on_hand = 1}}
+
+local function refused(counters, delta, expected)
+    local available = stock.available(counters)
+    if expected ~= '' and counters.on_hand ~= tonumber(expected) then
+        return {code.UNEXPECTED, counters.on_hand, counters.held, counters.committed, counters.v}
+    elseif available + delta < 0 then
+        return {code.SHORT, available}
+    end
+    return nil
+end
 
 local function stock_adjust(keys, args)
     local no = guard.enter(takes, keys, args)
@@ -32,13 +42,10 @@ local function stock_adjust(keys, args)
     if not counters then
         return {code.NOT_FOUND}
     end
-    if expected ~= '' and counters.on_hand ~= tonumber(expected) then
-        return idem.refuse(keys[1], fp, {code.UNEXPECTED, counters.on_hand, counters.held, counters.committed, counters.v})
-    end
     local delta = kind == 'delta' and n or n - counters.on_hand
-    local available = stock.available(counters)
-    if available + delta < 0 then
-        return idem.refuse(keys[1], fp, {code.SHORT, available})
+    local refusal = refused(counters, delta, expected)
+    if refusal then
+        return idem.refuse(keys[1], fp, args[8], refusal)
     elseif counters.on_hand + delta > int.MAX then
         return redis.error_reply('ERR souk: bad argument 5 of stock_adjust')
     end

@@ -5,7 +5,7 @@
 --   aborted   a:FP                nothing is decided; attempts up to a:FP of the request with this fingerprint may no longer place
 --   placed    fp id n             order id was placed by attempt n; no expiry, prune removes it
 --   refused   fp status body      the order was refused with this answer to the client
---   refused   fp answer           another request was refused with this answer of the function
+--   refused   fp answer request   another request was refused with this answer of the function; request is the id that its client was told
 --   done      fp …                what the function's REPLAY gives
 --   open      fp …                the effect has begun and is not yet known (a payment at its gateway)
 
@@ -32,23 +32,25 @@ function idem.write(record, fp, decision, ...)
 end
 
 -- The function refuses a request for a reason that may pass (not enough units, not paid yet), and its client is told so. From then on that is the key's
--- outcome: an earlier copy of the request may still be on its way, and must not do what was refused (DESIGN.md section 6). Returns the answer.
-function idem.refuse(record, fp, answer)
+-- outcome: an earlier copy of the request may still be on its way, and must not do what was refused (DESIGN.md section 6). Returns what the function
+-- answers: REFUSED, 0, the request's id, and behind them the refusal, its code first.
+function idem.refuse(record, fp, request, refusal)
     local parts = {}
-    for n = 1, #answer do
-        parts[n] = type(answer[n]) == 'number' and int.text(answer[n]) or answer[n]
+    for n = 1, #refusal do
+        parts[n] = type(refusal[n]) == 'number' and int.text(refusal[n]) or refusal[n]
     end
-    idem.write(record, fp, 'refused', 'answer', table.concat(parts, '|'))
-    return answer
+    idem.write(record, fp, 'refused', 'answer', table.concat(parts, '|'), 'request', request)
+    return {code.REFUSED, 0, request, unpack(refusal)}
 end
 
--- The answer that was given then. Its numbers are texts now, which a worker reads alike.
+-- What a repeat is answered: the same, but 1 for 0. Numbers of the refusal are texts now, which a worker reads alike. A record of a library that did not
+-- keep the request's id has an empty one.
 function idem.refusal(record)
-    local answer = {}
-    for part in (call('HGET', record, 'answer') .. '|'):gmatch('([^|]*)|') do
+    local kept = call('HMGET', record, 'answer', 'request')
+    local answer = {code.REFUSED, 1, kept[2] or ''}
+    for part in (kept[1] .. '|'):gmatch('([^|]*)|') do
         answer[#answer + 1] = part
     end
-    answer[1] = tonumber(answer[1])
     return answer
 end
 

@@ -52,8 +52,9 @@ function orders.create(p, id, new, now, now_us, request)
 end
 
 -- The answer when ${cause} cannot move this order (nil: there is none), or was done before by the key of ${record}; else nil. Without ${record}
--- no key is asked. Done already by another key is a success, which this key keeps: its repeats show the version that its first answer showed. What is
--- illegal now and may become legal (to fulfil before it is paid) is kept with the key as well.
+-- no key is asked. It writes nothing; the second value says what the key is to keep of the answer (orders.keep): nothing (nil), done or refused.
+-- Done already by another key is a success, which this key keeps: its repeats show the version that its first answer showed. What is illegal now and may
+-- become legal (to fulfil before it is paid) is kept with the key as well.
 function orders.refused(order, cause, record, fp)
     if not order then
         return {code.NOT_FOUND}
@@ -69,15 +70,21 @@ function orders.refused(order, cause, record, fp)
     elseif decision then
         return {code.REPLAY, values[3]}
     elseif order.state == states.order_end_of[cause] then
-        if record then
-            idem.write(record, fp, 'done', 'v', int.text(order.v))
-        end
-        return {code.ALREADY, order.v}
+        return {code.ALREADY, order.v}, 'done'
     elseif not states.order[cause][order.state] then
-        local answer = {code.ILLEGAL, order.state, order.payment_status}
-        return record and not states.order_ended[order.state] and idem.refuse(record, fp, answer) or answer
+        return {code.ILLEGAL, order.state, order.payment_status}, not states.order_ended[order.state] and 'refused' or nil
     end
     return nil
+end
+
+-- Writes what the key keeps of an answer that orders.refused gave. Returns what the function answers.
+function orders.keep(kept, record, fp, request, answer)
+    if kept == 'done' then
+        idem.write(record, fp, 'done', 'v', int.text(answer[2]))
+    elseif kept == 'refused' then
+        return idem.refuse(record, fp, request, answer)
+    end
+    return answer
 end
 
 -- Raises the order's version by one with a change of state, payment_status or both. ${change}: cause, request, and as needed state,

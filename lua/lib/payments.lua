@@ -237,11 +237,11 @@ function payments.known(decision, record, in_flight, replay)
 end
 
 -- Refuses what a key asked for, if there is one: that is its outcome from now on. A payment that is not there has none.
-function payments.refuse(record, hash, fp, answer)
+function payments.refuse(record, hash, fp, request, answer)
     if hash == '' or answer[1] == code.NOT_FOUND then
         return answer
     end
-    return idem.refuse(record, fp, answer)
+    return idem.refuse(record, fp, request, answer)
 end
 
 -- What the request with this key's hash was told, or is to be told: field ${name} of its record once that is done, else nil. The payment may have gone on

@@ -185,6 +185,13 @@ void answer_tag_body(struct flow *flow)
     answer_header(flow, "ETag", "\"%s\"", digits);
 }
 
+void flow_retell(struct flow *flow, struct view request_id)
+{
+    struct view *told = ARENA_NEW(flow->arena, struct view);
+    *told = request_id.len ? arena_copy(flow->arena, request_id) : flow->ask->request_id;
+    flow->told = told;
+}
+
 void answer_drop(struct flow *flow)
 {
     CHECK(!flow->answer_ready);
@@ -236,7 +243,9 @@ static struct writer *problem_write(struct flow *flow, const struct outcome *out
     WRITER_TEXT(w, "detail", detail);
     WRITER_TEXT(w, "code", view_of(outcome->code));
     WRITER_BOOL(w, "retryable", outcome->retryable);
-    WRITER_TEXT(w, "request_id", flow->ask->request_id);
+    WRITER_TEXT(w, "request_id", flow->told ? *flow->told : flow->ask->request_id);
+    if (flow->told)
+        answer_replayed(flow);
     return w;
 }
 

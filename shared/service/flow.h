@@ -110,7 +110,8 @@ struct flow {
     /* The account. */
     unsigned owed; /* events that are still to come */
     bool effects;  /* a call that writes was asked for: a lost answer is UNKNOWN, not NOT DONE */
-    bool wrote;    /* one was answered with OK, here or in a child */
+    bool wrote;    /* one was answered with OK, here or in a child, or it has recorded what is answered now */
+    const struct view *told; /* the request that was told before what is answered now; NULL: none (flow_retell) */
     bool answered, ended;
     struct flow *next; /* in the outbox of its parent */
     void *runner;      /* the runner's own */
@@ -158,6 +159,11 @@ void answer_replayed(struct flow *flow);
 void answer_keep(struct flow *flow, int64_t version, int64_t rests_up_to);
 /* Adds an ETag made from the body and the headers so far, which are whole. */
 void answer_tag_body(struct flow *flow);
+/*
+ * The problem that will be answered was told before, to the request with this id: it is made with that id, so that its bytes are the same, and is sent
+ * with Idempotent-Replayed. An empty id is not known; then it is made with the repeat's own.
+ */
+void flow_retell(struct flow *flow, struct view request_id);
 /* An answer without a body (204, 304), complete. */
 void answer_empty(struct flow *flow, int status);
 /* An answer whose JSON text was stored with its idempotency key: sent as it is (or written again as MessagePack), with Idempotent-Replayed. */

@@ -218,6 +218,7 @@ static bool thread_init(struct service *service, int index)
         .user = *service->settings.redis_user ? service->settings.redis_user : NULL,
         .password = *service->password ? service->password : NULL,
         .wait_replicas = service->settings.wait_replicas,
+        .watches_line = service->settings.queue_ms > 0,
     };
     kept_settings(&store, &service->settings, program->near_kind);
     snprintf(thread->age, sizeof(thread->age), "%d", (service->settings.cache_age_ms + 999) / 1000);

@@ -17,9 +17,12 @@ struct sweep {
     unsigned shard;
     unsigned prune_partition; /* one partition each time; only if it is this shard's */
     struct view worker;
+    int64_t products[SWEEP_AT_ONCE]; /* named and not begun yet, the next one last */
+    size_t product_count;
 };
 
 enum { TAG_SWEEP, TAG_PRUNE };
+enum { CHILD_DUTY, CHILD_PRODUCT };
 
 static void start(struct flow *flow)
 {
@@ -35,11 +38,25 @@ static void start(struct flow *flow)
     flow_call(flow, call, TAG_SWEEP, 0);
 }
 
-/* Spawns a child for each id of [id p id p …]. */
-static void spawn_all(struct sweep *sweep, const struct item *named, struct flow *(*child)(struct flow *parent, int64_t id))
+/* A duty for each id of [id p id p …]. */
+static void spawn_duties(struct sweep *sweep, const struct item *named)
 {
-    for (size_t i = 0; child && i + 1 < named->count; i += 2)
-        flow_spawn(&sweep->flow, child(&sweep->flow, item_int(item_at(named, i))), 0, 0);
+    for (size_t i = 0; i + 1 < named->count; i += 2)
+        flow_spawn(&sweep->flow, sweep->kind->child(&sweep->flow, item_int(item_at(named, i))), CHILD_DUTY, 0);
+}
+
+static void spawn_product(struct sweep *sweep)
+{
+    if (sweep->product_count > 0)
+        flow_spawn(&sweep->flow, sweep->kind->product_child(&sweep->flow, sweep->products[--sweep->product_count]), CHILD_PRODUCT, 0);
+}
+
+/* Products are settled one after the other: each asks about more than a hundred holds at once, and clients' calls stand in the same line. */
+static void spawn_products(struct sweep *sweep, const struct item *named)
+{
+    for (size_t i = 0; sweep->kind->product_child && i + 1 < named->count && sweep->product_count < SWEEP_AT_ONCE; i += 2)
+        sweep->products[sweep->product_count++] = item_int(item_at(named, i));
+    spawn_product(sweep);
 }
 
 static void prune(struct sweep *sweep)
@@ -64,8 +81,8 @@ static void got_reply(struct flow *flow, struct call *call, const struct reply *
 {
     struct sweep *sweep = (struct sweep *)flow;
     if (call->tag == TAG_SWEEP && reply->kind == REPLY_OK && reply_int(reply, 0)) {
-        spawn_all(sweep, reply_item(reply, 2), sweep->kind->child);
-        spawn_all(sweep, reply_item(reply, 3), sweep->kind->product_child);
+        spawn_duties(sweep, reply_item(reply, 2));
+        spawn_products(sweep, reply_item(reply, 3));
         prune(sweep);
     }
     end_when_quiet(sweep);
@@ -73,7 +90,10 @@ static void got_reply(struct flow *flow, struct call *call, const struct reply *
 
 static void got_child(struct flow *flow, struct flow *child)
 {
-    end_when_quiet((struct sweep *)flow);
+    struct sweep *sweep = (struct sweep *)flow;
+    if (child->tag == CHILD_PRODUCT)
+        spawn_product(sweep);
+    end_when_quiet(sweep);
 }
 
 static const struct flow_type SWEEP = {.name = "sweep", .size = sizeof(struct sweep), .start = start, .got_reply = got_reply, .got_child = got_child};

@@ -9,11 +9,11 @@
  * due there; each due thing becomes a child flow.
  *
  *   timer ─▶ per shard: SWEEP ─┬─ not granted ─▶ end
- *                              └─ granted: orders ─▶ duty · products ─▶ settle · (payments ─▶ the payment worker's own) ─▶ PRUNE one partition ─▶ end
+ *                              └─ granted: orders ─▶ duty · products, one after the other ─▶ settle · (payments ─▶ the payment worker's own) ─▶ PRUNE one partition ─▶ end
  */
 #define SWEEP_MS 500
 #define SWEEP_LEASE_MS 2000
-#define SWEEP_AT_ONCE 64
+#define SWEEP_AT_ONCE 64 /* named by one SWEEP, of each list */
 
 struct sweep_kind {
     const char *name; /* "order", "payment": the lease's */

@@ -37,7 +37,7 @@ struct call {
     int tag, index;
     /* For whoever carries it. */
     struct call *next;
-    int64_t sent_us;
+    int64_t sent_us; /* one time for all that a turn sends to a shard */
     const struct reply *fate; /* what it completes with when no answer came */
 };
 

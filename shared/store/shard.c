@@ -166,7 +166,7 @@ static void got_ready(void *cookie, unsigned events)
         return;
     }
     if (events & LOOP_READ)
-        redisAsyncHandleRead(shard->link);
+        pipeline_read(shard);
     if (shard->link && shard->blocked && (events & LOOP_WRITE))
         pipeline_write(shard);
 }

@@ -43,6 +43,8 @@ struct shard {
     struct call *unflushed; /* NULL: all were handed to the kernel */
     unsigned in_flight;     /* of ${owed} and ${held}, the calls of others */
     unsigned gathered;      /* the calls of others since the last write */
+    int64_t gathering_us;   /* when the first command of this turn was appended, the time of all of them; 0: none was */
+    int64_t answered_us;    /* when the last call was sent that was answered in this reading; 0: none was */
     struct shard *next_dirty;
     bool dirty;          /* in the store's list of those that have something to write */
     bool flushing, left; /* while writing: hiredis asked for more writing */
@@ -129,6 +131,7 @@ void shard_ask(struct shard *shard, struct call *question);
 /* hiredis' hook; one write now; all that is owed completes, what was handed to the kernel with ${fate}. */
 void pipeline_want_write(void *cookie);
 void pipeline_write(struct shard *shard);
+void pipeline_read(struct shard *shard);
 void pipeline_settle(struct shard *shard, const struct reply *fate);
 /* A call of others was answered, and its answer may be given. */
 void pipeline_complete(struct shard *shard, struct call *call, const struct reply *reply);

@@ -46,6 +46,7 @@ struct store_settings {
     unsigned library_count;
     const char *user, *password; /* AUTH; NULL: none */
     int wait_replicas;           /* so many replicas must have a write before its call completes; 0: none */
+    bool watches_line;           /* store_standing_us will be asked */
     /* Answers of one kind of record that are kept in this thread (near_cache.h, tracking.h): all zero for none. */
     const char *near_kind; /* "product": of the keys product:{p}:ID, and of struct function's ${changes} */
     size_t near_bytes;
@@ -84,7 +85,7 @@ int64_t store_shard_now_ms(const struct store *store, unsigned shard);
 const struct topology *store_topology(const struct store *store);
 
 /*
- * How long calls stand in line: the time that the quickest took of those answered since this was asked last. If none was answered, how long the oldest
+ * With ${watches_line}, how long calls stand in line: the time that the quickest took of those answered since this was asked last. If none was answered, how long the oldest
  * unanswered one waits, of the shard where that is least; 0 if nothing is owed. One slow shard does not make it long, a queue everywhere does.
  */
 int64_t store_standing_us(struct store *store);

@@ -126,7 +126,7 @@ static const struct lua_case cases[] = {
      RECORD("cancelled refund_due 4 @+0") EVENT("e 263||4|paid|cancelled|refund_due|cancel|r-2") DUTY("@+0") NOT_INDEXED("paid", "paid")
          INDEXED("cancelled", "refund_due") PAYMENT_DUTY("@+0") " ; "
                                                                 "ZSCORE payments:{7}:refund_due 519 => 777"},
-    {"cancel: fulfilled", FULFILLED, CANCEL, "26 fulfilled paid", NULL},
+    {"cancel: fulfilled", FULFILLED, CANCEL, "26 fulfilled paid", "EXISTS idem:{7}:$I => 0"},
     {"cancel: cancelled", CANCELLED, CANCEL, "16 3", NULL},
     {"cancel: expired", EXPIRED, CANCEL, "26 expired none", NULL},
     /* cancel: every payment */
@@ -158,17 +158,17 @@ static const struct lua_case cases[] = {
 
     /* fulfil: every state */
     {"fulfil: none", NULL, FULFIL, "10", NULL},
-    {"fulfil: reserved", RESERVED, FULFIL, "26 reserved none", NULL},
-    {"fulfil: refused while reserved, stays refused when paid", RESERVED " ; " FULFIL " ; HSET order:{7}:263 state paid payment_status paid", FULFIL,
-     "26 reserved none", "HGET order:{7}:263 state => paid ; fulfil order:{7}:263 7 263 $I $G r-2 D2 => 12"},
+    {"fulfil: reserved", RESERVED, FULFIL, "15 0 r-2 26 reserved none", "HGETALL idem:{7}:$I => fp $F s refused answer 26|reserved|none request r-2"},
+    {"fulfil: refused while reserved, stays refused when paid", RESERVED " ; " FULFIL " ; HSET order:{7}:263 state paid payment_status paid", 
+     "fulfil order:{7}:263 7 263 $I $F r-3 D2", "15 1 r-2 26 reserved none", "HGET order:{7}:263 state => paid ; fulfil order:{7}:263 7 263 $I $G r-2 D2 => 12"},
     {"fulfil: paid", PAID, FULFIL, "0 4 fulfilled paid ~1000",
      RECORD("fulfilled paid 4 @+0") " ; HMGET order:{7}:263 e4 doc => fulfilled|paid|@+60000|@+0|fulfil|r-2 D2" EVENT(
          "e 263||4|paid|fulfilled|paid|fulfil|r-2") DUTY("@+0") NOT_INDEXED("paid", "paid") INDEXED("fulfilled", "paid") NO_PAYMENT_DUTY
      " ; HGETALL idem:{7}:$I => fp $F s done v 4"},
     {"fulfil: paid, partially refunded", ORDER("paid", "partially_refunded", "519"), FULFIL, "0 4 fulfilled partially_refunded ~1000", NULL},
     {"fulfil: fulfilled", FULFILLED, FULFIL, "16 3", NULL},
-    {"fulfil: cancelled", CANCELLED, FULFIL, "26 cancelled none", NULL},
-    {"fulfil: expired", EXPIRED, FULFIL, "26 expired none", NULL},
+    {"fulfil: cancelled", CANCELLED, FULFIL, "26 cancelled none", "EXISTS idem:{7}:$I => 0"},
+    {"fulfil: expired", EXPIRED, FULFIL, "26 expired none", "EXISTS idem:{7}:$I => 0"},
     {"fulfil: again", PAID " ; " FULFIL, FULFIL, "14 4", NULL},
     {"fulfil: again with a key of its own", PAID " ; " FULFIL, "fulfil order:{7}:263 7 263 $J $F r D3", "16 4", NULL},
     {"fulfil: once more with that key, the order having moved on",

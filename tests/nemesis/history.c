@@ -123,7 +123,23 @@ static const struct {
     {"outcome_unknown", true}, {"idempotency_in_flight", true}, {"shard_unavailable", false}, {"overloaded", false},
     {"draining", false},       {"deadline_exceeded", false},    {"request_timeout", false},
 };
-static const char *const KEPT[] = {"insufficient_stock", "total_changed"};
+/* Refusals that stay with the key: those for a reason that may pass. */
+static const struct {
+    enum op_kind kind;
+    const char *code, *state; /* the order's in the problem; NULL: any */
+} KEPT[] = {
+    {OP_PLACE, "insufficient_stock", NULL},
+    {OP_PLACE, "total_changed", NULL},
+    {OP_ADJUST, "insufficient_stock", NULL},
+    {OP_ADJUST, "stock_changed", NULL},
+    {OP_FULFIL, "illegal_transition", "reserved"},
+    {OP_CAPTURE, "illegal_transition", NULL},
+    {OP_CAPTURE, "unprocessable", NULL},
+    {OP_VOID, "illegal_transition", NULL},
+    {OP_VOID, "unprocessable", NULL},
+    {OP_REFUND, "illegal_transition", NULL},
+    {OP_REFUND, "unprocessable", NULL},
+};
 static const char *const FREE[] = {"not_found", "illegal_transition", "order_expired", "payment_open", "unprocessable", "insufficient_stock"};
 
 static bool is_listed(const char *const *list, size_t count, const char *code)
@@ -134,13 +150,15 @@ static bool is_listed(const char *const *list, size_t count, const char *code)
     return false;
 }
 
-/* A 409 stays with the key of an order; that of an adjustment leaves it free. */
-static bool is_kept(enum op_kind kind, const char *code)
+static bool is_kept(enum op_kind kind, const char *code, const char *state)
 {
-    return kind == OP_PLACE && is_listed(KEPT, sizeof(KEPT) / sizeof(*KEPT), code);
+    for (size_t i = 0; i < sizeof(KEPT) / sizeof(*KEPT); i++)
+        if (KEPT[i].kind == kind && strcmp(KEPT[i].code, code) == 0 && (KEPT[i].state == NULL || strcmp(KEPT[i].state, state) == 0))
+            return true;
+    return false;
 }
 
-static void judge_problem(struct said *said, enum op_kind kind, int status)
+static void judge_problem(struct said *said, enum op_kind kind, int status, const char *state)
 {
     for (size_t i = 0; i < sizeof(AGAIN) / sizeof(*AGAIN); i++)
         if (strcmp(AGAIN[i].code, said->code) == 0) {
@@ -148,7 +166,7 @@ static void judge_problem(struct said *said, enum op_kind kind, int status)
             said->not_known = AGAIN[i].not_known;
             return;
         }
-    if (is_kept(kind, said->code)) {
+    if (is_kept(kind, said->code, state)) {
         said->decision = KEPT_NO;
     } else if (is_listed(FREE, sizeof(FREE) / sizeof(*FREE), said->code)) {
         said->decision = NO;
@@ -226,7 +244,7 @@ static struct said understand(const struct op *op, const struct response *respon
         return said;
     }
     snprintf(said.code, sizeof(said.code), "%s", word(response, "code"));
-    judge_problem(&said, op->kind, response->status);
+    judge_problem(&said, op->kind, response->status, word(response, "state"));
     return said;
 }
 
@@ -311,7 +329,7 @@ void history_answer(struct history *history, struct op *op, unsigned n, int work
         op->first_sent_us = sent_us;
     if (op->decision < KEPT_NO)
         op->lost_sight |= said.not_known;
-    if (op->decision >= KEPT_NO && said.decision >= KEPT_NO)
+    if (op->decision >= KEPT_NO && said.decision >= NO) /* a decision, of whatever kind: it must be the same */
         compare(history, op, n, &said, response);
     else if (said.decision > op->decision)
         decide(op, &said, got_us, response);

@@ -114,16 +114,40 @@ static void test_decisions(void **state)
     }
 }
 
-/* Want of stock stays with the key of an order, and not with that of an adjustment. */
+/* Refusals for a reason that may pass stay with the key, others do not; and then every decision is compared, whatever it is. */
 static void test_kept(void **state)
 {
-    struct history history;
-    history_init(&history, NULL);
-    struct op *op = history_op(&history, OP_ADJUST);
-    answer(&history, op, 1, 409, "{\"code\":\"insufficient_stock\"}");
-    assert_int_equal(op->decision, NO);
-    assert_int_equal(history.broken, 0);
-    history_free(&history);
+    static const struct {
+        enum op_kind kind;
+        int status;
+        const char *body;
+        enum decision decision;
+    } cases[] = {
+        {OP_PLACE, 409, "{\"code\":\"insufficient_stock\"}", KEPT_NO},
+        {OP_ADJUST, 409, "{\"code\":\"insufficient_stock\"}", KEPT_NO},
+        {OP_FULFIL, 409, "{\"code\":\"illegal_transition\",\"state\":\"reserved\"}", KEPT_NO},
+        {OP_FULFIL, 409, "{\"code\":\"illegal_transition\",\"state\":\"cancelled\"}", NO},
+        {OP_CANCEL, 409, "{\"code\":\"illegal_transition\",\"state\":\"fulfilled\"}", NO},
+        {OP_CAPTURE, 409, "{\"code\":\"illegal_transition\"}", KEPT_NO},
+        {OP_VOID, 409, "{\"code\":\"illegal_transition\"}", KEPT_NO},
+        {OP_REFUND, 422, "{\"code\":\"unprocessable\"}", KEPT_NO},
+        {OP_REFUND, 404, "{\"code\":\"not_found\"}", NO},
+        {OP_PAY, 409, "{\"code\":\"illegal_transition\",\"state\":\"reserved\"}", NO},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        struct history history;
+        history_init(&history, NULL);
+        struct op *op = history_op(&history, cases[i].kind);
+        answer(&history, op, 1, cases[i].status, cases[i].body);
+        if (op->decision != cases[i].decision)
+            fail_msg("%s: %s", cases[i].body, decision_name(op->decision));
+        assert_int_equal(history.broken, 0);
+        answer(&history, op, 2, cases[i].status, cases[i].body);
+        assert_int_equal(history.mismatches, 0);
+        answer(&history, op, 3, 404, "{\"code\":\"not_found\"}");
+        assert_int_equal(history.mismatches, cases[i].decision == KEPT_NO);
+        history_free(&history);
+    }
 }
 
 /* A "no" leaves the key free, so a later "done" wins; what is kept is compared byte by byte. */

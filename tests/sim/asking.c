@@ -11,7 +11,7 @@ void asking_make(struct arena *arena, const struct asking *asking, struct ask *a
     struct faults faults;
     *ask = (struct ask){.method = METHOD_POST, .route = asking->route, .format = FORMAT_JSON, .key = view_of(asking->key)};
     ask->ids[0] = asking->id;
-    ask->request_id = VIEW("r");
+    ask->request_id = asking->request_id ? view_of(asking->request_id) : VIEW("r");
     void *body = arena_alloc(arena, asking->shape->size);
     faults_init(&faults, arena);
     CHECK(value_read(FORMAT_JSON, arena, view_of(asking->json), document) == NULL);

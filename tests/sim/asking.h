@@ -7,6 +7,7 @@
 /* What the door makes of a POST: its JSON read and bound. The texts are borrowed until the flow has ended. Stops the process if the body is no good. */
 struct asking {
     const char *route, *key, *json;
+    const char *request_id; /* NULL: "r" */
     const struct shape *shape;
     int64_t id; /* in the path; 0: none */
 };

@@ -1,5 +1,6 @@
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "check.h"
 
@@ -46,11 +47,14 @@ static const struct deed_kind {
     [DEED_ADJUST] = {KIND(ROLE_PRODUCT, &STOCK_ADJUST_FLOW, DEADLINE_MS), "/products/{id}/stock-adjustments", &ADJUST_BODY},
 };
 
+/* Each copy has an id of its own, as from a client that makes one for each attempt: so a repeat that is told its own has other bytes. */
 static void deed_make(struct arena *arena, struct ask *ask, void *cookie)
 {
-    const struct deed *deed = cookie;
+    struct deed *deed = cookie;
     const struct deed_kind *kind = &KINDS[deed->type];
-    const struct asking asking = {.route = kind->route, .key = deed->key, .json = deed->json, .shape = kind->shape, .id = deed->id};
+    struct view request = arena_printf(arena, "r-%u", ++deed->copies);
+    const struct asking asking = {
+        .route = kind->route, .key = deed->key, .json = deed->json, .request_id = request.at, .shape = kind->shape, .id = deed->id};
     asking_make(arena, &asking, ask);
 }
 
@@ -74,9 +78,28 @@ static bool is_open(const struct answer *answer)
     return answer == NULL || (answer->outcome && answer->outcome->retryable);
 }
 
+/* A refusal for a reason that may pass. One to fulfil passes when the order is paid, so only while it is reserved. */
+static bool is_kept(enum deed_type type, const struct answer *answer)
+{
+    static const char RESERVED[] = "\"state\":\"reserved\"";
+    switch (type) {
+    case DEED_PLACE:
+    case DEED_ADJUST:
+        return answer->status == 409;
+    case DEED_CAPTURE:
+    case DEED_VOID:
+    case DEED_REFUND:
+        return answer->status == 409 || answer->status == 422;
+    case DEED_FULFIL:
+        return answer->status == 409 && memmem(answer->body.at, answer->body.len, RESERVED, sizeof(RESERVED) - 1) != NULL;
+    default:
+        return false;
+    }
+}
+
 static bool is_stored(const struct deed *deed, const struct answer *answer)
 {
-    return answer->status < 300 || answer->status == 402 || ((deed->type == DEED_PLACE || deed->type == DEED_ADJUST) && answer->status == 409);
+    return answer->status < 300 || answer->status == 402 || is_kept(deed->type, answer);
 }
 
 static void learn_id(struct deed *deed, const struct answer *answer)

@@ -28,6 +28,7 @@ struct deed {
     bool stored;     /* that answer was kept with the key */
     struct hash128 body;
     unsigned under_way, tries, replays;
+    unsigned copies; /* sent so far, each with a request id of its own */
     struct view tracking;
 };
 

@@ -616,18 +616,23 @@ static void test_adjust(void **state)
         int status;
         const char *want;
     } cases[] = {
-        {"{\"delta\":5}", "* 1 * 17 delta 5 '' ''", "0 15 2 3 6", 200, "{\"on_hand\":15,\"held\":2,\"committed\":3,\"available\":10,\"version\":6}"},
-        {"{\"delta\":-5,\"reason\":\"lost\"}", "* 1 * 17 delta -5 '' lost", "0 5 2 3 6", 200, "\"available\":0"},
-        {"{\"set\":0}", "* 1 * 17 set 0 '' ''", "0 0 0 0 6", 200, "\"on_hand\":0"},
-        {"{\"set\":40,\"expected\":35}", "* 1 * 17 set 40 35 ''", "14 '40' '2' '3' '6'", 200,
+        {"{\"delta\":5}", "* 1 * 17 delta 5 '' '' r1", "0 15 2 3 6", 200, "{\"on_hand\":15,\"held\":2,\"committed\":3,\"available\":10,\"version\":6}"},
+        {"{\"delta\":-5,\"reason\":\"lost\"}", "* 1 * 17 delta -5 '' lost r1", "0 5 2 3 6", 200, "\"available\":0"},
+        {"{\"set\":0}", "* 1 * 17 set 0 '' '' r1", "0 0 0 0 6", 200, "\"on_hand\":0"},
+        {"{\"set\":40,\"expected\":35}", "* 1 * 17 set 40 35 '' r1", "14 '40' '2' '3' '6'", 200,
          "{\"on_hand\":40,\"held\":2,\"committed\":3,\"available\":35,\"version\":6}"},
-        {"{\"set\":40,\"expected\":35}", "* 1 * 17 set 40 35 ''", "24 36 2 3 6", 409,
+        {"{\"set\":40,\"expected\":35}", "* 1 * 17 set 40 35 '' r1", "15 0 r1 24 36 2 3 6", 409,
          "\"on_hand\":36,\"held\":2,\"committed\":3,\"available\":31,\"version\":6"},
-        {"{\"delta\":-5}", "* 1 * 17 delta -5 '' ''", "20 3", 409, "\"shortfalls\":[{\"product_id\":17,\"requested\":5,\"available\":3}]"},
-        {"{\"set\":1}", "* 1 * 17 set 1 '' ''", "20 3", 409, "\"shortfalls\":[{\"product_id\":17,\"available\":3}]"},
-        {"{\"delta\":1}", "* 1 * 17 delta 1 '' ''", "10", 404, "\"code\":\"not_found\""},
-        {"{\"delta\":1}", "* 1 * 17 delta 1 '' ''", "12", 422, "\"code\":\"idempotency_key_reused\""},
-        {"{\"delta\":1}", "* 1 * 17 delta 1 '' ''", "26", 500, "\"code\":\"internal_error\""},
+        {"{\"delta\":-5}", "* 1 * 17 delta -5 '' '' r1", "15 0 r1 20 3", 409, "\"shortfalls\":[{\"product_id\":17,\"requested\":5,\"available\":3}]"},
+        {"{\"set\":1}", "* 1 * 17 set 1 '' '' r1", "15 0 r1 20 3", 409, "\"shortfalls\":[{\"product_id\":17,\"available\":3}]"},
+        {"{\"set\":40,\"expected\":35}", "* 1 * 17 set 40 35 '' r1", "15 1 r-0 '24' '36' '2' '3' '6'", 409,
+         "\"request_id\":\"r-0\",\"on_hand\":36,\"held\":2,\"committed\":3,\"available\":31,\"version\":6"},
+        {"{\"delta\":-5}", "* 1 * 17 delta -5 '' '' r1", "15 1 r-0 '20' '3'", 409,
+         "\"request_id\":\"r-0\",\"shortfalls\":[{\"product_id\":17,\"requested\":5,\"available\":3}]"},
+        {"{\"delta\":-5}", "* 1 * 17 delta -5 '' '' r1", "15 1 '' '20' '3'", 409, "\"request_id\":\"r1\""},
+        {"{\"delta\":1}", "* 1 * 17 delta 1 '' '' r1", "10", 404, "\"code\":\"not_found\""},
+        {"{\"delta\":1}", "* 1 * 17 delta 1 '' '' r1", "12", 422, "\"code\":\"idempotency_key_reused\""},
+        {"{\"delta\":1}", "* 1 * 17 delta 1 '' '' r1", "26", 500, "\"code\":\"internal_error\""},
         {"{}", NULL, NULL, 422, "\"pointer\":\"\""},
         {"{\"delta\":1,\"set\":1}", NULL, NULL, 422, "\"pointer\":\"\""},
         {"{\"delta\":1,\"expected\":1}", NULL, NULL, 422, "\"pointer\":\"/expected\""},
@@ -644,7 +649,7 @@ static void test_adjust(void **state)
             driver_reply(talk.driver, call, cases[i].words);
         }
         assert_answer(&talk, cases[i].status, cases[i].want);
-        assert_int_equal(driver_header(talk.driver, "Idempotent-Replayed") != NULL, cases[i].words && strncmp(cases[i].words, "14", 2) == 0);
+        assert_int_equal(driver_header(talk.driver, "Idempotent-Replayed") != NULL, cases[i].words && (strncmp(cases[i].words, "14", 2) == 0 || strncmp(cases[i].words, "15 1", 4) == 0));
         talk_end(&talk);
     }
 }

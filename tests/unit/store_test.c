@@ -229,7 +229,7 @@ static struct world *new_world(void)
     world->arena = arena_new();
     world->timer = loop_timer_new(world->loop, got_late, world);
     world->libraries[0] = (struct library){VIEW("tiny_h1"), VIEW("h1"), {LIBRARY_TEXT, sizeof(LIBRARY_TEXT) - 1}};
-    world->settings = (struct store_settings){.libraries = world->libraries, .library_count = 1};
+    world->settings = (struct store_settings){.libraries = world->libraries, .library_count = 1, .watches_line = true};
     return world;
 }
 

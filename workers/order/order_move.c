@@ -3,6 +3,7 @@
 #include "duty.h"
 #include "functions.h"
 #include "outcomes.h"
+#include "refusal.h"
 
 #include "order.h"
 
@@ -153,9 +154,11 @@ static void finish(struct move *move, int64_t version)
     flow_spawn(&move->flow, duty_new(&move->flow, move->id), 0, 0);
 }
 
-static void got_refused(struct move *move, const struct reply *reply)
+static void got_refused(struct move *move, const struct reply *answer)
 {
     struct flow *flow = &move->flow;
+    struct reply refusal = refusal_open(flow, answer);
+    const struct reply *reply = &refusal;
     switch (reply->code) {
     case CODE_REPLAY:
         move->replayed = true;

@@ -2,6 +2,7 @@
 
 #include "functions.h"
 #include "outcomes.h"
+#include "refusal.h"
 
 #include "operation.h"
 
@@ -121,9 +122,11 @@ static void end_illegal(struct act *act, const struct reply *reply)
     flow_end(flow);
 }
 
-static void got_refused(struct act *act, const struct reply *reply)
+static void got_refused(struct act *act, const struct reply *answer)
 {
     struct flow *flow = &act->operation.flow;
+    struct reply refusal = refusal_open(flow, answer);
+    const struct reply *reply = &refusal;
     switch (reply->code) {
     case CODE_REPLAY:
         operation_replay(&act->operation, reply_int(reply, 0), act->payment.order_id);

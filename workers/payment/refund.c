@@ -6,6 +6,7 @@
 #include "functions.h"
 #include "outcomes.h"
 #include "records.h"
+#include "refusal.h"
 
 #include "payment.h"
 
@@ -169,9 +170,11 @@ static void answer_illegal(struct refunding *refunding, struct view status)
     answer_send(flow);
 }
 
-static void got_refused(struct refunding *refunding, const struct reply *reply)
+static void got_refused(struct refunding *refunding, const struct reply *answer)
 {
     struct flow *flow = &refunding->flow;
+    struct reply refusal = refusal_open(flow, answer);
+    const struct reply *reply = &refusal;
     switch (reply->code) {
     case CODE_REPLAY:
         refunding->n = reply_int(reply, 0);

@@ -6,6 +6,7 @@
 #include "functions.h"
 #include "outcomes.h"
 #include "page.h"
+#include "refusal.h"
 #include "txn.h"
 
 #include "product.h"
@@ -126,6 +127,7 @@ static void adjust_start(struct flow *flow)
     else
         call_arg(call, VIEW(""));
     call_arg(call, body->reason);
+    call_arg(call, flow->ask->request_id);
     flow_call(flow, call, 0, 0);
 }
 
@@ -158,8 +160,10 @@ static void answer_unexpected(struct flow *flow, const struct counters *counters
     answer_send(flow);
 }
 
-static void adjust_got_reply(struct flow *flow, struct call *call, const struct reply *reply)
+static void adjust_got_reply(struct flow *flow, struct call *call, const struct reply *answer)
 {
+    struct reply inside = refusal_open(flow, answer);
+    const struct reply *reply = &inside;
     struct counters counters = counters_from(reply);
     if (reply->kind == REPLY_OK || reply->code == CODE_REPLAY)
         answer_counters(flow, &counters, reply->code == CODE_REPLAY);
