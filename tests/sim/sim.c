@@ -179,7 +179,7 @@ static void add_counts(struct totals *totals, const struct shop *shop)
     totals->replayed += shop->replayed;
 }
 
-static void run_seed(struct fleet *fleets[FLEET_SHARDS_MAX], const struct view *library, uint64_t seed, bool trace, struct totals *totals)
+static void run_seed(struct fleet *fleets[FLEET_SHARDS_MAX], struct lua_library *library, uint64_t seed, bool trace, struct totals *totals)
 {
     struct random random = {seed};
     unsigned shards = (unsigned)random_between(&random, 1, FLEET_SHARDS_MAX);
@@ -230,11 +230,11 @@ static int run_all(const struct options *options)
 {
     struct fleet *fleets[FLEET_SHARDS_MAX] = {NULL};
     struct totals totals = {.seeds = 0};
-    struct view text = options->library ? shard_sim_library(options->library) : (struct view){NULL, 0};
+    struct lua_library *library = shard_sim_library(options->library);
     double began = seconds_now(), said = began;
     printf("function library %.*s\n", VIEW_ARG(options->library ? view_of(options->library) : SOUK_LIBRARIES[0].name));
     for (uint64_t seed = options->seed; totals.placed < options->orders && totals.violations == 0; seed++) {
-        run_seed(fleets, options->library ? &text : NULL, seed, options->trace, &totals);
+        run_seed(fleets, library, seed, options->trace, &totals);
         if (options->one)
             break;
         if (!options->quiet && seconds_now() - said >= 60) {
@@ -247,7 +247,7 @@ static int run_all(const struct options *options)
     printf("%s\n", totals.violations ? "VIOLATION" : "no violation");
     for (unsigned i = 0; i < FLEET_SHARDS_MAX; i++)
         fleet_free(fleets[i]);
-    free((char *)text.at);
+    lua_library_free(library);
     arena_thread_end();
     return totals.violations ? 1 : 0;
 }
