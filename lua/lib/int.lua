@@ -32,5 +32,5 @@ for number = 0, 255 do
     small[number] = format(FORMAT, number)
 end
 function int.text(number)
-    return small[number] or format(FORMAT, number)
+    return number < 256 and small[number] or format(FORMAT, number)
 end

@@ -378,7 +378,7 @@ static void execute(struct fleet *fleet, struct node *node, struct message *mess
         fleet_complain(fleet, "%s answered with an error: %.*s", message->call->function ? message->call->function->name : "a command",
                        VIEW_ARG(message->root->text));
     if (shard_sim_read_late(node->sim))
-        fleet_complain(fleet, "%s reads behind its first write", message->call->function->name);
+        fleet_complain(fleet, "%s reads a key behind its first write that it had not read before", message->call->function->name);
     if (fleet->settings.trace)
         trace_call(fleet, message);
     check_stock(fleet, node, message);
@@ -1066,7 +1066,7 @@ void fleet_end(struct fleet *fleet)
     fleet->book = NULL;
 }
 
-struct fleet *fleet_new(unsigned shards, int partitions, const struct view *library)
+struct fleet *fleet_new(unsigned shards, int partitions, struct lua_library *library)
 {
     static const char *const rings[] = {
         "s1=h:1", "s1=h:1,s2=h:2", "s1=h:1,s2=h:2,s3=h:3", "s1=h:1,s2=h:2,s3=h:3,s4=h:4", "s1=h:1,s2=h:2,s3=h:3,s4=h:4,s5=h:5",

@@ -52,7 +52,7 @@ struct fleet_settings {
 };
 
 /* ${shards}, and ${partitions} partitions. ${library}: see shard_sim_new. */
-struct fleet *fleet_new(unsigned shards, int partitions, const struct view *library);
+struct fleet *fleet_new(unsigned shards, int partitions, struct lua_library *library);
 void fleet_free(struct fleet *fleet);
 
 /* Everything anew, empty, for one history. */

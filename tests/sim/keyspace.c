@@ -306,6 +306,21 @@ bool zset_drop(struct keyspace *ks, struct zset *zset, struct view name)
 
 /* ---- numbers as text ---- */
 
+#define SCRATCH_BYTES 64
+#define SCRATCH_SLOTS 256 /* of one piece of memory, which never moves */
+
+char *keyspace_scratch(struct keyspace *ks)
+{
+    uint32_t piece = ks->scratch_used / SCRATCH_SLOTS, slot = ks->scratch_used++ % SCRATCH_SLOTS;
+    if (piece == ks->scratch_cap) {
+        ks->scratch = realloc(ks->scratch, ++ks->scratch_cap * sizeof(*ks->scratch));
+        CHECK(ks->scratch);
+        ks->scratch[piece] = malloc((size_t)SCRATCH_SLOTS * SCRATCH_BYTES);
+        CHECK(ks->scratch[piece]);
+    }
+    return ks->scratch[piece] + (size_t)slot * SCRATCH_BYTES;
+}
+
 struct view number_text(char out[64], double number)
 {
     if (number != floor(number) || fabs(number) >= 9007199254740992.0)
@@ -401,6 +416,9 @@ void keyspace_free(struct keyspace *ks)
     if (ks == NULL)
         return;
     munmap(ks->region, REGION_BYTES);
+    for (uint32_t i = 0; i < ks->scratch_cap; i++)
+        free(ks->scratch[i]);
+    free(ks->scratch);
     free(ks->notes);
     free(ks);
 }

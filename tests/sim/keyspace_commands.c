@@ -149,7 +149,7 @@ static void do_hscan(const struct order *order)
     uint32_t used = object ? object->of.hash.used : 0, first = (uint32_t)from < used ? (uint32_t)from : used;
     uint32_t last = used - first > step ? first + (uint32_t)step : used;
     order->sink->list(order->sink, 2);
-    answer_text(order, number_text(order->ks->scratch, last == used ? 0 : last));
+    answer_text(order, number_text(keyspace_scratch(order->ks), last == used ? 0 : last));
     if (object)
         answer_cells(order, &object->of.hash, first, last);
     else
@@ -203,7 +203,7 @@ static void do_hincrby(const struct order *order)
         order->sink->error(order->sink, "ERR hash value is not an integer");
         return;
     }
-    set_value(order->ks, cell, number_text(order->ks->scratch, (double)(number + by)));
+    set_value(order->ks, cell, number_text(keyspace_scratch(order->ks), (double)(number + by)));
     answer_int(order, number + by);
 }
 
@@ -252,7 +252,7 @@ static void do_zscore(const struct order *order)
         return;
     const struct cell *cell = object ? dict_find(&object->of.zset.members, order->argv[2]) : NULL;
     if (cell)
-        answer_text(order, number_text(order->ks->scratch, cell->of.score));
+        answer_text(order, number_text(keyspace_scratch(order->ks), cell->of.score));
     else
         order->sink->nil(order->sink);
 }
@@ -266,7 +266,7 @@ static void do_zmscore(const struct order *order)
     for (size_t i = 2; i < order->argc; i++) {
         const struct cell *cell = object ? dict_find(&object->of.zset.members, order->argv[i]) : NULL;
         if (cell)
-            answer_text(order, number_text(order->ks->scratch, cell->of.score));
+            answer_text(order, number_text(keyspace_scratch(order->ks), cell->of.score));
         else
             order->sink->nil(order->sink);
     }
@@ -332,7 +332,7 @@ static void do_range(const struct order *order, bool descending)
         const struct cell *cell = ranked(&object->of.zset, (uint32_t)rank);
         answer_text(order, cell->name);
         if (range.scores)
-            answer_text(order, number_text(order->ks->scratch, cell->of.score));
+            answer_text(order, number_text(keyspace_scratch(order->ks), cell->of.score));
     }
 }
 
@@ -376,7 +376,7 @@ static void do_xadd(const struct order *order)
     entry->parts = keyspace_take(order->ks, entry->part_count * sizeof(*entry->parts));
     for (uint32_t i = 0; i < entry->part_count; i++)
         entry->parts[i] = keyspace_copy(order->ks, order->argv[3 + i]);
-    answer_text(order, id_text(order->ks->scratch, entry));
+    answer_text(order, id_text(keyspace_scratch(order->ks), entry));
 }
 
 /* "ms", "ms-number" or one of them behind a "(", "-" or "+". ${number}: what a missing one counts as. */
@@ -401,7 +401,7 @@ static bool id_read(struct view text, int64_t number, int64_t *ms, int64_t *out,
 static void answer_entry(const struct order *order, const struct entry *entry)
 {
     order->sink->list(order->sink, 2);
-    answer_text(order, id_text(order->ks->scratch, entry));
+    answer_text(order, id_text(keyspace_scratch(order->ks), entry));
     order->sink->list(order->sink, entry->part_count);
     for (uint32_t i = 0; i < entry->part_count; i++)
         answer_text(order, entry->parts[i]);
@@ -520,64 +520,69 @@ static void do_persist(const struct order *order)
 static void do_time(const struct order *order)
 {
     order->sink->list(order->sink, 2);
-    answer_text(order, number_text(order->ks->scratch, (double)(order->ks->now_us / 1000000)));
-    answer_text(order, number_text(order->ks->scratch, (double)(order->ks->now_us % 1000000)));
+    answer_text(order, number_text(keyspace_scratch(order->ks), (double)(order->ks->now_us / 1000000)));
+    answer_text(order, number_text(keyspace_scratch(order->ks), (double)(order->ks->now_us % 1000000)));
 }
 
+#define CONST_VIEW(literal) {literal, sizeof(literal) - 1}
 static const struct command {
-    const char *name;
+    struct view name;
     size_t least; /* arguments, the name among them */
     void (*run)(const struct order *order);
     bool reads;
 } COMMANDS[] = {
-    {"HMGET", 3, do_hmget, true},
-    {"HSET", 4, do_hset, false},
-    {"HGET", 3, do_hget, true},
-    {"ZADD", 4, do_zadd, false},
-    {"ZREM", 3, do_zrem, false},
-    {"TIME", 1, do_time, true},
-    {"XADD", 5, do_xadd, false},
-    {"ZSCORE", 3, do_zscore, true},
-    {"ZMSCORE", 3, do_zmscore, true},
-    {"ZRANGEBYSCORE", 4, do_zrangebyscore, true},
-    {"ZREVRANGEBYSCORE", 4, do_zrevrangebyscore, true},
-    {"HGETALL", 2, do_hgetall, true},
-    {"HINCRBY", 4, do_hincrby, false},
-    {"PEXPIRE", 3, do_pexpire, false},
-    {"PERSIST", 2, do_persist, false},
-    {"GET", 2, do_get, true},
-    {"SET", 3, do_set, false},
-    {"DEL", 2, do_del, false},
-    {"EXISTS", 2, do_exists, true},
-    {"HDEL", 3, do_hdel, false},
-    {"HLEN", 2, do_hlen, true},
-    {"HSCAN", 3, do_hscan, true},
-    {"ZCARD", 2, do_zcard, true},
-    {"XRANGE", 4, do_xrange, true},
-    {"XLEN", 2, do_xlen, true},
+    {CONST_VIEW("HMGET"), 3, do_hmget, true},
+    {CONST_VIEW("HSET"), 4, do_hset, false},
+    {CONST_VIEW("HGET"), 3, do_hget, true},
+    {CONST_VIEW("ZADD"), 4, do_zadd, false},
+    {CONST_VIEW("ZREM"), 3, do_zrem, false},
+    {CONST_VIEW("TIME"), 1, do_time, true},
+    {CONST_VIEW("XADD"), 5, do_xadd, false},
+    {CONST_VIEW("ZSCORE"), 3, do_zscore, true},
+    {CONST_VIEW("ZMSCORE"), 3, do_zmscore, true},
+    {CONST_VIEW("ZRANGEBYSCORE"), 4, do_zrangebyscore, true},
+    {CONST_VIEW("ZREVRANGEBYSCORE"), 4, do_zrevrangebyscore, true},
+    {CONST_VIEW("HGETALL"), 2, do_hgetall, true},
+    {CONST_VIEW("HINCRBY"), 4, do_hincrby, false},
+    {CONST_VIEW("PEXPIRE"), 3, do_pexpire, false},
+    {CONST_VIEW("PERSIST"), 2, do_persist, false},
+    {CONST_VIEW("GET"), 2, do_get, true},
+    {CONST_VIEW("SET"), 3, do_set, false},
+    {CONST_VIEW("DEL"), 2, do_del, false},
+    {CONST_VIEW("EXISTS"), 2, do_exists, true},
+    {CONST_VIEW("HDEL"), 3, do_hdel, false},
+    {CONST_VIEW("HLEN"), 2, do_hlen, true},
+    {CONST_VIEW("HSCAN"), 3, do_hscan, true},
+    {CONST_VIEW("ZCARD"), 2, do_zcard, true},
+    {CONST_VIEW("XRANGE"), 4, do_xrange, true},
+    {CONST_VIEW("XLEN"), 2, do_xlen, true},
 };
 
-bool keyspace_reads(struct view command)
+static const struct command *command_of(struct view name)
 {
     for (size_t i = 0; i < sizeof(COMMANDS) / sizeof(*COMMANDS); i++)
-        if (is_word(command, COMMANDS[i].name))
-            return COMMANDS[i].reads;
-    return false;
+        if (view_equal(name, COMMANDS[i].name))
+            return &COMMANDS[i];
+    return NULL;
+}
+
+bool keyspace_reads(struct view name)
+{
+    const struct command *command = command_of(name);
+    return command && command->reads;
 }
 
 void keyspace_run(struct keyspace *ks, int64_t now_us, size_t argc, const struct view *argv, struct sink *sink)
 {
     const struct order order = {ks, argc, argv, sink};
+    const struct command *command = command_of(argv[0]);
     ks->now_us = now_us;
     ks->now_ms = now_us / 1000;
-    for (size_t i = 0; i < sizeof(COMMANDS) / sizeof(*COMMANDS); i++) {
-        if (!is_word(argv[0], COMMANDS[i].name))
-            continue;
-        if (argc < COMMANDS[i].least)
-            sink->error(sink, "ERR wrong number of arguments");
-        else
-            COMMANDS[i].run(&order);
-        return;
-    }
-    sink->error(sink, "ERR unknown command: tests/sim/keyspace.c has none of this name");
+    ks->scratch_used = 0;
+    if (command == NULL)
+        sink->error(sink, "ERR unknown command: tests/sim/keyspace_commands.c has none of this name");
+    else if (argc < command->least)
+        sink->error(sink, "ERR wrong number of arguments");
+    else
+        command->run(&order);
 }

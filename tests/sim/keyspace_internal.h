@@ -57,7 +57,8 @@ struct keyspace {
     char *notes;
     size_t note_len, note_cap;
     int64_t now_ms, now_us;
-    char scratch[64];
+    char **scratch; /* small texts of the last answer, as many as were ever needed */
+    uint32_t scratch_used, scratch_cap;
 };
 
 /* Zeroed memory of the region. */
@@ -83,6 +84,9 @@ const struct cell *ranked(const struct zset *zset, uint32_t rank);
 uint32_t rank_of(const struct zset *zset, double score, const struct view *name, bool past);
 bool zset_put(struct keyspace *ks, struct zset *zset, struct view name, double score);
 bool zset_drop(struct keyspace *ks, struct zset *zset, struct view name);
+
+/* Room for 64 bytes of the answer, until the next command. */
+char *keyspace_scratch(struct keyspace *ks);
 
 /* A score or an integer as Redis prints it. */
 struct view number_text(char out[64], double number);

@@ -1,186 +1,184 @@
 #include <lauxlib.h>
 #include <lua.h>
-#include <luajit.h>
 #include <lualib.h>
 #include <stdio.h>
+#include <stddef.h>
 #include <stdlib.h>
 
 #include "check.h"
+
+#include "redis_lua.h"
 
 #include "lua_host.h"
 
 #define FUNCTIONS_MAX 64
 #define PARTS_MAX 256
 #define DEPTH_MAX 8
+#define LOOKED_MAX 16384
 
-struct lua_host {
+/* What redis.lua and this file hand to each other: a command's parts (from 1) and the pieces of its answer. redis.lua declares the same. */
+struct lua_part {
+    const char *at; /* NULL: a number */
+    size_t len;
+    double number;
+};
+enum piece_type { PIECE_NIL, PIECE_INTEGER, PIECE_TEXT, PIECE_STATUS, PIECE_LIST, PIECE_ERROR };
+struct lua_piece {
+    int32_t type;
+    uint32_t count; /* of bytes, of items */
+    const char *at;
+    double number; /* of a list: how many of its items are neither texts nor nils */
+};
+struct lua_port {
+    struct lua_part parts[PARTS_MAX + 1];
+    struct lua_piece *pieces;
+    /* behind what redis.lua knows */
+    struct sink sink;
+    uint32_t piece_count, piece_cap;
+    struct keyspace *keyspace;
+    int64_t now_us;
+    bool wrote, read_late;
+    char looked[LOOKED_MAX]; /* the keys that were read before the first write, each behind its length */
+    size_t looked_len;
+};
+
+struct lua_library {
     lua_State *lua;
     struct {
         char name[48]; /* without the library's hash */
         int ref;
     } functions[FUNCTIONS_MAX];
     unsigned function_count;
-    const struct lua_job *job;
-    bool wrote, read_late;
+    int clock_ref, clock_upvalue; /* the function that sees last_us */
+    struct lua_port port;
+    struct lua_host *current; /* whose clock last_us is */
 };
 
-/* ---- answers into Lua ---- */
-
-struct lua_sink {
-    struct sink sink; /* first */
-    lua_State *lua;
-    unsigned depth;
-    struct {
-        int next;
-        size_t left;
-    } levels[DEPTH_MAX];
-    const char *error;
+struct lua_host {
+    struct lua_library *library;
+    double last_us;
 };
 
-/* The value on top of the stack is the next item of the list that is being filled; a list that is full is an item itself. */
-static void lua_placed(struct lua_sink *sink)
+/* ---- redis.call ---- */
+
+static struct lua_piece *piece_add(struct sink *sink, enum piece_type type)
 {
-    while (sink->depth > 0) {
-        lua_rawseti(sink->lua, -2, sink->levels[sink->depth - 1].next++);
-        if (--sink->levels[sink->depth - 1].left > 0)
-            return;
-        sink->depth--;
+    struct lua_port *port = (struct lua_port *)((char *)sink - offsetof(struct lua_port, sink));
+    if (port->piece_count == port->piece_cap) {
+        port->piece_cap = port->piece_cap ? port->piece_cap * 2 : 64;
+        port->pieces = realloc(port->pieces, port->piece_cap * sizeof(*port->pieces));
+        CHECK(port->pieces);
     }
+    if (port->piece_count > 0 && type != PIECE_TEXT && type != PIECE_NIL)
+        port->pieces[0].number++;
+    struct lua_piece *piece = &port->pieces[port->piece_count++];
+    *piece = (struct lua_piece){.type = (int32_t)type};
+    return piece;
 }
 
-static void lua_integer(struct sink *base, int64_t number)
+static void piece_integer(struct sink *sink, int64_t number)
 {
-    struct lua_sink *sink = (struct lua_sink *)base;
-    lua_pushnumber(sink->lua, (lua_Number)number);
-    lua_placed(sink);
+    piece_add(sink, PIECE_INTEGER)->number = (double)number;
 }
 
-static void lua_text(struct sink *base, struct view text)
+static void piece_text(struct sink *sink, struct view text)
 {
-    struct lua_sink *sink = (struct lua_sink *)base;
-    lua_pushlstring(sink->lua, text.at, text.len);
-    lua_placed(sink);
+    struct lua_piece *piece = piece_add(sink, PIECE_TEXT);
+    piece->at = text.at;
+    piece->count = (uint32_t)text.len;
 }
 
-static void lua_ok(struct sink *base, const char *text)
+static void piece_status(struct sink *sink, const char *text)
 {
-    struct lua_sink *sink = (struct lua_sink *)base;
-    lua_createtable(sink->lua, 0, 1);
-    lua_pushstring(sink->lua, text);
-    lua_setfield(sink->lua, -2, "ok");
-    lua_placed(sink);
+    struct lua_piece *piece = piece_add(sink, PIECE_STATUS);
+    piece->at = text;
+    piece->count = (uint32_t)strlen(text);
 }
 
-/* A nil of Redis is a false of Lua. */
-static void lua_nil(struct sink *base)
+static void piece_nil(struct sink *sink)
 {
-    struct lua_sink *sink = (struct lua_sink *)base;
-    lua_pushboolean(sink->lua, 0);
-    lua_placed(sink);
+    piece_add(sink, PIECE_NIL);
 }
 
-static void lua_list(struct sink *base, size_t count)
+static void piece_list(struct sink *sink, size_t count)
 {
-    struct lua_sink *sink = (struct lua_sink *)base;
-    lua_createtable(sink->lua, (int)count, 0);
-    if (count == 0) {
-        lua_placed(sink);
-        return;
-    }
-    CHECK(sink->depth < DEPTH_MAX);
-    sink->levels[sink->depth].next = 1;
-    sink->levels[sink->depth++].left = count;
+    piece_add(sink, PIECE_LIST)->count = (uint32_t)count;
 }
 
-static void lua_error_text(struct sink *base, const char *text)
+static void piece_error(struct sink *sink, const char *text)
 {
-    ((struct lua_sink *)base)->error = text;
+    struct lua_port *port = (struct lua_port *)((char *)sink - offsetof(struct lua_port, sink));
+    port->piece_count = 0;
+    struct lua_piece *piece = piece_add(sink, PIECE_ERROR);
+    piece->at = text;
+    piece->count = (uint32_t)strlen(text);
 }
 
-/* ---- redis.* ---- */
-
-static struct lua_host *host_of(lua_State *lua)
+/* A number as Redis takes it: with 17 digits. */
+static struct view number_part(double number, char out[32])
 {
-    lua_getfield(lua, LUA_REGISTRYINDEX, "host");
-    struct lua_host *host = lua_touserdata(lua, -1);
-    lua_pop(lua, 1);
-    return host;
+    bool whole = number == (double)(int64_t)number && number > -1e15 && number < 1e15;
+    int len = whole ? snprintf(out, 32, "%lld", (long long)number) : snprintf(out, 32, "%.17g", number);
+    return (struct view){out, (size_t)len};
 }
 
-/* An argument as Redis takes it: texts as they are, numbers with 17 digits. */
-static struct view take_part(lua_State *lua, int n, char out[32])
+static bool looked_at(const struct lua_port *port, struct view key)
 {
-    if (lua_type(lua, n) == LUA_TNUMBER) {
-        lua_Number number = lua_tonumber(lua, n);
-        bool whole = number == (lua_Number)(int64_t)number && number > -1e15 && number < 1e15;
-        int len = whole ? snprintf(out, 32, "%lld", (long long)number) : snprintf(out, 32, "%.17g", number);
-        return (struct view){out, (size_t)len};
-    }
     size_t len;
-    const char *text = lua_type(lua, n) == LUA_TSTRING ? lua_tolstring(lua, n, &len) : NULL;
-    if (text == NULL)
-        luaL_error(lua, "ERR Lua redis lib command arguments must be strings or integers");
-    return (struct view){text, len};
+    for (size_t at = 0; at < port->looked_len; at += sizeof(len) + len) {
+        memcpy(&len, port->looked + at, sizeof(len));
+        if (len == key.len && memcmp(port->looked + at + sizeof(len), key.at, len) == 0)
+            return true;
+    }
+    return false;
 }
 
-static int redis_call(lua_State *lua)
+/* A read behind the first write can fail with half of the function done, unless the same key was read before. */
+static void watch_order(struct lua_port *port, const struct view *parts, uint32_t count)
 {
-    struct lua_host *host = lua_touserdata(lua, lua_upvalueindex(1));
-    const struct lua_job *job = host->job;
+    bool reads = keyspace_reads(parts[0]);
+    struct view key = count > 1 ? parts[1] : (struct view){"", 0};
+    port->wrote |= !reads;
+    if (reads && port->wrote) {
+        port->read_late |= !looked_at(port, key);
+    } else if (reads && port->looked_len + sizeof(key.len) + key.len <= LOOKED_MAX) { /* only lists read more, and they do not write */
+        memcpy(port->looked + port->looked_len, &key.len, sizeof(key.len));
+        memcpy(port->looked + port->looked_len + sizeof(key.len), key.at, key.len);
+        port->looked_len += sizeof(key.len) + key.len;
+    }
+}
+
+/* What redis.lua calls. */
+static void lua_port_run(struct lua_port *port, uint32_t count)
+{
     struct view parts[PARTS_MAX];
     char numbers[8][32];
-    int count = lua_gettop(lua), used = 0;
-    if (job == NULL || count == 0 || count > PARTS_MAX)
-        return luaL_error(lua, "ERR redis.call with %d arguments", count);
-    for (int n = 0; n < count; n++) {
-        bool number = lua_type(lua, n + 1) == LUA_TNUMBER;
-        CHECK(used < 8);
-        parts[n] = take_part(lua, n + 1, numbers[used]);
-        used += number;
+    unsigned used = 0;
+    for (uint32_t n = 0; n < count; n++) {
+        const struct lua_part *part = &port->parts[n + 1];
+        parts[n] = (struct view){part->at, part->len};
+        if (part->at == NULL) {
+            CHECK(used < 8);
+            parts[n] = number_part(part->number, numbers[used++]);
+        }
     }
-    struct lua_sink sink = {
-        .lua = lua, .sink = {.integer = lua_integer, .text = lua_text, .status = lua_ok, .nil = lua_nil, .list = lua_list, .error = lua_error_text}};
-    keyspace_run(job->keyspace, job->now_us, (size_t)count, parts, &sink.sink);
-    if (sink.error)
-        return luaL_error(lua, "%s", sink.error);
-    CHECK(sink.depth == 0);
-    return 1;
-}
-
-static int redis_error_reply(lua_State *lua)
-{
-    lua_createtable(lua, 0, 1);
-    lua_pushvalue(lua, 1);
-    lua_setfield(lua, -2, "err");
-    return 1;
+    watch_order(port, parts, count);
+    port->piece_count = 0;
+    keyspace_run(port->keyspace, port->now_us, count, parts, &port->sink);
 }
 
 static int redis_register_function(lua_State *lua)
 {
-    struct lua_host *host = host_of(lua);
-    CHECK(host->function_count < FUNCTIONS_MAX);
+    struct lua_library *library = lua_touserdata(lua, lua_upvalueindex(1));
+    CHECK(library->function_count < FUNCTIONS_MAX);
     lua_getfield(lua, 1, "function_name");
     const char *name = lua_tostring(lua, -1), *end = name ? strrchr(name, '_') : NULL;
     if (end == NULL)
         return luaL_error(lua, "a function was registered without a name that ends in a hash");
-    snprintf(host->functions[host->function_count].name, sizeof(host->functions[0].name), "%.*s", (int)(end - name), name);
+    snprintf(library->functions[library->function_count].name, sizeof(library->functions[0].name), "%.*s", (int)(end - name), name);
     lua_getfield(lua, 1, "callback");
-    host->functions[host->function_count++].ref = luaL_ref(lua, LUA_REGISTRYINDEX);
+    library->functions[library->function_count++].ref = luaL_ref(lua, LUA_REGISTRYINDEX);
     return 0;
-}
-
-static void open_redis(struct lua_host *host)
-{
-    lua_State *lua = host->lua;
-    lua_createtable(lua, 0, 3);
-    lua_pushlightuserdata(lua, host);
-    lua_pushcclosure(lua, redis_call, 1);
-    lua_setfield(lua, -2, "call");
-    lua_pushcfunction(lua, redis_error_reply);
-    lua_setfield(lua, -2, "error_reply");
-    lua_pushcfunction(lua, redis_register_function);
-    lua_setfield(lua, -2, "register_function");
-    lua_setglobal(lua, "redis");
 }
 
 /* ---- answers out of Lua ---- */
@@ -249,25 +247,48 @@ static void push_parts(lua_State *lua, const struct view *parts, size_t count)
     }
 }
 
-static int function_ref(const struct lua_host *host, const char *name)
+static int function_ref(const struct lua_library *library, const char *name)
 {
-    for (unsigned i = 0; i < host->function_count; i++)
-        if (strcmp(host->functions[i].name, name) == 0)
-            return host->functions[i].ref;
+    for (unsigned i = 0; i < library->function_count; i++)
+        if (strcmp(library->functions[i].name, name) == 0)
+            return library->functions[i].ref;
     return LUA_NOREF;
+}
+
+/* Puts this host's clock into the library, and keeps the one that was there. */
+static void host_enter(struct lua_host *host)
+{
+    struct lua_library *library = host->library;
+    lua_State *lua = library->lua;
+    if (library->current == host)
+        return;
+    lua_rawgeti(lua, LUA_REGISTRYINDEX, library->clock_ref);
+    if (library->current) {
+        CHECK(lua_getupvalue(lua, -1, library->clock_upvalue));
+        library->current->last_us = lua_tonumber(lua, -1);
+        lua_pop(lua, 1);
+    }
+    lua_pushnumber(lua, host->last_us);
+    CHECK(lua_setupvalue(lua, -2, library->clock_upvalue));
+    lua_pop(lua, 1);
+    library->current = host;
 }
 
 const struct item *lua_host_run(struct lua_host *host, const struct lua_job *job, struct arena *arena)
 {
-    lua_State *lua = host->lua;
+    struct lua_library *library = host->library;
+    lua_State *lua = library->lua;
     struct item *item = ARENA_NEW(arena, struct item);
-    int ref = function_ref(host, job->name);
+    int ref = function_ref(library, job->name);
     if (ref == LUA_NOREF) {
         *item = (struct item){.type = ITEM_ERROR, .text = VIEW("ERR Function not found")};
         return item;
     }
-    host->job = job;
-    host->wrote = host->read_late = false;
+    host_enter(host);
+    library->port.keyspace = job->keyspace;
+    library->port.now_us = job->now_us;
+    library->port.wrote = library->port.read_late = false;
+    library->port.looked_len = 0;
     lua_rawgeti(lua, LUA_REGISTRYINDEX, ref);
     push_parts(lua, job->keys, job->key_count);
     push_parts(lua, job->args, job->arg_count);
@@ -279,13 +300,12 @@ const struct item *lua_host_run(struct lua_host *host, const struct lua_job *job
         item->text = arena_printf(arena, "%s script: %s, on @user_function:0.", text ? text : "ERR no text", job->name);
     }
     lua_settop(lua, 0);
-    host->job = NULL;
     return item;
 }
 
 bool lua_host_read_late(const struct lua_host *host)
 {
-    return host->read_late;
+    return host->library->port.read_late;
 }
 
 /* ---- the library's own clock ---- */
@@ -303,41 +323,100 @@ static int upvalue_of(lua_State *lua, const char *name)
 }
 
 /* settle sees guard, guard.enter sees clock, clock.read sees last_us. */
-void lua_host_forget_clock(struct lua_host *host)
+static void find_clock(struct lua_library *library)
 {
-    lua_State *lua = host->lua;
-    lua_rawgeti(lua, LUA_REGISTRYINDEX, function_ref(host, "settle"));
+    lua_State *lua = library->lua;
+    lua_rawgeti(lua, LUA_REGISTRYINDEX, function_ref(library, "settle"));
     CHECK(upvalue_of(lua, "guard"));
     lua_getfield(lua, -1, "enter");
     CHECK(upvalue_of(lua, "clock"));
     lua_getfield(lua, -1, "read");
-    int n = upvalue_of(lua, "last_us");
-    CHECK(n);
+    library->clock_upvalue = upvalue_of(lua, "last_us");
+    CHECK(library->clock_upvalue);
     lua_pop(lua, 1);
-    lua_pushnumber(lua, 0);
-    lua_setupvalue(lua, -2, n);
+    library->clock_ref = luaL_ref(lua, LUA_REGISTRYINDEX);
     lua_settop(lua, 0);
+}
+
+void lua_host_restart(struct lua_host *host)
+{
+    if (host->library->current == host)
+        host->library->current = NULL;
+    host->last_us = 0;
 }
 
 /* ---- its life ---- */
 
-struct lua_host *lua_host_new(struct view library)
+static void open_redis(struct lua_library *library)
 {
-    struct lua_host *host = calloc(1, sizeof(*host));
-    CHECK(host);
-    lua_State *lua = host->lua = luaL_newstate();
+    lua_State *lua = library->lua;
+    lua_createtable(lua, 0, 3);
+    lua_pushlightuserdata(lua, library);
+    lua_pushcclosure(lua, redis_register_function, 1);
+    lua_setfield(lua, -2, "register_function");
+    lua_setglobal(lua, "redis");
+    CHECK(luaL_loadbuffer(lua, REDIS_LUA, strlen(REDIS_LUA), "@redis.lua") == 0);
+    lua_pushlightuserdata(lua, (void *)lua_port_run);
+    lua_pushlightuserdata(lua, &library->port);
+    if (lua_pcall(lua, 2, 0, 0)) {
+        fprintf(stderr, "redis.lua: %s\n", lua_tostring(lua, -1));
+        CHECK(!"loading redis.lua");
+    }
+}
+
+/* The compiler may keep everything that it has made: the defaults are for programs that do one thing. */
+static void compile_much(lua_State *lua)
+{
+    static const char options[] = "require('jit.opt').start('maxtrace=8000', 'maxrecord=16000', 'maxirconst=8000', 'maxsnap=4000', 'maxside=1000', "
+                                  "'sizemcode=512', 'maxmcode=65536')";
+    CHECK(luaL_dostring(lua, options) == 0);
+}
+
+struct lua_library *lua_library_new(struct view text)
+{
+    struct lua_library *library = calloc(1, sizeof(*library));
+    CHECK(library);
+    lua_State *lua = library->lua = luaL_newstate();
     CHECK(lua);
     luaL_openlibs(lua);
-    luaJIT_setmode(lua, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_OFF); /* a process lives too short for its traces to pay: interpreting is faster */
-    lua_pushlightuserdata(lua, host);
-    lua_setfield(lua, LUA_REGISTRYINDEX, "host");
-    open_redis(host);
-    const char *line = memchr(library.at, '\n', library.len); /* what is behind the first line is Lua */
+    compile_much(lua);
+    library->port.sink = (struct sink){
+        .integer = piece_integer, .text = piece_text, .status = piece_status, .nil = piece_nil, .list = piece_list, .error = piece_error};
+    open_redis(library);
+    const char *line = memchr(text.at, '\n', text.len); /* what is behind the first line is Lua */
     CHECK(line);
-    if (luaL_loadbuffer(lua, line, (size_t)(library.at + library.len - line), "@user_function") || lua_pcall(lua, 0, 0, 0)) {
+    if (luaL_loadbuffer(lua, line, (size_t)(text.at + text.len - line), "@user_function") || lua_pcall(lua, 0, 0, 0)) {
         fprintf(stderr, "the function library cannot be loaded: %s\n", lua_tostring(lua, -1));
         CHECK(!"loading the function library");
     }
+    find_clock(library);
+    return library;
+}
+
+void lua_library_free(struct lua_library *library)
+{
+    if (library == NULL)
+        return;
+    lua_close(library->lua);
+    free(library->port.pieces);
+    free(library);
+}
+
+unsigned lua_library_compiled(struct lua_library *library)
+{
+    static const char count[] =
+        "local info, found = require('jit.util').traceinfo, 0 for n = 1, 8000 do found = found + (info(n) and 1 or 0) end return found";
+    CHECK(luaL_dostring(library->lua, count) == 0);
+    unsigned found = (unsigned)lua_tonumber(library->lua, -1);
+    lua_settop(library->lua, 0);
+    return found;
+}
+
+struct lua_host *lua_host_new(struct lua_library *library)
+{
+    struct lua_host *host = calloc(1, sizeof(*host));
+    CHECK(host);
+    host->library = library;
     return host;
 }
 
@@ -345,7 +424,7 @@ void lua_host_free(struct lua_host *host)
 {
     if (host == NULL)
         return;
-    lua_close(host->lua);
+    lua_host_restart(host); /* the library must not look for its clock */
     free(host);
 }
 

@@ -10,13 +10,26 @@
 
 /*
  * The function library in an embedded Lua 5.1 (LuaJIT), as Redis would run it: the same text that FUNCTION LOAD gets, redis.call carried out by a
- * keyspace. One host is one server process: what the library keeps at module level (the clock that never runs backwards) is the host's.
+ * keyspace.
+ *
+ *   library   the text, loaded and compiled once. What it keeps between two calls, but for what it has looked up before, is its clock that never runs backwards
+ *   host      one server process: it has the clock that its process has told
+ *
+ * So many processes, and those that begin anew, share what the compiler has made.
  */
+struct lua_library;
 struct lua_host;
 
-/* Loads ${library}, the text that begins with "#!lua name=…". Aborts, naming the place, if it cannot be loaded. */
-struct lua_host *lua_host_new(struct view library);
+/* Loads ${text}, which begins with "#!lua name=…". Aborts, naming the place, if it cannot be loaded. It outlives its hosts. */
+struct lua_library *lua_library_new(struct view text);
+void lua_library_free(struct lua_library *library);
+/* How many pieces of it the compiler has made. */
+unsigned lua_library_compiled(struct lua_library *library);
+
+struct lua_host *lua_host_new(struct lua_library *library);
 void lua_host_free(struct lua_host *host);
+/* The process begins anew: it has told no time. */
+void lua_host_restart(struct lua_host *host);
 
 /*
  * Calls the function that was registered as ${name}_HASH. Returns its answer, made in ${arena}. An error that left the function is an ITEM_ERROR, as
@@ -31,11 +44,8 @@ struct lua_job {
 };
 const struct item *lua_host_run(struct lua_host *host, const struct lua_job *job, struct arena *arena);
 
-/* Did the last run read behind a write? Then it could fail with half of it done. */
+/* Did the last run read a key behind a write, and not before? Then it could fail with half of it done. */
 bool lua_host_read_late(const struct lua_host *host);
-
-/* Makes clock.read forget what it has told, so that equal states have equal futures. For searches, where time stands still. */
-void lua_host_forget_clock(struct lua_host *host);
 
 /* A sink that builds struct item in ${arena}; ${root} is filled. */
 struct item_sink {

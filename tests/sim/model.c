@@ -990,7 +990,7 @@ static double seconds_now(void)
     return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
 }
 
-static bool run_scenario(const struct scenario *scenario, const struct view *library, uint32_t most, uint64_t *total)
+static bool run_scenario(const struct scenario *scenario, struct lua_library *library, uint32_t most, uint64_t *total)
 {
     double began = seconds_now();
     shop_set_up(scenario);
@@ -1023,13 +1023,13 @@ int main(int argc, char **argv)
 {
     static const struct option longs[] = {{"library", 1, NULL, 'l'}, {"only", 1, NULL, 'o'}, {"most", 1, NULL, 'm'}, {NULL, 0, NULL, 0}};
     const char *only = NULL;
-    struct view library = {NULL, 0};
+    const char *path = NULL;
     uint32_t most = 30000000;
     uint64_t total = 0;
     bool holds = true;
     for (int option; (option = getopt_long(argc, argv, "", longs, NULL)) != -1;) {
         if (option == 'l') {
-            library = shard_sim_library(optarg);
+            path = optarg;
         } else if (option == 'o') {
             only = optarg;
         } else if (option == 'm') {
@@ -1040,10 +1040,11 @@ int main(int argc, char **argv)
         }
     }
     log_start("souk-model", LOG_ERROR);
+    struct lua_library *library = shard_sim_library(path);
     for (size_t i = 0; i < sizeof(SCENARIOS) / sizeof(*SCENARIOS); i++)
         if (only == NULL || strstr(SCENARIOS[i].name, only))
-            holds &= run_scenario(&SCENARIOS[i], library.at ? &library : NULL, most, &total);
+            holds &= run_scenario(&SCENARIOS[i], library, most, &total);
     printf("%llu states in all: %s\n", (unsigned long long)total, holds ? "every rule holds in every one" : "A RULE IS BROKEN");
-    free((char *)library.at);
+    lua_library_free(library);
     return holds ? 0 : 1;
 }

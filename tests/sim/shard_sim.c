@@ -17,7 +17,6 @@
 struct shard_sim {
     const struct topology *topology;
     unsigned index;
-    struct view library;
     struct keyspace *keyspace;
     struct lua_host *host;
     int64_t now_us;
@@ -85,7 +84,7 @@ const struct item *shard_sim_run(struct shard_sim *shard, const struct call *cal
         .arg_count = count - call->keys,
     };
     if (shard->still)
-        lua_host_forget_clock(shard->host);
+        lua_host_restart(shard->host);
     return lua_host_run(shard->host, &job, arena);
 }
 
@@ -113,8 +112,7 @@ void shard_sim_crash(struct shard_sim *shard, unsigned lost)
     if (lost > 0)
         keyspace_back(shard->keyspace, shard->behind[shard->behind_count - lost]);
     shard_sim_sync(shard);
-    lua_host_free(shard->host);
-    shard->host = lua_host_new(shard->library);
+    lua_host_restart(shard->host);
 }
 
 /* ---- its life ---- */
@@ -131,39 +129,41 @@ static void write_identity(struct shard_sim *shard)
     arena_free(arena);
 }
 
-struct view shard_sim_library(const char *path)
+struct lua_library *shard_sim_library(const char *path)
 {
     struct stat stat_of;
+    if (path == NULL)
+        return lua_library_new(SOUK_LIBRARIES[0].text);
     FILE *file = fopen(path, "r");
     if (file == NULL || fstat(fileno(file), &stat_of) != 0) {
         fprintf(stderr, "cannot read the function library %s: %s; make one with lua/build FOLDER\n", path, strerror(errno));
         exit(2);
     }
-    char *text = malloc((size_t)stat_of.st_size + 1);
-    CHECK(text && fread(text, 1, (size_t)stat_of.st_size, file) == (size_t)stat_of.st_size);
+    size_t len = (size_t)stat_of.st_size;
+    char *text = malloc(len);
+    CHECK(text && fread(text, 1, len, file) == len);
     fclose(file);
-    text[stat_of.st_size] = '\0';
-    return (struct view){text, (size_t)stat_of.st_size};
+    struct lua_library *library = lua_library_new((struct view){text, len});
+    free(text);
+    return library;
 }
 
 void shard_sim_clear(struct shard_sim *shard)
 {
     keyspace_clear(shard->keyspace);
     shard->behind_count = 0;
-    if (shard->host)
-        lua_host_forget_clock(shard->host);
+    lua_host_restart(shard->host);
     write_identity(shard);
 }
 
-struct shard_sim *shard_sim_new(const struct topology *topology, unsigned index, const struct view *library)
+struct shard_sim *shard_sim_new(const struct topology *topology, unsigned index, struct lua_library *library)
 {
     struct shard_sim *shard = calloc(1, sizeof(*shard));
     CHECK(shard);
     shard->topology = topology;
     shard->index = index;
-    shard->library = library ? *library : SOUK_LIBRARIES[0].text;
     shard->keyspace = keyspace_new();
-    shard->host = lua_host_new(shard->library);
+    shard->host = lua_host_new(library);
     shard_sim_clear(shard);
     return shard;
 }

@@ -6,6 +6,7 @@
 
 #include "call.h"
 #include "keyspace.h"
+#include "lua_host.h"
 #include "topology.h"
 
 /*
@@ -19,11 +20,11 @@
  */
 struct shard_sim;
 
-/* A function library from a file, for the place of the built one; its text is freed by the caller. Ends the process, saying why, if it cannot be read. */
-struct view shard_sim_library(const char *path);
+/* The function library, from a file or, ${path} NULL, the built one. Ends the process, saying why, if the file cannot be read. */
+struct lua_library *shard_sim_library(const char *path);
 
-/* ${library} NULL: SOUK_LIBRARIES[0]; else this text in its place. */
-struct shard_sim *shard_sim_new(const struct topology *topology, unsigned index, const struct view *library);
+/* ${library} is shared, and outlives the shard. */
+struct shard_sim *shard_sim_new(const struct topology *topology, unsigned index, struct lua_library *library);
 void shard_sim_free(struct shard_sim *shard);
 /* An empty shard of this ring, on disk. Its clock is as it was. */
 void shard_sim_clear(struct shard_sim *shard);
@@ -39,7 +40,7 @@ int64_t shard_sim_now_ms(const struct shard_sim *shard);
  */
 const struct item *shard_sim_run(struct shard_sim *shard, const struct call *call, int64_t limit_ms, struct arena *arena);
 
-/* Did the last run read behind a write? */
+/* See lua_host_read_late. */
 bool shard_sim_read_late(const struct shard_sim *shard);
 
 /* How many runs are not on disk; all are from here on; the latest ${lost} of them are lost and the process begins anew. */
@@ -47,7 +48,7 @@ unsigned shard_sim_behind(const struct shard_sim *shard);
 void shard_sim_sync(struct shard_sim *shard);
 void shard_sim_crash(struct shard_sim *shard, unsigned lost);
 
-/* With the search's clock that stands still; see lua_host_forget_clock. */
+/* With the search's clock that stands still; see lua_host_restart. */
 void shard_sim_stand_still(struct shard_sim *shard);
 
 struct keyspace *shard_sim_keyspace(struct shard_sim *shard);

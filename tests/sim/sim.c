@@ -1,19 +1,14 @@
 #include <getopt.h>
-#include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <time.h>
 
-#include "check.h"
 #include "log.h"
 
 #include "audit.h"
-#include "library.h"
-
+#include "jobs.h"
 #include "oracle.h"
 
 /*
- * The simulator: souk-sim [--seed N] [--orders N] [--one] [--library FILE] …
+ * The simulator: souk-sim [--seed N] [--orders N] [--jobs N] [--one] …
  *
  * One seed is one shop: a fleet of some size, some products, a few hundred shoppers, and an own mixture of faults. It goes through
  *
@@ -24,30 +19,11 @@
  *
  * Seeds are run one after another until so many orders were placed. The same seed and build give the same history.
  */
-struct options {
-    uint64_t seed, orders;
-    bool one, quiet, trace;
-    const char *library;
-};
-
-struct totals {
-    uint64_t seeds, requests, placed, refused, paid, replayed, violations;
-    int64_t simulated_us;
-    struct fleet_counts counts;
-};
-
 #define PARTITIONS 16
 #define LIVENESS_MAX_US (INT64_C(6) * 3600 * 1000000)
 #define LOOK_EVERY_US INT64_C(20000000)
 #define LIVENESS_SWEEP_MS \
     5000 /* what a worker does every half second, it may as well do every five: most of a history's calls are sweeps that find nothing */
-
-static double seconds_now(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
-}
 
 /* ---- one seed ---- */
 
@@ -165,32 +141,36 @@ static void check_by_audit(struct fleet *fleet)
         fleet_complain(fleet, "the audit says %d: %s", audit.status, audit.text);
 }
 
-static void add_counts(struct totals *totals, const struct shop *shop)
+static struct totals totals_of(const struct shop *shop, int64_t simulated_us)
 {
-    const struct fleet_counts counts = fleet_counts(shop->fleet); /* all of it is uint64_t */
-    uint64_t *into = (uint64_t *)&totals->counts;
-    for (size_t i = 0; i < sizeof(counts) / sizeof(uint64_t); i++)
-        into[i] += ((const uint64_t *)&counts)[i];
-    totals->seeds++;
-    totals->requests += shop->requests;
-    totals->placed += shop->placed;
-    totals->refused += shop->refused;
-    totals->paid += shop->paid;
-    totals->replayed += shop->replayed;
+    return (struct totals){
+        .seeds = 1,
+        .placed = shop->placed,
+        .refused = shop->refused,
+        .paid = shop->paid,
+        .requests = shop->requests,
+        .replayed = shop->replayed,
+        .simulated_s = (uint64_t)simulated_us / 1000000,
+        .counts = fleet_counts(shop->fleet),
+    };
 }
 
-static void run_seed(struct fleet *fleets[FLEET_SHARDS_MAX], const struct view *library, uint64_t seed, bool trace, struct totals *totals)
+static struct fleet *fleet_of(struct fleet *fleets[FLEET_SHARDS_MAX], unsigned shards, struct lua_library *library)
+{
+    if (fleets[shards - 1] == NULL)
+        fleets[shards - 1] = fleet_new(shards, PARTITIONS, library);
+    return fleets[shards - 1];
+}
+
+static void run_traced(struct fleet *fleets[FLEET_SHARDS_MAX], struct lua_library *library, uint64_t seed, bool trace, struct seed_report *report)
 {
     struct random random = {seed};
-    unsigned shards = (unsigned)random_between(&random, 1, FLEET_SHARDS_MAX);
+    struct fleet *fleet = fleet_of(fleets, (unsigned)random_between(&random, 1, FLEET_SHARDS_MAX), library);
     struct fleet_settings settings = settings_of(&random, seed);
     unsigned shoppers = (unsigned)random_between(&random, 200, 1500);
     int64_t every_ms = random_tailed(&random, 2, 5), begin_us;
     struct shop shop;
     settings.trace = trace;
-    if (fleets[shards - 1] == NULL)
-        fleets[shards - 1] = fleet_new(shards, PARTITIONS, library);
-    struct fleet *fleet = fleets[shards - 1];
     fleet_begin(fleet, &settings);
     begin_us = fleet_now_us(fleet);
     shop_open(&shop, fleet, shoppers, every_ms);
@@ -200,99 +180,75 @@ static void run_seed(struct fleet *fleets[FLEET_SHARDS_MAX], const struct view *
         leap(&shop, &random);
     oracle_check(&shop);
     check_by_audit(fleet);
-    totals->simulated_us += fleet_now_us(fleet) - begin_us;
-    add_counts(totals, &shop);
-    if (fleet_wrong(fleet)[0]) {
-        totals->violations++;
-        printf("seed %" PRIu64 ": %s\n", seed, fleet_wrong(fleet));
-    }
+    report->totals = totals_of(&shop, fleet_now_us(fleet) - begin_us);
+    snprintf(report->wrong, sizeof(report->wrong), "%s", fleet_wrong(fleet));
     shop_close(&shop);
     fleet_end(fleet);
 }
 
-/* ---- all of them ---- */
-
-static void print_totals(const struct totals *totals, uint64_t first, double seconds)
+static void run_seed(struct fleet *fleets[FLEET_SHARDS_MAX], struct lua_library *library, uint64_t seed, struct seed_report *report)
 {
-    const struct fleet_counts *counts = &totals->counts;
-    printf("seeds %" PRIu64 "-%" PRIu64 ": %" PRIu64 " orders placed, %" PRIu64 " refused, %" PRIu64 " payments, %" PRIu64 " requests, %" PRIu64
-           " replays compared, %.1f simulated days, %.0f s (%.0f orders/s)\n",
-           first, first + totals->seeds - 1, totals->placed, totals->refused, totals->paid, totals->requests, totals->replayed,
-           (double)totals->simulated_us / 86400e6, seconds, (double)totals->placed / seconds);
-    printf("faults: %" PRIu64 " worker deaths, %" PRIu64 " worker pauses, %" PRIu64 " shard deaths (%" PRIu64 " calls rolled back), %" PRIu64
-           " shard pauses, %" PRIu64 " connections cut, %" PRIu64 " clock jumps, %" PRIu64 " of the gateway; of %" PRIu64 " calls %" PRIu64
-           " lost and %" PRIu64 " late\n",
-           counts->worker_deaths, counts->worker_pauses, counts->shard_deaths, counts->rolled_back, counts->shard_pauses, counts->cuts,
-           counts->clock_jumps, counts->gateway_faults, counts->calls, counts->lost_calls, counts->late_calls);
+    run_traced(fleets, library, seed, false, report);
 }
 
-static int run_all(const struct options *options)
+static void run_and_trace(struct fleet *fleets[FLEET_SHARDS_MAX], struct lua_library *library, uint64_t seed, struct seed_report *report)
 {
-    struct fleet *fleets[FLEET_SHARDS_MAX] = {NULL};
-    struct totals totals = {.seeds = 0};
-    struct view text = options->library ? shard_sim_library(options->library) : (struct view){NULL, 0};
-    double began = seconds_now(), said = began;
-    printf("function library %.*s\n", VIEW_ARG(options->library ? view_of(options->library) : SOUK_LIBRARIES[0].name));
-    for (uint64_t seed = options->seed; totals.placed < options->orders && totals.violations == 0; seed++) {
-        run_seed(fleets, options->library ? &text : NULL, seed, options->trace, &totals);
-        if (options->one)
-            break;
-        if (!options->quiet && seconds_now() - said >= 60) {
-            said = seconds_now();
-            print_totals(&totals, options->seed, said - began);
-            fflush(stdout);
-        }
-    }
-    print_totals(&totals, options->seed, seconds_now() - began);
-    printf("%s\n", totals.violations ? "VIOLATION" : "no violation");
-    for (unsigned i = 0; i < FLEET_SHARDS_MAX; i++)
-        fleet_free(fleets[i]);
-    free((char *)text.at);
-    arena_thread_end();
-    return totals.violations ? 1 : 0;
+    run_traced(fleets, library, seed, true, report);
 }
 
-static void usage(void)
+/* ---- the command ---- */
+
+static int usage(int status)
 {
-    printf("souk-sim [--seed N] [--orders N] [--one] [--library FILE] [--quiet]\n"
-           "  --seed N        the first seed (1)\n"
-           "  --orders N      seeds are run until so many orders were placed (100000)\n"
-           "  --one           only that seed\n"
-           "  --library FILE  a function library in the place of the built one\n"
-           "  --quiet         no line a minute\n"
-           "  --trace         every call and fault, for --one\n");
+    printf("souk-sim [--seed N] [--seeds N] [--orders N] [--jobs N] [--progress FILE] [--one] [--trace] [--library FILE] [--quiet]\n"
+           "  --seed N         the first seed (1)\n"
+           "  --seeds N        so many seeds\n"
+           "  --orders N       seeds are run until so many orders were placed (100000, without --seeds)\n"
+           "  --jobs N         so many processes at a time (1)\n"
+           "  --progress FILE  what is done so far, kept there every 10 s; SIGTERM ends the run behind the seeds that are under way\n"
+           "  --one            only that seed\n"
+           "  --library FILE   a function library in the place of the built one\n"
+           "  --quiet          no line a minute\n"
+           "  --trace          every call and fault, for --one\n");
+    return status;
+}
+
+/* A number of at least 1; 0: it is none. */
+static uint64_t number_of(const char *text)
+{
+    long long number;
+    return view_to_int(view_of(text), &number) ? (uint64_t)number : 0;
 }
 
 int main(int argc, char **argv)
 {
-    static const struct option longs[] = {{"seed", 1, NULL, 's'},  {"orders", 1, NULL, 'o'}, {"one", 0, NULL, '1'},  {"library", 1, NULL, 'l'},
-                                          {"quiet", 0, NULL, 'q'}, {"trace", 0, NULL, 't'},  {"help", 0, NULL, 'h'}, {NULL, 0, NULL, 0}};
-    struct options options = {.seed = 1, .orders = 100000};
+    static const struct option longs[] = {{"seed", 1, NULL, 's'},    {"seeds", 1, NULL, 'n'},    {"orders", 1, NULL, 'o'}, {"jobs", 1, NULL, 'j'},
+                                          {"one", 0, NULL, '1'},     {"progress", 1, NULL, 'p'}, {"quiet", 0, NULL, 'q'},  {"trace", 0, NULL, 't'},
+                                          {"library", 1, NULL, 'l'}, {"help", 0, NULL, 'h'},     {NULL, 0, NULL, 0}};
+    struct jobs jobs = {.first = 1, .processes = 1, .run = run_seed};
+    uint64_t *numbers[128] = {['s'] = &jobs.first, ['n'] = &jobs.seeds, ['o'] = &jobs.orders};
     for (int option; (option = getopt_long(argc, argv, "", longs, NULL)) != -1;) {
-        switch (option) {
-        case 's':
-            options.seed = strtoull(optarg, NULL, 10);
-            break;
-        case 'o':
-            options.orders = strtoull(optarg, NULL, 10);
-            break;
-        case '1':
-            options.one = true;
-            break;
-        case 'l':
-            options.library = optarg;
-            break;
-        case 'q':
-            options.quiet = true;
-            break;
-        case 't':
-            options.trace = true;
-            break;
-        default:
-            usage();
-            return option == 'h' ? 0 : 2;
-        }
+        if (option == 'j')
+            jobs.processes = (unsigned)number_of(optarg);
+        else if (option == '1')
+            jobs.seeds = 1;
+        else if (option == 'q')
+            jobs.quiet = true;
+        else if (option == 't')
+            jobs.run = run_and_trace;
+        else if (option == 'l')
+            jobs.library = optarg;
+        else if (option == 'p')
+            jobs.progress = optarg;
+        else if (option == '?' || option == 'h')
+            return usage(option == 'h' ? 0 : 2);
+        else if ((*numbers[option] = number_of(optarg)) == 0)
+            return usage(2);
     }
+    if (jobs.processes < 1 || jobs.processes > 64)
+        return usage(2);
+    if (jobs.seeds == 0 && jobs.orders == 0)
+        jobs.orders = 100000;
     log_start("souk-sim", LOG_ERROR);
-    return run_all(&options);
+    return jobs_run(&jobs);
 }

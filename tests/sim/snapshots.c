@@ -408,7 +408,7 @@ static void put_product(struct snapshots *snapshots, int index)
     arena_free(arena);
 }
 
-struct snapshots *snapshots_new(const struct shop_plan *plan, struct machine *machine, const struct view *library)
+struct snapshots *snapshots_new(const struct shop_plan *plan, struct machine *machine, struct lua_library *library)
 {
     struct snapshots *snapshots = calloc(1, sizeof(*snapshots));
     CHECK(snapshots && plan->topology->shard_count == SHARDS);

@@ -57,7 +57,7 @@ struct shop_plan {
     const char *key_hashes[KEYS_MAX]; /* NULL: no more */
 };
 /* ${library}: see shard_sim_new. */
-struct snapshots *snapshots_new(const struct shop_plan *plan, struct machine *machine, const struct view *library);
+struct snapshots *snapshots_new(const struct shop_plan *plan, struct machine *machine, struct lua_library *library);
 void snapshots_free(struct snapshots *snapshots);
 
 /* The first state of a shard: the products that live there, and nothing else. */
