@@ -24,6 +24,7 @@ struct chunk {
 };
 
 struct arena {
+    struct arena *children, *next, **link; /* those that go with it; its place among those of its parent, ${link} NULL: it has none */
     struct chunk *chunks;
     char *at, *end;
     size_t used;
@@ -151,6 +152,28 @@ struct arena *arena_new(void)
     return arena;
 }
 
+struct arena *arena_child(struct arena *parent)
+{
+    struct arena *arena = arena_new();
+
+    arena->next = parent->children;
+    arena->link = &parent->children;
+    if (arena->next)
+        arena->next->link = &arena->next;
+    parent->children = arena;
+    return arena;
+}
+
+static void leave_parent(struct arena *arena)
+{
+    if (!arena->link)
+        return;
+    *arena->link = arena->next;
+    if (arena->next)
+        arena->next->link = arena->link;
+    arena->link = NULL;
+}
+
 /* A chunk of its own for ${size} bytes. */
 static char *take_large(struct arena *arena, size_t size)
 {
@@ -221,6 +244,13 @@ void arena_free(struct arena *arena)
     arena->owners--;
     if (arena->owners > 0)
         return;
+    leave_parent(arena);
+    while (arena->children) {
+        struct arena *child = arena->children;
+
+        leave_parent(child);
+        arena_free(child);
+    }
     /* The arena lies in one of its own chunks: it is not touched once the first of them is returned. */
     chunk = arena->chunks;
     while (chunk) {
@@ -230,4 +260,3 @@ void arena_free(struct arena *arena)
         chunk = next;
     }
 }
-

@@ -27,6 +27,8 @@ bool arena_low(void);
 void arena_thread_end(void);
 
 struct arena *arena_new(void);
+/* One that is freed before ${parent} by its owner, or else with it: for what lives shorter than a request that may be dropped at any time. */
+struct arena *arena_child(struct arena *parent);
 
 /* Zeroed memory, aligned for any type, valid until arena_free. Cannot fail (see above). */
 void *arena_alloc(struct arena *arena, size_t size);

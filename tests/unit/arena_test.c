@@ -61,6 +61,20 @@ static void test_every_owner_frees(void **state)
     arena_thread_end();
 }
 
+/* Under AddressSanitizer this also says that nothing is left and nothing is freed twice. */
+static void test_a_child_goes_with_its_parent(void **state)
+{
+    struct arena *parent = arena_new(), *first = arena_child(parent), *second = arena_child(parent), *held = arena_child(parent);
+
+    arena_hold(held);
+    arena_take(arena_child(first), 5000);
+    arena_free(second);
+    arena_take(arena_child(parent), 100);
+    arena_free(parent);
+    memset(arena_take(held, 100), 'x', 100); /* its other owner has it still */
+    arena_free(held);
+}
+
 static void test_copies_and_prints_end_in_nul(void **state)
 {
     struct arena *arena = arena_new();
@@ -169,6 +183,7 @@ int main(void)
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_memory_is_zeroed_aligned_and_apart),
                                        cmocka_unit_test(test_used_counts_what_was_asked_for),
                                        cmocka_unit_test(test_every_owner_frees),
+                                       cmocka_unit_test(test_a_child_goes_with_its_parent),
                                        cmocka_unit_test(test_copies_and_prints_end_in_nul),
                                        cmocka_unit_test(test_a_buffer_grows),
                                        cmocka_unit_test(test_integers_of_views),
