@@ -3,7 +3,8 @@
 -- the stock.
 --
 -- KEYS[1]  orders:{p}
--- ARGV     p; after_score and after_id: the order to go on behind, both empty at the start; most: how many orders; upto: ms
+-- ARGV     p; after_score and after_id: the order to go on behind, both empty at the start; most: how many orders; upto: ms; ids: may be left out,
+--          else these orders and no walk, commas between them (none: only what is checked at the start)
 -- answers  OK next_score next_id orders payments [violation text…] [id t state age duty doc…] transitions sum: next is empty at the end; how many
 --          orders and payments were looked at; duty: 1 if txn:{p} has the order; how many versions of these orders were made before upto, and a sum
 --          over them (feed_sum below), for whoever compares them with the feed
@@ -412,6 +413,22 @@ local function check_counts(page, p)
     end
 end
 
+-- Those orders of a list that are in the index, as next_orders gives them.
+local function named_orders(p, list)
+    local asked, ids, scores, count = {'ZMSCORE', key.orders(p)}, {'ZMSCORE', key.order_duties(p)}, {}, 2
+    for id in gmatch(list, '%d+') do
+        asked[#asked + 1] = id
+    end
+    local found = #asked > 2 and call(unpack(asked)) or {}
+    for n = 1, #found do
+        if found[n] then
+            count = count + 1
+            ids[count], scores[count] = asked[n + 2], found[n]
+        end
+    end
+    return ids, scores, false
+end
+
 -- The next orders behind (score, id), at most ${most}: their ids, their scores, and are there more? Places 1 and 2 of the ids stay free for the command
 -- that asks for their duties. Orders of the same score stand by their ids, and those up to ${id} were looked at before.
 local function next_orders(p, score, id, most)
@@ -434,18 +451,23 @@ local function next_orders(p, score, id, most)
 end
 
 local function audit_orders(keys, args)
-    local wrong = arguments.wrong(takes, keys, args, 0)
+    local wrong = arguments.wrong(takes, keys, args, args[6] and 1 or 0)
     if wrong then return wrong end
-    local p, most = args[1], tonumber(args[4])
+    local p, most, named = args[1], tonumber(args[4]), args[6]
 
     local page = {
         p = p, now = clock.read(), upto = tonumber(args[5]), violations = {}, live = {}, live_count = 0, indexes = {}, of_pair = {},
         of_status = {}, payments = 0, payment_ids = {}, payment_expected = {}, payment_count = 0, transitions = 0, sum = 0,
     }
-    if args[2] == '' then
+    if named == '' or (args[2] == '' and not named) then
         check_counts(page, p)
     end
-    local ids, scores, more = next_orders(p, args[2], args[3], most)
+    local ids, scores, more
+    if named then
+        ids, scores, more = named_orders(p, named)
+    else
+        ids, scores, more = next_orders(p, args[2], args[3], most)
+    end
     local due = #ids > 2 and call(unpack(ids)) or {}
     local order = {texts = {}}
     for n = 3, #ids do

@@ -2,7 +2,8 @@
 -- Do the counters of these products agree with their holds? Names the live holds, for whoever compares them with the orders.
 --
 -- KEYS[1]  products:{p}
--- ARGV     p; after: the product to go on behind, empty at the start; most: how many products
+-- ARGV     p; after: the product to go on behind, empty at the start; most: how many products; ids: may be left out, else these products and no walk,
+--          commas between them
 -- answers  OK next products holds [violation text…] [T product hold…] now [product…]: next is empty at the end; how many products and holds were
 --          looked at; each live hold as it is stored; the products with too many holds for one call, which audit_holds is for
 -- checks   the product's record, stock and place in the index are there; counters are integers ≥ 0 and available ≥ 0; held and committed are the sums
@@ -100,14 +101,31 @@ local function check(page, p, id, now)
     end
 end
 
+-- Those products of a list that are in the index, as ZRANGEBYSCORE gives them.
+local function named_products(index, list)
+    local asked, found = {'ZMSCORE', index}, {}
+    for id in list:gmatch('%d+') do
+        asked[#asked + 1] = id
+    end
+    local scores = #asked > 2 and call(unpack(asked)) or {}
+    for n = 1, #scores do
+        if scores[n] then
+            found[#found + 1] = asked[n + 2]
+            found[#found + 1] = scores[n]
+        end
+    end
+    return found
+end
+
 local function audit_stock(keys, args)
-    local wrong = arguments.wrong(takes, keys, args, 0)
+    local wrong = arguments.wrong(takes, keys, args, args[4] and 1 or 0)
     if wrong then return wrong end
     local p, most, now = args[1], tonumber(args[3]), clock.read()
 
     local page = {violations = {}, live = {}, many = {}, holds = 0}
     local from = args[2] == '' and '-inf' or '(' .. args[2]
-    local found = call('ZRANGEBYSCORE', keys[1], from, '+inf', 'WITHSCORES', 'LIMIT', '0', int.text(most))
+    local found = args[4] and named_products(keys[1], args[4]) or
+        call('ZRANGEBYSCORE', keys[1], from, '+inf', 'WITHSCORES', 'LIMIT', '0', int.text(most))
     local products, after = 0, ''
     while products * 2 < #found and page.holds < HOLDS_ENOUGH do
         local id, score = found[products * 2 + 1], found[products * 2 + 2]
@@ -117,6 +135,6 @@ local function audit_stock(keys, args)
         check(page, p, id, now)
         products, after = products + 1, score
     end
-    local ended = products * 2 == #found and products < most
+    local ended = args[4] or (products * 2 == #found and products < most)
     return {code.OK, ended and '' or after, products, page.holds, page.violations, page.live, now, page.many}
 end

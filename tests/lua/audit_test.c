@@ -37,6 +37,8 @@ static const struct lua_case CASES[] = {
      "0 '' 1 1 '' $T 263 held|2|7|5|5 …", ""},
     {"stock: behind a product", STOCKED, "audit_stock products:{7} 7 263 10", "0 '' 0 0 '' '' …", ""},
     {"stock: a full page says where to go on", STOCKED, "audit_stock products:{7} 7 '' 1", "0 263 1 0 '' '' …", ""},
+    {"stock: one that is named", STOCKED, "audit_stock products:{7} 7 '' 1 263", "0 '' 1 0 '' '' …", ""},
+    {"stock: one that is named and not there", STOCKED, "audit_stock products:{7} 7 '' 1 519", "0 '' 0 0 '' '' …", ""},
     {"stock: a wrong key", STOCKED, "audit_stock products:{8} 7 '' 1", "'-ERR souk: bad key of audit_stock'", ""},
 
     {"holds: none", STOCKED, "audit_holds stock:{7}:263 7 263 0 10", "0 0 1 0 0 0 0 0 0 0 '' *", ""},
@@ -70,6 +72,9 @@ static const struct lua_case CASES[] = {
      "HSET order:{7}:263 expires 5",
      "pay_result payment:{7}:263 7 263 charge:1 succeeded g '' 0 0 q2 ''", "0 2 succeeded 263 expired paid ~0",
      "ZCARD txn:{7}:pay => 0 ; ZCARD payments:{7}:refund_due => 0"},
+    {"orders: one that is named", PLACED, "audit_orders orders:{7} 7 '' '' 1 @+9000 263", "0 '' '' 1 0 '' 263 $T reserved ~0 1 D 1 *", ""},
+    {"orders: some that are named, one of them not there", PLACED, "audit_orders orders:{7} 7 '' '' 1 0 519,263", "0 '' '' 1 0 '' 263 …", ""},
+    {"orders: none that is named", PLACED, "audit_orders orders:{7} 7 '' '' 1 0 ''", "0 '' '' 0 0 '' '' 0 0", ""},
     {"orders: a wrong key", PLACED, "audit_orders orders:{8} 7 '' '' 1 0", "'-ERR souk: bad key of audit_orders'", ""},
 };
 
