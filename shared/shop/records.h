@@ -44,6 +44,11 @@ extern const struct shape PAYMENT_DOC;
 
 /* Reads a stored document. Returns false if it is damaged. Texts point into ${bytes} or the arena. */
 bool record_load(const struct shape *shape, struct arena *arena, struct view bytes, void *into);
+/*
+ * The lines of an order's stored document, and nothing else of it: the same as record_load gives, but a document that is written just as record_store writes it
+ * is read without making a tree. For whoever reads all orders there are. Returns false if it is damaged.
+ */
+bool order_doc_lines(struct arena *arena, struct view bytes, struct items *lines);
 /* Writes one, as MessagePack. */
 struct view record_store(const struct shape *shape, struct arena *arena, const void *from);
 
