@@ -4,8 +4,10 @@
 
 #include "service.h"
 
-#include "audit_feed.h"
-#include "audit_holds.h"
+#include "audit_facts.h"
+#include "audit_internal.h"
+#include "audit_stock.h"
+#include "audit_walk.h"
 #include "functions.h"
 #include "hold.h"
 #include "records.h"
@@ -13,89 +15,121 @@
 #include "audit.h"
 
 #define PARTITIONS_AT_ONCE 8
-#define PAGE_STOCK 200
 #define VIOLATIONS_MAX 100
 #define SUSPECTS_AT_ONCE 32
+#define SIDES_WAITING 64
+#define SIDES_FEWEST 4096
+#define SCRATCH_USED_MAX (8 * 1024)
 
 /* A hold that no order answers for may be this old: ask-after, the sweep's patience, and some rounds of it. */
 #define ORPHAN_MS 120000
 
-/* One side of a pair (line of an order, hold of a product) whose other side has not been seen yet. */
+/*
+ * One side of a pair (line of an order, hold of a product) whose other side has not been seen yet. It is known by a hash of T and product that is wide
+ * enough to be taken for them: comparing the texts would mean to fetch each from memory. One of these fills a line of the cache.
+ */
 enum side_kind { SIDE_FREE, SIDE_LINE, SIDE_HOLD, SIDE_MATCHED };
 struct side {
-    uint64_t key; /* hash of T and product */
-    enum side_kind kind;
-    struct view txn;
+    struct hash128 key;
+    const char *txn;
     int64_t product_id, quantity;
-    int64_t order_id;         /* LINE */
-    bool settled;             /* LINE: its order is paid and has no duty, so the hold must be committed */
-    unsigned order_partition; /* HOLD */
-    int64_t age_ms;           /* HOLD */
-    bool committed;           /* HOLD */
+    int64_t order_id; /* LINE; of a HOLD when that is known */
+    union {
+        bool settled;   /* LINE: its order is paid and has no duty, so the hold must be committed */
+        int64_t age_ms; /* HOLD */
+    };
+    uint16_t txn_len, order_partition; /* the latter of a HOLD */
+    uint8_t kind;
+    bool committed; /* HOLD */
 };
 
 struct audit {
     struct flow flow;
     struct service_thread *thread; /* NULL, or whose draining ends the audit */
     unsigned next_partition, active;
-    struct view *after_product; /* per partition */
-    struct view (*after_order)[2], *after_entry;
-    struct feed_account *feeds; /* per partition */
-    unsigned *walking;          /* per partition: one for its pages, one for each product whose holds are walked */
+    bool stopping; /* something did not answer, or the service drains */
+    struct facts *facts;
+    struct arena *scratch; /* for one document */
     struct view violations[VIOLATIONS_MAX];
     struct audit_report report;
     struct side *sides; /* a hash table with linear probing, a power of two */
     size_t side_count, room;
+    struct side waiting[SIDES_WAITING]; /* whose places are being fetched from memory */
+    size_t waiting_count;
     size_t next_suspect;
 };
 
-/* Children. */
-enum { CHILD_FEED, CHILD_HOLDS };
+enum { CHILD_STOCK, CHILD_ORDERS, CHILD_FEED };
 
-enum { TAG_STOCK, TAG_ORDERS, TAG_ENTRIES, TAG_LINE_HOLD, TAG_LINE_ORDER, TAG_ORPHAN_KEY, TAG_ORPHAN_DUTY, TAG_ORPHAN_HOLD };
+enum { TAG_LINE_HOLD, TAG_LINE_ORDER, TAG_ORPHAN_KEY, TAG_ORPHAN_DUTY, TAG_ORPHAN_HOLD };
 
 static void walk_on(struct audit *audit);
 static void verify_on(struct audit *audit);
 
+/* An order that moves while it is found wrong is found twice, and counts once. */
 static void violation(struct audit *audit, enum audit_kind kind, struct view text)
 {
     struct audit_report *report = &audit->report;
+    for (size_t i = 0; i < report->violation_count && i < VIOLATIONS_MAX; i++)
+        if (view_equal(audit->violations[i], text))
+            return;
     if (report->violation_count < VIOLATIONS_MAX)
         audit->violations[report->violation_count] = arena_copy(audit->flow.arena, text);
     report->violation_count++;
     report->by_kind[kind]++;
 }
 
+void audit_violation(struct flow *audit, enum audit_kind kind, struct view text)
+{
+    violation((struct audit *)audit, kind, text);
+}
+
+struct facts *audit_facts(struct flow *audit)
+{
+    return ((struct audit *)audit)->facts;
+}
+
+bool audit_stopping(const struct flow *flow)
+{
+    const struct audit *audit = (const struct audit *)flow;
+    return audit->stopping || flow->ended || (audit->thread && service_draining(audit->thread));
+}
+
 /* ---- pairs ---- */
 
-static uint64_t side_key(struct view txn, int64_t product_id)
+static struct hash128 side_key(struct view txn, int64_t product_id)
 {
-    return hash128(txn, (uint32_t)product_id ^ (uint32_t)(product_id >> 32)).low;
+    return hash128(txn, (uint32_t)product_id ^ (uint32_t)(product_id >> 32));
 }
 
-static bool side_is(const struct side *side, uint64_t key, struct view txn, int64_t product_id)
+static struct view side_txn(const struct side *side)
 {
-    return side->key == key && side->product_id == product_id && view_equal(side->txn, txn);
+    return (struct view){side->txn, side->txn_len};
 }
 
-static struct side *side_slot(struct side *sides, size_t room, uint64_t key, struct view txn, int64_t product_id)
+static bool side_is(const struct side *side, const struct side *other)
 {
-    size_t at = key & (room - 1);
-    while (sides[at].kind != SIDE_FREE && !side_is(&sides[at], key, txn, product_id))
+    return side->key.low == other->key.low && side->key.high == other->key.high && side->product_id == other->product_id;
+}
+
+static struct side *side_slot(struct side *sides, size_t room, const struct side *side)
+{
+    size_t at = side->key.low & (room - 1);
+    while (sides[at].kind != SIDE_FREE && !side_is(&sides[at], side))
         at = (at + 1) & (room - 1);
     return &sides[at];
 }
 
 static void sides_grow(struct audit *audit)
 {
-    size_t room = audit->room ? audit->room * 2 : 4096;
+    size_t room = audit->room ? audit->room * 4 : SIDES_FEWEST;
     struct side *sides = ARENA_ARRAY(audit->flow.arena, struct side, room);
     size_t count = 0;
     for (size_t i = 0; i < audit->room; i++) {
         const struct side *side = &audit->sides[i];
         if (side->kind != SIDE_LINE && side->kind != SIDE_HOLD)
             continue;
-        *side_slot(sides, room, side->key, side->txn, side->product_id) = *side;
+        *side_slot(sides, room, side) = *side;
         count++;
     }
     audit->sides = sides;
@@ -111,56 +145,49 @@ static void check_pair(struct audit *audit, const struct side *line, const struc
                                (long long)line->product_id, (long long)line->quantity, (long long)hold->quantity));
 }
 
-/* Takes one side: pairs it with the other if that was seen, else keeps it. Texts are copied. */
-static void side_add(struct audit *audit, const struct side *side)
+/* Pairs one side with the other if that was seen, else keeps it. */
+static void side_pair(struct audit *audit, const struct side *side)
 {
-    if ((audit->side_count + 1) * 2 > audit->room)
-        sides_grow(audit);
-    struct side *slot = side_slot(audit->sides, audit->room, side->key, side->txn, side->product_id);
+    struct side *slot = side_slot(audit->sides, audit->room, side);
     if (slot->kind == SIDE_FREE) {
         *slot = *side;
-        slot->txn = arena_copy(audit->flow.arena, side->txn);
         audit->side_count++;
     } else if (slot->kind != SIDE_MATCHED && slot->kind != side->kind) {
         const struct side *line = side->kind == SIDE_LINE ? side : slot, *hold = side->kind == SIDE_HOLD ? side : slot;
         check_pair(audit, line, hold);
         /* Paid, nothing left to do, and still only held: looked at again, since the hold may have been seen before the confirm. */
         if (line->settled && !hold->committed)
-            *slot = (struct side){.key = slot->key,
-                                  .kind = SIDE_LINE,
-                                  .txn = slot->txn,
-                                  .product_id = line->product_id,
-                                  .quantity = line->quantity,
-                                  .order_id = line->order_id,
-                                  .settled = true};
+            *slot = *line;
         else
             slot->kind = SIDE_MATCHED;
     }
 }
 
+static void sides_settle(struct audit *audit)
+{
+    if ((audit->side_count + audit->waiting_count) * 2 > audit->room)
+        sides_grow(audit);
+    for (size_t i = 0; i < audit->waiting_count; i++)
+        side_pair(audit, &audit->waiting[i]);
+    audit->waiting_count = 0;
+}
+
+/*
+ * Takes one side, all but its key and T. The table is larger than any cache, so its places are fetched while some more sides come, and only then looked at.
+ */
+static void side_add(struct audit *audit, const struct side *side, struct view txn)
+{
+    struct side *waiting = &audit->waiting[audit->waiting_count++];
+    *waiting = *side;
+    waiting->key = side_key(txn, side->product_id);
+    waiting->txn = arena_copy(audit->flow.arena, txn).at;
+    waiting->txn_len = (uint16_t)txn.len;
+    __builtin_prefetch(&audit->sides[waiting->key.low & (audit->room - 1)], 1);
+    if (audit->waiting_count == SIDES_WAITING)
+        sides_settle(audit);
+}
+
 /* ---- walking ---- */
-
-static void ask_stock(struct audit *audit, unsigned partition)
-{
-    struct call *call = call_function(audit->flow.arena, &FN_AUDIT_STOCK, partition);
-    call_keyf(call, "products:{%u}", partition);
-    call_arg_int(call, partition);
-    call_arg(call, audit->after_product[partition]);
-    call_arg_int(call, PAGE_STOCK);
-    flow_call(&audit->flow, call, TAG_STOCK, (int)partition);
-}
-
-static void ask_orders(struct audit *audit, unsigned partition)
-{
-    struct call *call = feed_orders_call(audit->flow.arena, partition, audit->after_order[partition], &audit->feeds[partition]);
-    flow_call(&audit->flow, call, TAG_ORDERS, (int)partition);
-}
-
-static void ask_entries(struct audit *audit, unsigned partition)
-{
-    struct call *call = feed_entries_call(audit->flow.arena, partition, audit->after_entry[partition], &audit->feeds[partition]);
-    flow_call(&audit->flow, call, TAG_ENTRIES, (int)partition);
-}
 
 /* What a shard names begins with what it is about. */
 static enum audit_kind kind_of(struct view text)
@@ -175,125 +202,71 @@ static enum audit_kind kind_of(struct view text)
     return AUDIT_INDEX;
 }
 
-static void take_violations(struct audit *audit, const struct item *list)
+void audit_take_violations(struct flow *audit, const struct item *list)
 {
     for (size_t i = 0; i < list->count; i++)
-        violation(audit, kind_of(item_text(item_at(list, i))), item_text(item_at(list, i)));
+        audit_violation(audit, kind_of(item_text(item_at(list, i))), item_text(item_at(list, i)));
 }
 
-/* [T product hold …]; a hold is phase|quantity|partition of its order|when|since. */
-static void take_holds(struct flow *flow, const struct item *list, int64_t now_ms)
+bool audit_hold_read(struct view text, struct audit_hold *hold)
+{
+    static const struct view MARKS[] = {{"released", 8}, {"restocked", 9}, {"consumed", 8}};
+    struct view part[5];
+    int64_t partition;
+    bool mark = false;
+    if (split_bars(text, part, 5) < 5 || !audit_number(part[1], &hold->quantity) || !audit_number(part[2], &partition) ||
+        !audit_number(part[3], &hold->when_ms) || !audit_number(part[4], &hold->since_ms))
+        return false;
+    hold->order_partition = (unsigned)partition;
+    hold->committed = view_equal(part[0], VIEW("committed"));
+    hold->live = hold->committed || view_equal(part[0], VIEW("held"));
+    for (size_t i = 0; i < sizeof(MARKS) / sizeof(*MARKS); i++)
+        mark |= view_equal(part[0], MARKS[i]);
+    return hold->live || mark;
+}
+
+void audit_take_hold(struct flow *audit, const struct audit_hold *hold, int64_t now_ms)
+{
+    if (!hold->live)
+        return;
+    struct side side = {
+        .kind = SIDE_HOLD,
+        .product_id = hold->product_id,
+        .quantity = hold->quantity,
+        .committed = hold->committed,
+        .order_partition = (uint16_t)(hold->order_partition & (audit->world->topology->partitions - 1)),
+        .age_ms = now_ms - hold->since_ms,
+    };
+    side_add((struct audit *)audit, &side, hold->txn);
+}
+
+void audit_take_lines(struct flow *flow, int64_t order_id, struct view txn, struct view document, bool live, bool settled)
 {
     struct audit *audit = (struct audit *)flow;
-    for (size_t i = 0; i + 2 < list->count; i += 3) {
-        struct view part[5] = {{0}};
-        long long quantity = 0, order_partition = 0, since = 0;
-        if (split_bars(item_text(item_at(list, i + 2)), part, 5) < 5 || !view_to_int(part[1], &quantity) || !view_to_int(part[2], &order_partition) ||
-            !view_to_int(part[4], &since))
-            continue; /* the shard has named it as not readable */
+    struct items read = {0};
+    if (arena_used(audit->scratch) > SCRATCH_USED_MAX) {
+        arena_free(audit->scratch);
+        audit->scratch = arena_child(flow->arena);
+    }
+    if (!order_doc_lines(audit->scratch, document, &read)) {
+        violation(audit, AUDIT_STATE, arena_printf(flow->arena, "order %lld: its document is damaged", (long long)order_id));
+        return;
+    }
+    const struct order_line *lines = read.at;
+    for (size_t i = 0; live && i < read.count; i++) {
         struct side side = {
-            .kind = SIDE_HOLD,
-            .txn = item_text(item_at(list, i)),
-            .product_id = item_int(item_at(list, i + 1)),
-            .quantity = quantity,
-            .committed = view_equal(part[0], VIEW("committed")),
-            .order_partition = (unsigned)order_partition & (audit->flow.world->topology->partitions - 1),
-            .age_ms = now_ms - since,
-        };
-        side.key = side_key(side.txn, side.product_id);
-        side_add(audit, &side);
+            .kind = SIDE_LINE, .product_id = lines[i].product_id, .quantity = lines[i].quantity, .order_id = order_id, .settled = settled};
+        side_add(audit, &side, txn);
     }
 }
 
-/* ${scratch} holds what is needed only while this page is read. */
-static void take_order(struct audit *audit, struct arena *scratch, const struct item *list, size_t at)
-{
-    int64_t id = item_int(item_at(list, at));
-    enum verdict verdict = verdict_of(item_text(item_at(list, at + 2)));
-    bool duty = item_int(item_at(list, at + 4)) != 0;
-    struct order_doc doc = {0};
-    if (!record_load(&ORDER_DOC, scratch, item_text(item_at(list, at + 5)), &doc)) {
-        violation(audit, AUDIT_STATE, arena_printf(audit->flow.arena, "order %lld: its document is damaged", (long long)id));
-        return;
-    }
-    if (verdict != VERDICT_RESERVED && verdict != VERDICT_PAID)
-        return;
-    const struct order_line *lines = doc.lines.at;
-    for (size_t i = 0; i < doc.lines.count; i++) {
-        struct side side = {.kind = SIDE_LINE,
-                            .txn = item_text(item_at(list, at + 1)),
-                            .product_id = lines[i].product_id,
-                            .quantity = lines[i].quantity,
-                            .order_id = id};
-        side.settled = verdict == VERDICT_PAID && !duty;
-        side.key = side_key(side.txn, side.product_id);
-        side_add(audit, &side);
-    }
-}
+/* ---- walking ---- */
 
-static void got_stock(struct audit *audit, unsigned partition, const struct reply *reply)
+/* All of a partition is read. */
+static void partition_done(struct audit *audit)
 {
-    struct view next = reply_text(reply, 0);
-    audit->report.checked[AUDIT_PRODUCTS] += reply_int(reply, 1);
-    audit->report.checked[AUDIT_HOLDS] += reply_int(reply, 2);
-    take_violations(audit, reply_item(reply, 3));
-    take_holds(&audit->flow, reply_item(reply, 4), reply_int(reply, 5));
-    const struct item *many = reply_item(reply, 6);
-    for (size_t i = 0; i < many->count; i++)
-        flow_spawn(&audit->flow, audit_holds_new(&audit->flow, item_int(item_at(many, i)), take_holds), CHILD_HOLDS, (int)partition);
-    audit->walking[partition] += (unsigned)many->count;
-    if (audit->feeds[partition].upto_ms == 0)
-        audit->feeds[partition].upto_ms = reply_int(reply, 5);
-    audit->after_product[partition] = arena_copy(audit->flow.arena, next);
-    if (next.len)
-        ask_stock(audit, partition);
-    else
-        ask_orders(audit, partition);
-}
-
-static void got_orders(struct audit *audit, unsigned partition, const struct reply *reply)
-{
-    struct view next = reply_text(reply, 0);
-    const struct item *rows = reply_item(reply, 5);
-    audit->report.checked[AUDIT_ORDERS] += reply_int(reply, 2);
-    audit->report.checked[AUDIT_PAYMENTS] += reply_int(reply, 3);
-    take_violations(audit, reply_item(reply, 4));
-    feed_take_orders(&audit->feeds[partition], reply);
-    struct arena *scratch = arena_new();
-    for (size_t i = 0; i + 5 < rows->count; i += 6)
-        take_order(audit, scratch, rows, i);
-    arena_free(scratch);
-    if (next.len) {
-        audit->after_order[partition][0] = arena_copy(audit->flow.arena, next);
-        audit->after_order[partition][1] = arena_copy(audit->flow.arena, reply_text(reply, 1));
-        ask_orders(audit, partition);
-        return;
-    }
-    ask_entries(audit, partition);
-}
-
-/* One of those that were at this partition has ended. */
-static void partition_done(struct audit *audit, unsigned partition)
-{
-    if (--audit->walking[partition] > 0)
-        return;
     audit->active--;
     walk_on(audit);
-}
-
-static void got_entries(struct audit *audit, unsigned partition, const struct reply *reply)
-{
-    struct feed_account *feed = &audit->feeds[partition];
-    audit->after_entry[partition] = arena_copy(audit->flow.arena, feed_take_entries(feed, reply));
-    if (audit->after_entry[partition].len) {
-        ask_entries(audit, partition);
-        return;
-    }
-    audit->report.checked[AUDIT_EVENTS] += (int64_t)feed->entries;
-    if (feed_agrees(feed))
-        partition_done(audit, partition);
-    else
-        flow_spawn(&audit->flow, feed_check_new(&audit->flow, partition), CHILD_FEED, (int)partition);
 }
 
 static void walk_on(struct audit *audit)
@@ -301,22 +274,20 @@ static void walk_on(struct audit *audit)
     unsigned partitions = audit->flow.world->topology->partitions;
     while (audit->active < PARTITIONS_AT_ONCE && audit->next_partition < partitions) {
         audit->active++;
-        audit->walking[audit->next_partition] = 1;
-        ask_stock(audit, audit->next_partition++);
+        flow_spawn(&audit->flow, audit_stock_new(&audit->flow, audit->next_partition), CHILD_STOCK, (int)audit->next_partition);
+        audit->next_partition++;
     }
-    if (audit->active == 0)
-        verify_on(audit);
+    if (audit->active > 0)
+        return;
+    sides_settle(audit);
+    verify_on(audit);
 }
 
 static void audit_start(struct flow *flow)
 {
     struct audit *audit = (struct audit *)flow;
-    unsigned partitions = flow->world->topology->partitions;
-    audit->after_product = ARENA_ARRAY(flow->arena, struct view, partitions);
-    audit->after_order = arena_alloc(flow->arena, sizeof(struct view[2]) * partitions);
-    audit->after_entry = ARENA_ARRAY(flow->arena, struct view, partitions);
-    audit->feeds = ARENA_ARRAY(flow->arena, struct feed_account, partitions);
-    audit->walking = ARENA_ARRAY(flow->arena, unsigned, partitions);
+    audit->facts = facts_new(flow->arena);
+    audit->scratch = arena_child(flow->arena);
     sides_grow(audit);
     walk_on(audit);
 }
@@ -328,7 +299,7 @@ static void ask_hold(struct audit *audit, const struct side *side, int tag)
     unsigned partition = topology_partition_of_id(audit->flow.world->topology, side->product_id);
     struct call *call = call_command(audit->flow.arena, "HGET", partition);
     call_keyf(call, "holds:{%u}:%lld", partition, (long long)side->product_id);
-    call_arg(call, side->txn);
+    call_arg(call, side_txn(side));
     flow_call(&audit->flow, call, tag, (int)(side - audit->sides));
 }
 
@@ -366,10 +337,10 @@ static void got_line_order(struct audit *audit, const struct side *line, const s
 static void ask_orphan_key(struct audit *audit, const struct side *hold)
 {
     struct txn txn;
-    if (!txn_parse(hold->txn, &txn)) {
+    if (!txn_parse(side_txn(hold), &txn)) {
         violation(audit, AUDIT_PAIR,
                   arena_printf(audit->flow.arena, "product %lld: a hold has the unreadable name %.*s", (long long)hold->product_id,
-                               VIEW_ARG(hold->txn)));
+                               VIEW_ARG(side_txn(hold))));
         return;
     }
     struct call *call = call_command(audit->flow.arena, "HMGET", hold->order_partition);
@@ -384,7 +355,7 @@ static void ask_orphan_key(struct audit *audit, const struct side *hold)
 static void got_orphan_key(struct audit *audit, struct side *hold, const struct reply *reply)
 {
     struct txn txn;
-    txn_parse(hold->txn, &txn);
+    txn_parse(side_txn(hold), &txn);
     bool placed = view_equal(item_text(item_at(reply->root, 0)), VIEW("placed")) && item_int(item_at(reply->root, 2)) == txn.attempt &&
                   view_equal(item_text(item_at(reply->root, 3)), txn.fingerprint);
     if (!placed) {
@@ -422,7 +393,7 @@ static void got_orphan_hold(struct audit *audit, const struct side *hold, const 
     else
         violation(audit, AUDIT_PAIR,
                   arena_printf(audit->flow.arena, "product %lld: %lld units are held by transaction %.*s, which placed no order",
-                               (long long)hold->product_id, (long long)hold->quantity, VIEW_ARG(hold->txn)));
+                               (long long)hold->product_id, (long long)hold->quantity, VIEW_ARG(side_txn(hold))));
 }
 
 static void suspect(struct audit *audit, const struct side *side)
@@ -478,13 +449,20 @@ static void answer_audit(struct audit *audit)
     answer_send(&audit->flow);
 }
 
+static void audit_end(struct audit *audit)
+{
+    arena_free(audit->scratch);
+    audit->scratch = NULL;
+    flow_end(&audit->flow);
+}
+
 static void audit_complete(struct audit *audit)
 {
     audit->report.complete = true;
     audit->report.violations = audit->violations;
     if (audit->flow.ask)
         answer_audit(audit);
-    flow_end(&audit->flow);
+    audit_end(audit);
 }
 
 static void verify_on(struct audit *audit)
@@ -495,35 +473,32 @@ static void verify_on(struct audit *audit)
         audit_complete(audit);
 }
 
+/* The client is told at once; the audit ends when nothing is under way any more, since its children have their calls. */
 static void audit_failed(struct audit *audit, const struct reply *reply)
 {
-    if (audit->flow.ask)
+    if (!audit->stopping && audit->flow.ask)
         answer_failed(&audit->flow, reply, "auditing the store");
-    flow_end(&audit->flow);
+    audit->stopping = true;
+}
+
+/* Has it stopped before its time? Then this is its end if nothing is under way. */
+static bool audit_stopped(struct audit *audit)
+{
+    audit->stopping = audit_stopping(&audit->flow);
+    if (audit->stopping && audit->flow.owed == 0)
+        audit_end(audit);
+    return audit->stopping;
 }
 
 static void audit_got_reply(struct flow *flow, struct call *call, const struct reply *reply)
 {
     struct audit *audit = (struct audit *)flow;
-    struct side *side = call->tag >= TAG_LINE_HOLD ? &audit->sides[call->index] : NULL;
-    if (reply->kind == REPLY_NOT_SENT || reply->kind == REPLY_UNKNOWN) {
+    struct side *side = &audit->sides[call->index];
+    if (reply->kind == REPLY_NOT_SENT || reply->kind == REPLY_UNKNOWN)
         audit_failed(audit, reply);
+    if (audit_stopped(audit))
         return;
-    }
-    if (audit->thread && service_draining(audit->thread)) {
-        flow_end(flow);
-        return;
-    }
     switch (call->tag) {
-    case TAG_STOCK:
-        got_stock(audit, (unsigned)call->index, reply);
-        return;
-    case TAG_ORDERS:
-        got_orders(audit, (unsigned)call->index, reply);
-        return;
-    case TAG_ENTRIES:
-        got_entries(audit, (unsigned)call->index, reply);
-        return;
     case TAG_LINE_HOLD:
         got_line_hold(audit, side, reply);
         break;
@@ -549,6 +524,33 @@ struct flow *audit_new(struct flow *parent, struct service_thread *thread)
     return flow;
 }
 
+static void got_stock(struct audit *audit, const struct flow *child)
+{
+    const struct stock_result *stock = audit_stock_result(child);
+    audit->report.checked[AUDIT_PRODUCTS] += stock->products;
+    audit->report.checked[AUDIT_HOLDS] += stock->holds;
+    if (stock->failed)
+        audit_failed(audit, &stock->failure);
+    else if (!audit_stopping(&audit->flow))
+        flow_spawn(&audit->flow, audit_walk_new(&audit->flow, (unsigned)child->index), CHILD_ORDERS, child->index);
+}
+
+static void got_orders(struct audit *audit, const struct flow *child)
+{
+    const struct walk_result *walk = audit_walk_result(child);
+    audit->report.checked[AUDIT_ORDERS] += walk->orders;
+    audit->report.checked[AUDIT_PAYMENTS] += walk->payments;
+    audit->report.checked[AUDIT_EVENTS] += walk->events;
+    if (walk->failed)
+        audit_failed(audit, &walk->failure);
+    else if (audit_stopping(&audit->flow))
+        return;
+    else if (feed_agrees(&walk->feed))
+        partition_done(audit);
+    else
+        flow_spawn(&audit->flow, feed_check_new(&audit->flow, (unsigned)child->index), CHILD_FEED, child->index);
+}
+
 static void got_feed_check(struct audit *audit, const struct flow *child)
 {
     const struct feed_account *feed = feed_check_account(child);
@@ -560,31 +562,18 @@ static void got_feed_check(struct audit *audit, const struct flow *child)
         violation(audit, AUDIT_FEED,
                   arena_printf(audit->flow.arena, "partition %d: its orders have %llu versions and its feed has %llu entries, or entries of others",
                                child->index, (unsigned long long)feed->versions, (unsigned long long)feed->entries));
-    partition_done(audit, (unsigned)child->index);
-}
-
-static void got_holds(struct audit *audit, const struct flow *child)
-{
-    const struct holds_audit *holds = audit_holds_result(child);
-    if (holds->failed) {
-        audit_failed(audit, &holds->failure);
-        return;
-    }
-    audit->report.checked[AUDIT_HOLDS] += holds->holds;
-    if (holds->wrong.len)
-        violation(audit, AUDIT_UNITS, holds->wrong);
-    partition_done(audit, (unsigned)child->index);
+    partition_done(audit);
 }
 
 static void audit_got_child(struct flow *flow, struct flow *child)
 {
+    static void (*const GOT[])(struct audit * audit,
+                               const struct flow *child) = {[CHILD_STOCK] = got_stock, [CHILD_ORDERS] = got_orders, [CHILD_FEED] = got_feed_check};
     struct audit *audit = (struct audit *)flow;
-    if (audit->thread && service_draining(audit->thread))
-        flow_end(flow);
-    else if (child->tag == CHILD_FEED)
-        got_feed_check(audit, child);
-    else
-        got_holds(audit, child);
+    if (!audit->stopping)
+        GOT[child->tag](audit, child);
+    if (!flow->ended)
+        audit_stopped(audit);
 }
 
 const struct flow_type AUDIT_FLOW = {

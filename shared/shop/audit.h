@@ -6,8 +6,9 @@
 /*
  * The conservation check: units, money and states of the whole store, while it is in use.
  *
- *   per partition (a few at a time):  AUDIT_STOCK page by page ─▶ AUDIT_ORDERS page by page ─▶ the feed page by page
- *        what a record can tell by itself (counters, states, amounts, indexes, duties) the functions check where the record lives
+ *   per partition (a few at a time):  its products ─▶ its orders ─▶ its feed                      (audit_stock.h, audit_walk.h)
+ *        what a record can tell by itself (counters, states, amounts, indexes, duties) is read by plain commands and judged here. What does not look
+ *        right is asked again of AUDIT_STOCK and AUDIT_ORDERS, which see everything at one moment: only what they find is a violation
  *        what crosses shards is matched here: each line of a live order against the hold of its transaction
  *   then each pair that found no partner is looked at once more, hold first, order after it: orders never come back to life, so
  *        a line whose hold is missing while its order still lives is a violation, and a hold that nobody answers for is one

@@ -6,14 +6,12 @@
 #define PAGE_ORDERS 100
 #define PAGE_ENTRIES 1000
 #define TRIES 3
-/* What is under way in a shard when its time is read is over by then. */
-#define PAUSE_MS 20
 
 /* ---- one version as a number: the same as feed_sum in lua/audit_orders.lua ---- */
 
 #define FEED_PRIME 67108859
 
-static uint64_t feed_word(struct view text)
+uint64_t feed_word(struct view text)
 {
     uint64_t sum = 0;
 
@@ -22,17 +20,16 @@ static uint64_t feed_word(struct view text)
     return sum;
 }
 
-/* ${word}: "paid|paid|". */
-static uint64_t feed_number(int64_t order_id, int64_t version, struct view word)
+uint64_t feed_number(int64_t order_id, int64_t version, uint64_t word)
 {
-    uint64_t x = ((uint64_t)order_id % FEED_PRIME * 8191 + (uint64_t)version * 131 + feed_word(word)) % FEED_PRIME;
+    uint64_t x = ((uint64_t)order_id % FEED_PRIME * 8191 + (uint64_t)version * 131 + word) % FEED_PRIME;
 
     return x * x % FEED_PRIME;
 }
 
 /* ---- pages ---- */
 
-struct call *feed_orders_call(struct arena *arena, unsigned partition, const struct view after[2], const struct feed_account *account)
+static struct call *feed_orders_call(struct arena *arena, unsigned partition, const struct view after[2], const struct feed_account *account)
 {
     struct call *call = call_function(arena, &FN_AUDIT_ORDERS, partition);
 
@@ -51,36 +48,58 @@ void feed_take_orders(struct feed_account *account, const struct reply *reply)
     account->version_sum += (uint64_t)reply_int(reply, 7);
 }
 
-struct call *feed_entries_call(struct arena *arena, unsigned partition, struct view after, const struct feed_account *account)
+struct call *feed_entries_call(struct arena *arena, unsigned partition, struct view after, struct view upto)
 {
     struct call *call = call_command(arena, "XRANGE", partition);
 
     call_keyf(call, "events:{%u}", partition);
     call_arg(call, after.len ? arena_printf(arena, "(%.*s", VIEW_ARG(after)) : VIEW("-"));
-    call_arg(call, arena_printf(arena, "%lld", (long long)account->upto_ms - 1));
+    call_arg(call, upto);
     call_arg(call, VIEW("COUNT"));
     call_arg_int(call, PAGE_ENTRIES);
     return call;
 }
 
+static struct view entry_text(const struct item *entry)
+{
+    return item_text(item_at(item_at(entry, 1), 1));
+}
+
+int64_t feed_entry_ms(const struct item *entry)
+{
+    struct view id = item_text(item_at(entry, 0));
+    const char *dash = id.len ? memchr(id.at, '-', id.len) : NULL;
+    long long ms;
+
+    return dash && view_to_int((struct view){id.at, (size_t)(dash - id.at)}, &ms) ? ms : 0;
+}
+
+bool feed_entry_order(const struct item *entry, int64_t *order_id)
+{
+    struct view text = entry_text(entry);
+    const char *bar = text.len ? memchr(text.at, '|', text.len) : NULL;
+    long long id;
+
+    if (bar == NULL || !view_to_int((struct view){text.at, (size_t)(bar - text.at)}, &id))
+        return false;
+    *order_id = id;
+    return true;
+}
+
 /* An entry is order|payment|v|from|to|payment_status|cause|request. What is not counts as an entry that no order has. */
-static void take_entry(struct feed_account *account, struct view text)
+void feed_take_entry(struct feed_account *account, const struct item *entry)
 {
     struct view part[7];
     long long order_id, version;
 
     account->entries++;
-    if (split_bars(text, part, 7) < 7 || !view_to_int(part[0], &order_id) || !view_to_int(part[2], &version))
+    if (split_bars(entry_text(entry), part, 7) < 7 || !view_to_int(part[0], &order_id) || !view_to_int(part[2], &version))
         return;
-    account->entry_sum += feed_number(order_id, version, (struct view){part[4].at, part[4].len + part[5].len + 2});
+    account->entry_sum += feed_number(order_id, version, feed_word((struct view){part[4].at, part[4].len + part[5].len + 2}));
 }
 
-struct view feed_take_entries(struct feed_account *account, const struct reply *reply)
+struct view feed_last(const struct item *list)
 {
-    const struct item *list = reply->root;
-
-    for (size_t i = 0; i < list->count; i++)
-        take_entry(account, item_text(item_at(item_at(item_at(list, i), 1), 1)));
     return list->count < PAGE_ENTRIES ? VIEW("") : item_text(item_at(item_at(list, list->count - 1), 0));
 }
 
@@ -109,12 +128,14 @@ static void ask_orders(struct feed_check *check)
 
 static void ask_entries(struct feed_check *check)
 {
-    flow_call(&check->flow, feed_entries_call(check->flow.arena, check->partition, check->after_entry, &check->account), TAG_ENTRIES, 0);
+    struct view upto = arena_printf(check->flow.arena, "%lld", (long long)check->account.upto_ms - 1);
+
+    flow_call(&check->flow, feed_entries_call(check->flow.arena, check->partition, check->after_entry, upto), TAG_ENTRIES, 0);
 }
 
 static void got_time(struct feed_check *check, const struct reply *reply)
 {
-    check->account = (struct feed_account){.upto_ms = reply_int(reply, 0) * 1000 + reply_int(reply, 1) / 1000 - PAUSE_MS};
+    check->account = (struct feed_account){.upto_ms = reply_int(reply, 0) * 1000 + reply_int(reply, 1) / 1000 - FEED_PAUSE_MS};
     check->after[0] = check->after[1] = check->after_entry = VIEW("");
     ask_orders(check);
 }
@@ -132,11 +153,13 @@ static void got_orders(struct feed_check *check, const struct reply *reply)
 
 static void got_entries(struct feed_check *check, const struct reply *reply)
 {
-    check->after_entry = arena_copy(check->flow.arena, feed_take_entries(&check->account, reply));
+    for (size_t i = 0; i < reply->root->count; i++)
+        feed_take_entry(&check->account, item_at(reply->root, i));
+    check->after_entry = arena_copy(check->flow.arena, feed_last(reply->root));
     if (check->after_entry.len)
         ask_entries(check);
     else if (!feed_agrees(&check->account) && ++check->tries < TRIES)
-        flow_sleep(&check->flow, PAUSE_MS);
+        flow_sleep(&check->flow, FEED_PAUSE_MS);
     else
         flow_end(&check->flow);
 }

@@ -5,7 +5,7 @@
 
 /*
  * Does the feed of a partition (events:{p}) have one entry for each version of each order, and the other way round? Both sides are counted and summed
- * (audit_orders does it for the orders, this for the feed) up to a time that has passed, since both grow meanwhile. What was written in the
+ * (the orders' versions by audit_walk or audit_orders, the entries by this) up to a time that has passed, since both grow meanwhile. What was written in the
  * millisecond of that time may stand on either side of it, so where they differ a child flow counts once more.
  */
 struct feed_account {
@@ -19,13 +19,23 @@ static inline bool feed_agrees(const struct feed_account *account)
     return account->versions == account->entries && account->version_sum == account->entry_sum;
 }
 
-/* A page of orders, behind (score, id), and what it says. */
-struct call *feed_orders_call(struct arena *arena, unsigned partition, const struct view after[2], const struct feed_account *account);
+/* What is under way in a shard when its time is read is over so much later. */
+#define FEED_PAUSE_MS 20
+
+/* A version as a number: the order, the version, and what it says ("paid|paid|"); the same as order_step in lua/audit_orders.lua. */
+uint64_t feed_word(struct view text);
+uint64_t feed_number(int64_t order_id, int64_t version, uint64_t word);
+
+/* Adds what audit_orders says of the versions of some orders. */
 void feed_take_orders(struct feed_account *account, const struct reply *reply);
 
-/* A page of the feed, behind the entry ${after} (empty: from its start). Returns the last entry of the page, empty when it was the last page. */
-struct call *feed_entries_call(struct arena *arena, unsigned partition, struct view after, const struct feed_account *account);
-struct view feed_take_entries(struct feed_account *account, const struct reply *reply);
+/* A page of the feed, behind the entry ${after} (empty: from its start) up to the id ${upto}; the last entry of such a page, empty when it was the last page. */
+struct call *feed_entries_call(struct arena *arena, unsigned partition, struct view after, struct view upto);
+struct view feed_last(const struct item *list);
+/* Of an entry: when it was written, 0 if its id cannot be read; its order, false if it names none; adds it to what is compared. */
+int64_t feed_entry_ms(const struct item *entry);
+bool feed_entry_order(const struct item *entry, int64_t *order_id);
+void feed_take_entry(struct feed_account *account, const struct item *entry);
 
 /* The child: counts both sides of this partition anew, at most three times. Afterwards: what it found; has it failed for want of an answer? */
 struct flow *feed_check_new(struct flow *parent, unsigned partition);

@@ -1,0 +1,24 @@
+#ifndef AUDIT_STOCK_H
+#define AUDIT_STOCK_H
+
+#include "flow.h"
+
+/*
+ * The products of a partition and their holds, a page of products after the other, each in steps of one round trip:
+ *
+ *   ┌ TIME, index ─▶ stock, how many holds ─▶ the holds, places in asks:{p}, stock once more ─▶ AUDIT_STOCK about what is not sure ┐ ─▶ end
+ *   └──────────────────────────────────────────── next page ◀─────────────────────────────────────────────────────────────────────┘
+ *
+ * A product with very many holds is left to audit_holds.h.
+ */
+struct stock_result {
+    int64_t products, holds;
+    struct reply failure;
+    bool failed; /* for want of an answer; ${failure} says why */
+};
+
+/* The child of an audit. */
+struct flow *audit_stock_new(struct flow *audit, unsigned partition);
+const struct stock_result *audit_stock_result(const struct flow *child);
+
+#endif
