@@ -16,7 +16,7 @@ static const char *const ENV[] = {"SOUK_AUDIT_S=1", NULL};
 
 static int setup(void **state)
 {
-    *state = souk_start(&(struct souk_settings){.env = ENV, .roles = {[SOUK_PRODUCT] = true, [SOUK_ORDER] = true, [SOUK_PAYMENT] = true}});
+    *state = souk_start(&(struct souk_settings){.env = ENV, .roles = {[SOUK_PRODUCT] = true, [SOUK_ORDER] = true, [SOUK_PAYMENT] = true, [SOUK_SANDBOX] = true}});
     return 0;
 }
 
@@ -191,6 +191,84 @@ static void test_many_holds(void **state)
     assert_true(souk_audit(souk));
 }
 
+/* Orders come and go, are paid, given back and fulfilled, until it is told to stop. */
+struct shopper {
+    struct souk *souk;
+    atomic_bool stop;
+    int number, orders;
+    pthread_t thread;
+};
+
+static int64_t ask(struct shopper *shopper, struct client *client, int worker, const char *path, const char *body)
+{
+    struct post post;
+    struct response *response;
+    char key[64];
+    int64_t id;
+
+    snprintf(key, sizeof(key), "busy-%d-%d-%.40s", shopper->number, shopper->orders, path);
+    post_set(&post, souk_url(shopper->souk, worker), path, key, "%s", body);
+    response = post_send(client, &post);
+    id = response->status < 300 ? id_in(response) : 0;
+    response_free(response);
+    return id;
+}
+
+static void *shop(void *cookie)
+{
+    struct shopper *shopper = cookie;
+    struct client *client = client_new();
+
+    for (; !shopper->stop; shopper->orders++) {
+        char path[64], body[200];
+        int64_t id, payment;
+
+        snprintf(body, sizeof(body), "{\"user\":\"u%d\",\"items\":[{\"product_id\":%lld,\"quantity\":1},{\"product_id\":%lld,\"quantity\":2}]}",
+                 shopper->orders % 7, (long long)product_on(shopper->souk, 0, 1), (long long)product_on(shopper->souk, 1, 1));
+        id = ask(shopper, client, SOUK_ORDER, "/orders", body);
+        snprintf(body, sizeof(body), "{\"order_id\":%lld,\"method\":{\"token\":\"tok_ok\"}}", (long long)id);
+        payment = id && shopper->orders % 4 ? ask(shopper, client, SOUK_PAYMENT, "/payments", body) : 0;
+        snprintf(path, sizeof(path), "/payments/%lld/refunds", (long long)payment);
+        if (payment && shopper->orders % 4 == 1)
+            ask(shopper, client, SOUK_PAYMENT, path, "{\"amount\":6.00}");
+        snprintf(path, sizeof(path), "/orders/%lld/%s", (long long)id, shopper->orders % 4 == 2 ? "fulfil" : "cancel");
+        if (shopper->orders % 4 != 3)
+            ask(shopper, client, SOUK_ORDER, path, "{}");
+    }
+    client_free(client);
+    return NULL;
+}
+
+/* What moves while it is read is no violation. */
+static void test_while_orders_flow(void **state)
+{
+    struct souk *souk = *state;
+    struct shopper shoppers[4];
+    int64_t until;
+    int audits = 0, orders = 0;
+
+    product_put(souk, product_on(souk, 0, 1), 1000000);
+    product_put(souk, product_on(souk, 1, 1), 1000000);
+    for (int i = 0; i < 4; i++) {
+        shoppers[i] = (struct shopper){.souk = souk, .number = i};
+        assert_int_equal(pthread_create(&shoppers[i].thread, NULL, shop, &shoppers[i]), 0);
+    }
+    for (until = clock_now_ms() + 4000; clock_now_ms() < until; audits++) {
+        struct response *response = get(souk, SOUK_ORDER, "/admin/audit");
+        if (response->status != 200 || !json_is_true(json_at(response->json, "ok")))
+            fail_msg("audit %d says %d: %s", audits, response->status, response->body);
+        response_free(response);
+    }
+    for (int i = 0; i < 4; i++) {
+        shoppers[i].stop = true;
+        pthread_join(shoppers[i].thread, NULL);
+        orders += shoppers[i].orders;
+    }
+    print_message("%d audits, %d orders\n", audits, orders);
+    assert_true(audits >= 5 && orders >= 50);
+    assert_true(souk_audit(souk));
+}
+
 static int64_t audits_of(struct souk *souk, int worker)
 {
     struct response *response = get(souk, worker, "/metrics");
@@ -225,6 +303,7 @@ int main(void)
         cmocka_unit_test(test_figures),
         cmocka_unit_test(test_feed),
         cmocka_unit_test(test_many_holds),
+        cmocka_unit_test(test_while_orders_flow),
         cmocka_unit_test(test_one_at_a_time),
     };
 

@@ -1,5 +1,6 @@
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -157,15 +158,17 @@ static const struct damage ORDER_DAMAGE[] = {
     {CHARGING, "DEL txn:{7}:pay", "payment 263: has no duty"},
     {OWED, "DEL txn:{7}:pay", "payment 263: has no duty"},
     {REFUNDING, "DEL txn:{7}:pay", "payment 263: has no duty"},
-    {FAILED " ; pay order:{7}:263 7 263 $J $F '' charge automatic P q1 10000", "HSET payment:{7}:263 status processing",
-     "payment 263: is open and not the latest"},
 };
+
+/* The ids of another order's payments are not those of the order here. */
+static const struct damage TWO_PAYMENTS = {FAILED " ; pay order:{7}:263 7 263 $J $F '' charge automatic P q1 10000",
+                                           "HSET payment:{7}:263 status processing", "payment 263: is open and not the latest"};
 
 static void find(struct lua_shard *shard, const char *audit, const struct damage *row)
 {
     char *got;
 
-    lua_check(shard, "FLUSHALL ; HSET souk:shard name a epoch 3 partitions 256");
+    lua_begin(shard);
     lua_check(shard, row->given);
     got = lua_do(shard, "%s", audit);
     if (strstr(got, " 263: "))
@@ -178,6 +181,69 @@ static void find(struct lua_shard *shard, const char *audit, const struct damage
     free(got);
 }
 
+/* The same line about another product, order and payment, and with other keys. Freed by the caller. */
+static char *about_another(const char *line)
+{
+    static const struct {
+        const char *word, *other;
+    } OTHERS[] = {{"263", "519"},
+                  {"$T", "cccccccccccccccccccccccccccccccc.$F.1"},
+                  {"$H", "cccccccccccccccccccccccccccccccc"},
+                  {"$I", "dddddddddddddddddddddddddddddddd"},
+                  {"$J", "eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee"}};
+    char *said = calloc(1, strlen(line) * 40 + 1);
+    size_t len = 0;
+
+    while (*line) {
+        size_t i = 0;
+        while (i < sizeof(OTHERS) / sizeof(OTHERS[0]) && strncmp(line, OTHERS[i].word, strlen(OTHERS[i].word)) != 0)
+            i++;
+        if (i < sizeof(OTHERS) / sizeof(OTHERS[0])) {
+            len += (size_t)sprintf(said + len, "%s", OTHERS[i].other);
+            line += strlen(OTHERS[i].word);
+        } else {
+            said[len++] = *line++;
+        }
+    }
+    return said;
+}
+
+/*
+ * By the whole audit, whose worker reads records by plain commands and asks a function about what does not look right. There is a right one before the
+ * damaged one that is otherwise the same: so what the worker has learned of that one must not let it pass this one.
+ */
+static void find_among_others(struct lua_shard *shard, const struct damage *row, bool alone)
+{
+    char *given = about_another(row->given), *damage = about_another(row->damage), *found = about_another(row->found), *all;
+    const char *done = alone ? row->damage : damage, *want = alone ? row->found : found;
+
+    lua_begin(shard);
+    lua_check(shard, row->given);
+    if (!alone)
+        lua_check(shard, given);
+    all = lua_audit(shard);
+    if (!strstr(all, "\"checked\"") || strstr(all, want))
+        fail_msg("before %s: %s", done, all);
+    free(all);
+    lua_check(shard, done);
+    all = lua_audit(shard);
+    if (!strstr(all, want))
+        fail_msg("after %s: %s\n  want  %s", done, all, want);
+    free(all);
+    free(given);
+    free(damage);
+    free(found);
+}
+
+static void the_whole_audit_finds_every_damage(struct lua_shard *shard)
+{
+    for (size_t i = 0; i < sizeof(STOCK_DAMAGE) / sizeof(STOCK_DAMAGE[0]); i++)
+        find_among_others(shard, &STOCK_DAMAGE[i], false);
+    for (size_t i = 0; i < sizeof(ORDER_DAMAGE) / sizeof(ORDER_DAMAGE[0]); i++)
+        find_among_others(shard, &ORDER_DAMAGE[i], false);
+    find_among_others(shard, &TWO_PAYMENTS, true);
+}
+
 static void every_damage_of_stock_is_found(struct lua_shard *shard)
 {
     for (size_t i = 0; i < sizeof(STOCK_DAMAGE) / sizeof(STOCK_DAMAGE[0]); i++)
@@ -188,6 +254,7 @@ static void every_damage_of_orders_is_found(struct lua_shard *shard)
 {
     for (size_t i = 0; i < sizeof(ORDER_DAMAGE) / sizeof(ORDER_DAMAGE[0]); i++)
         find(shard, AUDIT_ORDERS, &ORDER_DAMAGE[i]);
+    find(shard, AUDIT_ORDERS, &TWO_PAYMENTS);
 }
 
 /* The n-th word of an answer, '' as an empty text; freed by the caller. */
@@ -311,6 +378,7 @@ int main(void)
     static const struct lua_story STORIES[] = {
         {"every damage of stock is found", every_damage_of_stock_is_found},
         {"every damage of orders is found", every_damage_of_orders_is_found},
+        {"the whole audit finds every damage", the_whole_audit_finds_every_damage},
         {"pages of products", pages_of_products},
         {"pages of orders", pages_of_orders},
         {"long histories", long_histories},

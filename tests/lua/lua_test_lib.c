@@ -287,6 +287,22 @@ static void check_command(struct lua_shard *shard, const char *command)
     words_free(&words);
 }
 
+char *lua_audit(struct lua_shard *shard)
+{
+    char command[512], *said = NULL;
+    size_t size = 0;
+    FILE *from;
+
+    snprintf(command, sizeof(command), "SOUK_LOG_LEVEL=error '%s/soukctl' --shards=a=127.0.0.1:%d --partitions=256 --ring-epoch=3 audit", SOUK_BIN,
+             redis_port(shard->redis));
+    from = popen(command, "r");
+    assert_non_null(from);
+    if (getdelim(&said, &size, '\0', from) < 0)
+        fail_msg("%s says nothing", command);
+    pclose(from);
+    return said;
+}
+
 void lua_check(struct lua_shard *shard, const char *line)
 {
     const char *end;
@@ -365,7 +381,7 @@ struct run {
     const struct lua_story *story;
 };
 
-static void begin(struct lua_shard *shard)
+void lua_begin(struct lua_shard *shard)
 {
     char *time;
 
@@ -380,7 +396,7 @@ static void run_case(void **state)
 {
     struct run *run = *state;
 
-    begin(run->shard);
+    lua_begin(run->shard);
     lua_check(run->shard, run->row->given);
     check_call(run->shard, run->row);
     lua_check(run->shard, run->row->then);
@@ -390,7 +406,7 @@ static void run_story(void **state)
 {
     struct run *run = *state;
 
-    begin(run->shard);
+    lua_begin(run->shard);
     run->story->tell(run->shard);
 }
 

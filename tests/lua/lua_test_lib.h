@@ -44,8 +44,14 @@ int lua_run(const char *group, const struct lua_case *cases, size_t case_count, 
 #define LUA_RUN_WITH(group, cases, stories) \
     lua_run((group), (cases), sizeof(cases) / sizeof((cases)[0]), (stories), sizeof(stories) / sizeof((stories)[0]))
 
+/* Empties the shard and begins anew, as before each case, for a story of many. */
+void lua_begin(struct lua_shard *shard);
+
 /* One command; its flat answer, freed by the caller. */
 char *lua_do(struct lua_shard *shard, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* What `soukctl audit` says of this shard; freed by the caller. */
+char *lua_audit(struct lua_shard *shard);
 
 /* Fails the test unless the line's answers are as they say. */
 void lua_check(struct lua_shard *shard, const char *line);
