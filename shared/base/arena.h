@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "view.h"
 
@@ -70,6 +71,10 @@ void buffer_add_view(struct buffer *buffer, struct view text);
 void buffer_add_int(struct buffer *buffer, long long number);
 /* Makes room for ${len} more bytes and returns where they go; the caller then raises buffer->len. */
 char *buffer_room(struct buffer *buffer, size_t len);
+
+/* Writes ${number} so that it ends before ${end}; returns where it begins. DIGITS_MAX hold any. printf takes ten times as long. */
+#define DIGITS_MAX 20
+char *digits_before(char *end, uint64_t number);
 
 static inline struct view buffer_view(const struct buffer *buffer)
 {

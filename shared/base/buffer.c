@@ -65,10 +65,20 @@ void buffer_add_view(struct buffer *buffer, struct view text)
     buffer_add(buffer, text.at, text.len);
 }
 
+char *digits_before(char *end, uint64_t number)
+{
+    do {
+        *--end = (char)('0' + number % 10);
+        number /= 10;
+    } while (number > 0);
+    return end;
+}
+
 void buffer_add_int(struct buffer *buffer, long long number)
 {
-    char digits[24];
-    int len = snprintf(digits, sizeof(digits), "%lld", number);
+    char text[DIGITS_MAX + 1], *end = text + sizeof(text), *begin = digits_before(end, number < 0 ? 0 - (uint64_t)number : (uint64_t)number);
 
-    buffer_add(buffer, digits, (size_t)len);
+    if (number < 0)
+        *--begin = '-';
+    buffer_add(buffer, begin, (size_t)(end - begin));
 }

@@ -121,11 +121,14 @@ static const char *escape(unsigned char byte, char out[8])
     case '\t':
         return "\\t";
     default:
-        if (byte >= 0x20)
-            return NULL;
         snprintf(out, 8, "\\u%04x", byte);
         return out;
     }
+}
+
+static bool needs_escape(unsigned char byte)
+{
+    return byte < 0x20 || byte == '"' || byte == '\\';
 }
 
 static void add_quoted(struct buffer *out, struct view text)
@@ -135,9 +138,9 @@ static void add_quoted(struct buffer *out, struct view text)
 
     buffer_add(out, LIT("\""));
     for (size_t i = 0; i < text.len; i++) {
-        const char *escaped = escape((unsigned char)text.at[i], made);
+        if (needs_escape((unsigned char)text.at[i])) {
+            const char *escaped = escape((unsigned char)text.at[i], made);
 
-        if (escaped) {
             buffer_add(out, text.at + plain, i - plain);
             buffer_add(out, escaped, strlen(escaped));
             plain = i + 1;

@@ -7,19 +7,6 @@
 
 #include "call.h"
 
-/* Enough for the digits of 2^64. */
-#define DIGITS_MAX 20
-
-/* Writes ${number} so that it ends before ${end}; returns where it begins. Every call has several lengths: this is the hot part of printing one. */
-static char *digits_before(char *end, uint64_t number)
-{
-    do {
-        *--end = (char)('0' + number % 10);
-        number /= 10;
-    } while (number > 0);
-    return end;
-}
-
 /* Appends ${mark}, ${number} and the end of line: the head of a list or of a bulk string. */
 void bulk_head(struct buffer *buffer, char mark, uint64_t number)
 {
