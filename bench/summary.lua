@@ -5,8 +5,9 @@ local summary = {}
 
 function summary.print(whole, latency)
     local errors = whole.errors
-    io.write(string.format('requests=%d\nrefused=%d\nus=%d\np50=%d\np99=%d\nerrors=%d\n', whole.requests, errors.status, whole.duration,
-        latency:percentile(50), latency:percentile(99), errors.connect + errors.read + errors.write + errors.timeout))
+    io.write(string.format('requests=%d\nrefused=%d\nus=%d\np50=%d\np90=%d\np99=%d\np999=%d\nerrors=%d\n', whole.requests, errors.status, whole.duration,
+        latency:percentile(50), latency:percentile(90), latency:percentile(99), latency:percentile(99.9),
+        errors.connect + errors.read + errors.write + errors.timeout))
 end
 
 return summary
