@@ -47,7 +47,7 @@ AIMS = [
     ("cached GET ÷ Go net/http from a map", 1.8, 2.5, "{:.2f}", False, ratio("cached", "go-map")),
     ("uncached GET ÷ Go net/http + rueidis", 1.6, 2.5, "{:.2f}", False, ratio("uncached", "go-rueidis")),
     ("uncached GET ÷ nginx + lua-resty-redis", 1.5, 2.0, "{:.2f}", False, ratio("uncached", "nginx-lua")),
-    ("client commands per Redis read, 256 connections", 4, 16, "{:.1f}", False, field("commands_per_read")),
+    ("client commands per Redis read, 256 connections", 4, 16, "{:.1f}", False, field("comparisons", "uncached", "souk", "commands_per_read")),
     ("orders × calls ÷ the functions by redis-benchmark -P 16, in Redis' share of CPU", 0.6, 0.85, "{:.2f}", False, share_of_raw),
     ("orders/s, two lines on two shards, all on this machine", 15000, 25000, "{:.0f}", False, field("comparisons", "orders", "souk", "rate")),
     ("worker: start to ready, ms", 100, 30, "{:.0f}", True, field("start", "ready_ms")),

@@ -86,7 +86,9 @@ def median(values):
 
 def summary(runs):
     """The medians of several runs of the same thing, as plain data for the report."""
+    counted = [run for run in runs if run.facts.get("reads")]
     return {
+        **({"commands_per_read": median([run.facts["commands"] / run.facts["reads"] for run in counted])} if counted else {}),
         "rate": median([run.rate for run in runs]),
         "rates": [round(run.rate) for run in runs],
         "latency_us": {name: median([run.facts[name] for run in runs]) for name in PERCENTILES},

@@ -55,6 +55,15 @@ def groups_of(shop, *workers):
     return {**{worker: [worker] for worker in workers}, "shards": shop.shards}
 
 
+def counting(shop, measure):
+    """The same run, with how many commands the shards read at once."""
+    before = shop.info("total_commands_processed", "total_reads_processed")
+    one = measure()
+    after = shop.info("total_commands_processed", "total_reads_processed")
+    one.facts["commands"], one.facts["reads"] = (after[name] - before[name] for name in after)
+    return one
+
+
 # ---- comparisons with peers ----
 
 def cached(bench):
@@ -79,21 +88,10 @@ def uncached(bench):
         answer = shop.save_answer("answer", NO_CACHE)
         ports = peers.start_group(shop, bench, "uncached", answer)
         peers.check_same(shop, ports, answer)
-        pipelining = []
-
-        def souk():
-            before = shop.info("total_commands_processed", "total_reads_processed")
-            one = get(bench, shop, shop.port("product"), groups_of(shop, "product"), header=NO_CACHE)
-            after = shop.info("total_commands_processed", "total_reads_processed")
-            pipelining.append((after["total_commands_processed"] - before["total_commands_processed"]) /
-                              (after["total_reads_processed"] - before["total_reads_processed"]))
-            return one
-
-        contenders = {"souk": souk}
+        contenders = {"souk": lambda: counting(shop, lambda: get(bench, shop, shop.port("product"), groups_of(shop, "product"), header=NO_CACHE))}
         for name, port in ports.items():
             contenders[name] = lambda name=name, port=port: get(bench, shop, port, {name: [name], "shards": shop.shards})
         compare(bench, "uncached", contenders)
-        bench.results["commands_per_read"] = load.median(pipelining)
 
 
 def orders(bench):
@@ -261,35 +259,55 @@ def cost_kinds(bench, shop, connections=None):
     return kinds
 
 
-def sweep_point(bench, results, at, shop, connections=None):
-    shop.pair_file()
-    for kind, runs in load.in_turns(cost_kinds(bench, shop, connections), bench.sweep_rounds, say).items():
-        results.setdefault(kind, []).append({"at": at, **load.summary(runs)})
-    results.setdefault("resident", []).append({"at": at, **{worker: shop.resident_mib(worker) for worker in shop.workers}})
+class Sweep:
+    """
+    The points of one sweep. All points are measured before any is measured again, so that a machine that is slower for a minute does not make a bend;
+    finish() keeps the medians.
+    """
+
+    def __init__(self, bench, name):
+        self.bench, self.name, self.runs, self.resident = bench, name, {}, {}
+
+    def measure(self, at, shop, connections=None):
+        say(f"  {at} {self.name}")
+        shop.pair_file()
+        kinds = {kind: lambda one=one: counting(shop, one) for kind, one in cost_kinds(self.bench, shop, connections).items()}
+        for kind, runs in load.in_turns(kinds, 1, say).items():
+            self.runs.setdefault(kind, {}).setdefault(at, []).extend(runs)
+        self.resident[at] = {worker: shop.resident_mib(worker) for worker in shop.workers}
+
+    def finish(self):
+        results = self.bench.results.setdefault("sweeps", {}).setdefault(self.name, {})
+        for kind, points in self.runs.items():
+            results[kind] = [{"at": at, **load.summary(runs)} for at, runs in points.items()]
+        results["resident"] = [{"at": at, **mib} for at, mib in self.resident.items()]
 
 
 def sweep_products(bench):
-    results = bench.results.setdefault("sweeps", {}).setdefault("products", {})
-    for products in bench.product_points:
-        say(f"  {products} products")
-        with bench.shop(products=products) as shop:
-            sweep_point(bench, results, products, shop)
+    sweep = Sweep(bench, "products")
+    for _ in range(bench.sweep_rounds):
+        for products in bench.product_points:
+            with bench.shop(products=products) as shop:
+                sweep.measure(products, shop)
+    sweep.finish()
 
 
 def sweep_shards(bench):
-    results = bench.results.setdefault("sweeps", {}).setdefault("shards", {})
-    for shards in bench.shard_points:
-        say(f"  {shards} shards")
-        with bench.shop(shards=shards) as shop:
-            sweep_point(bench, results, shards, shop)
+    sweep = Sweep(bench, "shards")
+    for _ in range(bench.sweep_rounds):
+        for shards in bench.shard_points:
+            with bench.shop(shards=shards) as shop:
+                sweep.measure(shards, shop)
+    sweep.finish()
 
 
 def sweep_connections(bench):
-    results = bench.results.setdefault("sweeps", {}).setdefault("connections", {})
+    sweep = Sweep(bench, "connections")
     with bench.shop() as shop:
-        for connections in bench.connection_points:
-            say(f"  {connections} connections")
-            sweep_point(bench, results, connections, shop, connections)
+        for _ in range(bench.sweep_rounds):
+            for connections in bench.connection_points:
+                sweep.measure(connections, shop, connections)
+    sweep.finish()
 
 
 # ---- a worker by itself ----

@@ -119,11 +119,11 @@ PEERS = [
     ("cached", "nginx", "nginx, return 200", find_nginx, nginx_static),
     ("cached", "go-static", "Go net/http, static", build_go, go("static")),
     ("cached", "go-map", "Go net/http, from a map", build_go, go("map")),
-    ("cached", "go-cache", "Go net/http + rueidis, client-side cache", build_go, go("cache")),
+    ("cached", "go-cache", "Go + rueidis, client-side cache", build_go, go("cache")),
     ("uncached", "nginx-lua", "nginx + Lua + resty.redis", find_nginx_lua, nginx_lua),
-    ("uncached", "go-rueidis", "Go net/http + rueidis", build_go, go("redis")),
+    ("uncached", "go-rueidis", "Go + rueidis", build_go, go("redis")),
     ("uncached", "node", "Node + ioredis, auto-pipelining", build_node, node),
-    ("orders", "go-orders", "Go net/http + rueidis, same protocol and functions", build_go, go("orders")),
+    ("orders", "go-orders", "Go + rueidis, the same protocol", build_go, go("orders")),
 ]
 NAMES = [name for _, name, *_ in PEERS]
 LABELS = {name: label for _, name, label, *_ in PEERS}

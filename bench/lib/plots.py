@@ -7,6 +7,7 @@ from processes import Failure, say
 
 OURS, THEIRS = "#c2410c", "#64748b"
 COLOURS = ["#2563eb", "#c2410c", "#15803d", "#7c3aed"]
+WIDTH, BAR_HEIGHT, BARS_AROUND, PANEL = 1000, 30, 95, 400
 COMMON = """
 set encoding utf8
 set border 3 linecolor rgb '#94a3b8'
@@ -34,59 +35,65 @@ def plain(text):
 def bars(rows, origin, size, title):
     """One group of horizontal bars, the longest above. ${rows}: name, label, rate."""
     ordered = sorted(rows, key=lambda row: row[2])
-    data = "".join(f"{n} {rate:.0f} {1 if name == 'souk' else 0} {quoted(label)} {quoted(report.count(rate))}\n" for n, (name, label, rate) in enumerate(ordered))
+    data = "".join(f"{n} {rate:.0f} {int((OURS if name == 'souk' else THEIRS)[1:], 16)} {quoted(label)} {quoted(report.count(rate))}\n"
+                   for n, (name, label, rate) in enumerate(ordered))
     most = max(rate for *_, rate in ordered)
     return f"""
 $data << end
 {data}end
 set origin 0,{origin:.4f}
 set size 1,{size:.4f}
-set title {quoted(title)}
-set yrange [-0.7:{len(ordered) - 0.3}]
-set xrange [0:{most * 1.18:.0f}]
-plot $data using ($2/2):1:($2/2):(0.36):($3 == 1 ? {int(OURS[1:], 16)} : {int(THEIRS[1:], 16)}):ytic(4) with boxxyerrorbars notitle \\
-    linecolor rgb variable fillstyle solid 0.9 noborder, '' using 2:1:5 with labels left offset 0.7,0 textcolor rgb '#334155' notitle
+set label 1 {quoted(title)} at graph 0, graph 1 offset 0,1 left
+set yrange [-0.6:{len(ordered) - 0.4}]
+set xrange [0:{most * 1.15:.0f}]
+plot $data using ($2/2):1:($2/2):(0.36):3:ytic(4) with boxxyerrorbars notitle linecolor rgb variable fillstyle solid 0.9 noborder, \
+    '' using 2:1:5 with labels left offset 0.7,0 textcolor rgb '#334155' notitle
 """
 
 
 def plot_peers(results, path):
     groups = [(name, results["comparisons"][name]) for name in report.GROUPS if name in results.get("comparisons", {})]
-    counts = [len(rows) for _, rows in groups]
-    heights = [count * 30 + 80 for count in counts]
-    script, left = "set multiplot\nset lmargin 44\nset rmargin 4\nset tmargin 2.5\nset bmargin 2.5\nset format x \"%.0s%c\"\nunset grid\nset grid xtics\n", sum(heights)
+    heights = [len(rows) * BAR_HEIGHT + BARS_AROUND for _, rows in groups]
+    left = sum(heights)
+    script = "set multiplot\nset lmargin 42\nset rmargin 3\nset tmargin 3\nset bmargin 2.5\nset format x '%.0s%c'\nunset grid\nset grid xtics back\n"
+    script += "set tics front scale 0.5\n"
     for (name, rows), height in zip(groups, heights):
         left -= height
         script += bars([(who, report.label(who), row["rate"]) for who, row in rows.items()], left / sum(heights), height / sum(heights),
-                       plain(report.GROUPS[name]) + ", requests a second")
-    gnuplot(path, (1000, sum(heights)), script + "unset multiplot\n")
+                       plain(report.GROUPS[name]) + ": requests a second")
+    gnuplot(path, (WIDTH, sum(heights)), script + "unset multiplot\n")
+
+
+def in_order(kinds):
+    return [(kind, kinds[kind]) for kind in report.KINDS if kind in kinds]
 
 
 def plot_latency(results, path):
-    kinds = results["open"]
-    script = f"set multiplot layout 1,{len(kinds)}\nset logscale y\nset format y '%g'\nset key top left\nset yrange [*:*]\n"
-    script += "set ylabel 'latency from due to answered, ms'\nset format x '%.0s%c'\n"
-    for kind, found in kinds.items():
+    kinds = in_order(results["open"])
+    script = f"set multiplot layout 1,{len(kinds)}\nset logscale y\nset format y '%g'\nset key top left\nset yrange [0.1:1000]\n"
+    script += "set ylabel 'latency from due to answered, ms'\nset format x '%.0s%c'\nset xlabel 'requests a second (open loop)'\nset xrange [0:*]\n"
+    for kind, found in kinds:
         rows = "".join(f"{row['rate']} " + " ".join(str(row["latency_us"][p] / 1000) for p in ("p50", "p90", "p99", "p999")) + "\n" for row in found["rows"])
-        lines = ", ".join(f"$data using 1:{n + 2} with linespoints linewidth 2 pointtype 7 pointsize 0.7 linecolor rgb '{COLOURS[n]}' title '{name}'"
+        lines = ", ".join(f"$data using 1:{n + 2} with linespoints linewidth 2 pointtype 7 pointsize 0.6 linecolor rgb '{COLOURS[n]}' title '{name}'"
                           for n, name in enumerate(("p50", "p90", "p99", "p99.9")))
-        script += f"$data << end\n{rows}end\nset title {quoted(kind)}\nset xlabel 'requests a second (open loop)'\nset xrange [0:*]\nplot {lines}\n"
-    gnuplot(path, (420 * len(kinds), 420), script + "unset multiplot\n")
+        script += f"$data << end\n{rows}end\nset title {quoted(kind)}\nplot {lines}\n"
+    gnuplot(path, (PANEL * len(kinds), PANEL), script + "unset multiplot\n")
 
 
 def plot_sweep(results, sweep, path):
-    """Above: CPU of worker and shards together. One line for each kind of request."""
-    kinds = {kind: points for kind, points in results["sweeps"][sweep].items() if kind != "resident"}
-    script = f"set logscale x\nset key outside right\nset yrange [0:*]\nset ylabel 'CPU-µs per request, worker and shards'\nset xlabel 'number of {sweep}'\n"
-    script += "set format x '%.0s%c'\n"
-    ticks = ", ".join(f"'{report.count(point['at'])}' {point['at']}" for point in next(iter(kinds.values())))
-    script += f"set xtics ({ticks})\n"
-    plots = []
-    for n, (kind, points) in enumerate(kinds.items()):
-        rows = "".join(f"{point['at']} {sum(point['cost_us'].values())} {list(point['cost_us'].values())[0]}\n" for point in points)
-        script += f"$data{n} << end\n{rows}end\n"
-        plots.append(f"$data{n} using 1:2 with linespoints linewidth 2 pointtype 7 linecolor rgb '{COLOURS[n]}' title '{kind}'")
-        plots.append(f"$data{n} using 1:3 with lines dashtype 2 linecolor rgb '{COLOURS[n]}' title '   its worker'")
-    gnuplot(path, (900, 420), script + "plot " + ", ".join(plots) + "\n")
+    """A panel for each kind of request: CPU of worker and shards together, and of the worker. The band is 15 % around the first point."""
+    kinds = in_order(results["sweeps"][sweep])
+    script = f"set multiplot layout 1,{len(kinds)}\nset logscale x\nset key bottom left\nset ylabel 'CPU-µs per request'\nset xlabel 'number of {sweep}'\n"
+    script += "set format x '%.0s%c'\nset xtics font ',11'\n"
+    for kind, points in kinds:
+        sums = [sum(point["cost_us"].values()) for point in points]
+        rows = "".join(f"{point['at']} {together} {list(point['cost_us'].values())[0]}\n" for point, together in zip(points, sums))
+        script += f"set xtics ({', '.join(str(point['at']) for point in points)})\nset xrange [{points[0]['at'] * 0.8}:{points[-1]['at'] * 1.25}]\n"
+        script += f"set object 1 rectangle from graph 0, first {sums[0] * 0.85} to graph 1, first {sums[0] * 1.15} back fillstyle solid 0.12 noborder\n"
+        script += f"$data << end\n{rows}end\nset title {quoted(kind)}\nset yrange [0:{max(*sums, sums[0] * 1.15) * 1.1}]\n"
+        script += f"plot $data using 1:2 with linespoints linewidth 2 pointtype 7 pointsize 0.6 linecolor rgb '{OURS}' title 'worker and shards', "
+        script += f"'' using 1:3 with linespoints linewidth 1.5 pointtype 7 pointsize 0.4 linecolor rgb '{COLOURS[0]}' title 'worker'\n"
+    gnuplot(path, (PANEL * len(kinds), PANEL), script + "unset multiplot\n")
 
 
 def draw(results, folder, name):
