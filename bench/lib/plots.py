@@ -83,14 +83,14 @@ def plot_latency(results, path):
 def plot_sweep(results, sweep, path):
     """A panel for each kind of request: CPU of worker and shards together, and of the worker. The band is 15 % around the first point."""
     kinds = in_order(results["sweeps"][sweep])
-    script = f"set multiplot layout 1,{len(kinds)}\nset logscale x\nset key bottom left\nset ylabel 'CPU-µs per request'\nset xlabel 'number of {sweep}'\n"
+    script = f"set multiplot layout 1,{len(kinds)}\nset logscale x\nset key top left\nset ylabel 'CPU-µs per request'\nset xlabel 'number of {sweep}'\n"
     script += "set format x '%.0s%c'\nset xtics font ',11'\n"
     for kind, points in kinds:
         sums = [sum(point["cost_us"].values()) for point in points]
         rows = "".join(f"{point['at']} {together} {list(point['cost_us'].values())[0]}\n" for point, together in zip(points, sums))
         script += f"set xtics ({', '.join(str(point['at']) for point in points)})\nset xrange [{points[0]['at'] * 0.8}:{points[-1]['at'] * 1.25}]\n"
-        script += f"set object 1 rectangle from graph 0, first {sums[0] * 0.85} to graph 1, first {sums[0] * 1.15} back fillstyle solid 0.12 noborder\n"
-        script += f"$data << end\n{rows}end\nset title {quoted(kind)}\nset yrange [0:{max(*sums, sums[0] * 1.15) * 1.1}]\n"
+        script += f"set object 1 rectangle from graph 0, first {sums[0] * 0.85} to graph 1, first {sums[0] * 1.15} behind fillcolor rgb '#fde68a' fillstyle solid 0.6 noborder\n"
+        script += f"$data << end\n{rows}end\nset title {quoted(kind)}\nset yrange [0:{max(*sums, sums[0] * 1.15) * 1.4}]\n"
         script += f"plot $data using 1:2 with linespoints linewidth 2 pointtype 7 pointsize 0.6 linecolor rgb '{OURS}' title 'worker and shards', "
         script += f"'' using 1:3 with linespoints linewidth 1.5 pointtype 7 pointsize 0.4 linecolor rgb '{COLOURS[0]}' title 'worker'\n"
     gnuplot(path, (PANEL * len(kinds), PANEL), script + "unset multiplot\n")

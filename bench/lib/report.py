@@ -139,13 +139,13 @@ def sweeps(results):
         if not kinds:
             continue
         lines = [[kind, count(point["at"]), count(point["rate"]), *(f"{point['cost_us'][part]:.1f}" for part in point["cost_us"]),
-                  f"{sum(point['cost_us'].values()):.1f}", f"{point['commands_per_read']:.1f}", point["refused"] + point["errors"]]
+                  f"{sum(point['cost_us'].values()):.1f}", f"{point['commands_per_read']:.1f}" if "commands_per_read" in point else "–", point["refused"] + point["errors"]]
                  for kind, points in kinds.items() if kind != "resident" for point in points]
         spreads = [f"{kind} {bend(points)}" for kind, points in kinds.items() if kind != "resident" and len(points) > 1]
         resident = ", ".join(f"{count(row['at'])}: {row['product']:.0f} and {row['order']:.0f}" for row in kinds["resident"])
         text += (f"## Cost against the number of {unit}\n\n{command_of(results, sweep)}.\n\n"
-                 + table(["what", unit, "req/s", "worker CPU-µs", "shards CPU-µs", "together", "commands a shard reads at once", "refused, errors"], lines)
-                 + "\nWhere the cost of what goes to a shard bends, so do the commands that the shard reads at once: each read, write and sync of the shard, and each "
+                 + table(["what", unit, "req/s", "worker CPU-µs", "shards CPU-µs", "together", "calls a shard reads at once", "refused, errors"], lines)
+                 + "\nWhere the cost of what goes to a shard bends, so do the calls that a shard reads at once: each read, write and sync of the shard, and each "
                  "read and write of the worker, is shared by as many. A refused request has cost the worker something too.\n"
                  f"\nFrom the cheapest to the dearest: {'; '.join(spreads)}. MiB resident of the product and the order worker at {resident}.\n\n")
     return text
