@@ -213,7 +213,7 @@ def import_products(bench, shop):
         bench.skip("import", "this Souk has no POST /products/import yet")
         return
     client, line = shops.Client(shop.port("product")), '{{"id":{},"name":"Product {}","price":10.99,"stock":5}}\n'
-    per_call = (1 << 20) // 64
+    per_call = (1 << 20) // 70
     calls, lines, began, before = (3 if bench.quick else 20), 0, time.monotonic(), shop.processes.cpu_us(["product", *shop.shards])
     for call in range(calls):
         first = 1_000_000 + call * per_call
