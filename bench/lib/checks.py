@@ -71,25 +71,28 @@ def rest(shop):
     wait_until("the end of the last duties", lambda: duties() == 0, 60)
 
 
+def in_store(shop):
+    """Oversold units and orders that were placed twice, from the records themselves. Raises a failure if there is any."""
+    keys = order_keys(shop)
+    found = {"orders": len(keys), "oversold": oversold(shop), "duplicates": len(keys) - len(set(keys))}
+    if found["oversold"] or found["duplicates"]:
+        raise Failure(f"the store is not what it must be: {found}")
+    return found
+
+
 def after_orders(shop, acknowledged, cut_off):
     """
-    Audits the store, and compares it with what clients were told. wrk leaves the requests of its last moment unanswered, at most ${cut_off} of them, so there
-    may be that many more orders than answers; never fewer.
+    Audits the store, and compares it with what clients were told. wrk leaves the requests of its last moment unanswered, at most ${cut_off} of them, so
+    there may be that many more orders than answers; never fewer.
     """
     rest(shop)
     audit = shop.audit()
-    keys = order_keys(shop)
-    found = {
-        "audit": audit["ok"],
-        "oversold": oversold(shop),
-        "violations": audit["violation_count"],
-        "orders": len(keys),
+    found = {"audit": audit["ok"], "violations": audit["violation_count"], **in_store(shop)}
+    found.update({
         "acknowledged": acknowledged,
-        "unanswered": len(keys) - acknowledged,
-        "duplicates": len(keys) - len(set(keys)),
-    }
-    amiss = found["oversold"] or found["duplicates"] or not 0 <= found["unanswered"] <= cut_off or len(keys) != audit["checked"]["orders"]
-    if not audit["ok"] or amiss:
+        "unanswered": found["orders"] - acknowledged,
+    })
+    if not audit["ok"] or not 0 <= found["unanswered"] <= cut_off or found["orders"] != audit["checked"]["orders"]:
         raise Failure(f"the store is not what it must be: {json.dumps(found)} {audit['violations'][:3]}")
     return found
 

@@ -68,8 +68,8 @@ def plan(processes, groups, program, path, *options):
 
 def in_turns(contenders, rounds, say, pause_s=0.2):
     """
-    Measures every contender once in each round, A B C A B C …, so that what else changes on the machine is in all of them. ${contenders}: name → function
-    that makes one run. Returns name → runs.
+    Measures every contender once in each round, A B C A B C …, so that what else changes on the machine is in all of them. ${contenders}: name →
+    function that makes one run. Returns name → runs.
     """
     runs = {name: [] for name in contenders}
     for number in range(rounds):

@@ -1,6 +1,6 @@
 """
-The peers: what else one could answer the same requests with. Each is built from bench/peers if its tool chain is here, and left out by name if not. Peers that
-read Redis do it from the same shards, by a call of the same size, and get the JSON ready made.
+The peers: what else one could answer the same requests with. Each is built from bench/peers if its tool chain is here, and left out by name if not.
+Peers that read Redis do it from the same shards, by a call of the same size, and get the JSON ready made.
 """
 import os
 import shutil

@@ -70,7 +70,7 @@ def in_order(kinds):
 
 def plot_latency(results, path):
     kinds = in_order(results["open"])
-    script = f"set multiplot layout 1,{len(kinds)}\nset logscale y\nset format y '%g'\nset key top left\nset yrange [0.1:1000]\n"
+    script = f"set multiplot layout 1,{len(kinds)}\nset logscale y\nset format y '%g'\nset key top left\nset yrange [0.1:*]\n"
     script += "set ylabel 'latency from due to answered, ms'\nset format x '%.0s%c'\nset xlabel 'requests a second (open loop)'\nset xrange [0:*]\n"
     for kind, found in kinds:
         rows = "".join(f"{row['rate']} " + " ".join(str(row["latency_us"][p] / 1000) for p in ("p50", "p90", "p99", "p999")) + "\n" for row in found["rows"])

@@ -1,7 +1,7 @@
 """
-The functions of an order without a worker: what they cost the shards when they come as fast as a client can send them, 16 in a pipeline on each of 50
-connections. redis-benchmark sends TRY, for one product of each shard. PLACE has the key's hash in two places, and redis-benchmark draws a number for each
-place, so PLACE is sent by resp.pump in the same way; it also sends the same TRY, to show that both measure the same.
+The functions of an order without a worker: what they cost the shards when they come as fast as a client can send them, 16 in a pipeline on each of
+50 connections. redis-benchmark sends TRY, for one product of each shard. PLACE has the key's hash in two places, and redis-benchmark draws a number
+for each place, so PLACE is sent by resp.pump in the same way; it also sends the same TRY, to show that both measure the same.
 """
 import itertools
 import subprocess

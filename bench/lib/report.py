@@ -58,10 +58,13 @@ def comparison(results, group, name):
     if not rows:
         return ""
     ours = rows["souk"]["rate"]
-    ordered = sorted(rows, key=lambda who: -rows[who]["rate"])
-    lines = [[label(who), count(rows[who]["rate"]), "1" if who == "souk" else f"{ours / rows[who]['rate']:.2f}", ms(rows[who]["latency_us"]["p50"]),
-              ms(rows[who]["latency_us"]["p99"]), cost({("worker" if who == group_name else group_name): value for group_name, value in rows[who]["cost_us"].items()}),
-              f"{rows[who]['generator_us']:.1f}", rows[who]["refused"] + rows[who]["errors"], " ".join(map(str, rows[who]["rates"]))] for who in ordered]
+    lines = []
+    for who in sorted(rows, key=lambda who: -rows[who]["rate"]):
+        row = rows[who]
+        costs = {"worker" if name in (who, "product", "order") else name: value for name, value in row["cost_us"].items()}
+        lines.append([label(who), count(row["rate"]), "1" if who == "souk" else f"{ours / row['rate']:.2f}", ms(row["latency_us"]["p50"]),
+                      ms(row["latency_us"]["p99"]), cost(costs), f"{row['generator_us']:.1f}", row["refused"] + row["errors"],
+                      " ".join(map(str, row["rates"]))])
     text = f"## {GROUPS[group]}\n\n{command_of(results, name)}; the last run was `{rows['souk']['command']}`.\n\n"
     return text + table(["who", "req/s", "Souk ÷ it", "p50 ms", "p99 ms", "CPU-µs per request", "wrk", "refused, errors", "every round"], lines)
 
@@ -91,7 +94,8 @@ def workloads(results):
     text += table(["what", "req/s", "p50 ms", "p99 ms", "CPU-µs per request", "refused, errors", ""], lines)
     if "import" in results:
         found = results["import"]
-        text += f"\nPOST /products/import, one client: {count(found['rate'])} products/s ({count(found['products'])} products), CPU-µs per product {cost(found['cost_us'])}.\n"
+        text += (f"\nPOST /products/import, one client: {count(found['rate'])} products/s ({count(found['products'])} products), CPU-µs per product "
+                 f"{cost(found['cost_us'])}.\n")
     return text
 
 
@@ -102,8 +106,9 @@ def hot(results):
     check = results["checks"]["hot product"]
     return ("## Hot product: 1 000 units, 100 000 buyers\n\n"
             f"{command_of(results, 'hot')}, which runs `{found['command']}`.\n\n"
-            f"{found['seconds']:.1f} s, {count(found['rate'])} answers/s, CPU-µs per answer {cost(found['cost_us'])}. Sold exactly {count(check['sold'])}, turned away "
-            f"{count(check['turned away'])}. From asking to having, p50 {found['sold_ms']['p50']:.1f} ms and p99 {found['sold_ms']['p99']:.1f} ms; to being turned away "
+            f"{found['seconds']:.1f} s, {count(found['rate'])} answers/s, CPU-µs per answer {cost(found['cost_us'])}. Sold exactly "
+            f"{count(check['sold'])}, turned away {count(check['turned away'])}; oversold = {check['oversold']}, duplicates = {check['duplicates']}. "
+            f"From asking to having, p50 {found['sold_ms']['p50']:.1f} ms and p99 {found['sold_ms']['p99']:.1f} ms; to being turned away "
             f"{found['away_ms']['p50']:.1f} ms and {found['away_ms']['p99']:.1f} ms.\n")
 
 
@@ -120,7 +125,8 @@ def open_loop(results):
     return ("## Latency at fixed rates\n\n"
             f"{command_of(results, 'open')}. An open loop (bench/load.c): requests fall due at a fixed rate whatever becomes of those before, and their latency counts "
             "from when they fell due. The share is of the closed loop's rate just before.\n\n"
-            + table(["what", "share", "offered/s", "answered/s", "p50 ms", "p90 ms", "p99 ms", "p99.9 ms", "max ms", "refused", "errors, unsent"], lines))
+            + table(["what", "share", "offered/s", "answered/s", "p50 ms", "p90 ms", "p99 ms", "p99.9 ms", "max ms", "refused", "errors, unsent"],
+                    lines))
 
 
 def bend(points):
@@ -145,8 +151,8 @@ def sweeps(results):
         resident = ", ".join(f"{count(row['at'])}: {row['product']:.0f} and {row['order']:.0f}" for row in kinds["resident"])
         text += (f"## Cost against the number of {unit}\n\n{command_of(results, sweep)}.\n\n"
                  + table(["what", unit, "req/s", "worker CPU-µs", "shards CPU-µs", "together", "calls a shard reads at once", "refused, errors"], lines)
-                 + "\nWhere the cost of what goes to a shard bends, so do the calls that a shard reads at once: each read, write and sync of the shard, and each "
-                 "read and write of the worker, is shared by as many. A refused request has cost the worker something too.\n"
+                 + "\nWhere the cost of what goes to a shard bends, so do the calls that a shard reads at once: each read, write and sync of the "
+                 "shard, and each read and write of the worker, is shared by as many. A refused request has cost the worker something too.\n"
                  f"\nFrom the cheapest to the dearest: {'; '.join(spreads)}. MiB resident of the product and the order worker at {resident}.\n\n")
     return text
 
