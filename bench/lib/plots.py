@@ -46,7 +46,7 @@ set size 1,{size:.4f}
 set label 1 {quoted(title)} at graph 0, graph 1 offset 0,1 left
 set yrange [-0.6:{len(ordered) - 0.4}]
 set xrange [0:{most * 1.15:.0f}]
-plot $data using ($2/2):1:($2/2):(0.36):3:ytic(4) with boxxyerrorbars notitle linecolor rgb variable fillstyle solid 0.9 noborder, \
+{count_format(most)}plot $data using ($2/2):1:($2/2):(0.36):3:ytic(4) with boxxyerrorbars notitle linecolor rgb variable fillstyle solid 0.9 noborder, \
     '' using 2:1:5 with labels left offset 0.7,0 textcolor rgb '#334155' notitle
 """
 
@@ -55,13 +55,18 @@ def plot_peers(results, path):
     groups = [(name, results["comparisons"][name]) for name in report.GROUPS if name in results.get("comparisons", {})]
     heights = [len(rows) * BAR_HEIGHT + BARS_AROUND for _, rows in groups]
     left = sum(heights)
-    script = "set multiplot\nset lmargin 42\nset rmargin 3\nset tmargin 3\nset bmargin 2.5\nset format x '%.0s%c'\nunset grid\nset grid xtics back\n"
+    script = "set multiplot\nset lmargin 42\nset rmargin 3\nset tmargin 3\nset bmargin 2.5\nunset grid\nset grid xtics back\n"
     script += "set tics front scale 0.5\n"
     for (name, rows), height in zip(groups, heights):
         left -= height
         script += bars([(who, report.label(who), row["rate"]) for who, row in rows.items()], left / sum(heights), height / sum(heights),
                        plain(report.GROUPS[name]) + ": requests a second")
     gnuplot(path, (WIDTH, sum(heights)), script + "unset multiplot\n")
+
+
+def count_format(most):
+    """How an axis of counts up to ${most} is written: 2000, 20k."""
+    return "set format x '%.0f'\n" if most < 10000 else "set format x '%.0s%c'\n"
 
 
 def in_order(kinds):
@@ -71,12 +76,12 @@ def in_order(kinds):
 def plot_latency(results, path):
     kinds = in_order(results["open"])
     script = f"set multiplot layout 1,{len(kinds)}\nset logscale y\nset format y '%g'\nset key top left\nset yrange [0.1:*]\n"
-    script += "set ylabel 'latency from due to answered, ms'\nset format x '%.0s%c'\nset xlabel 'requests a second (open loop)'\nset xrange [0:*]\n"
+    script += "set ylabel 'latency from due to answered, ms'\nset xlabel 'requests a second (open loop)'\nset xrange [0:*]\n"
     for kind, found in kinds:
         rows = "".join(f"{row['rate']} " + " ".join(str(row["latency_us"][p] / 1000) for p in ("p50", "p90", "p99", "p999")) + "\n" for row in found["rows"])
         lines = ", ".join(f"$data using 1:{n + 2} with linespoints linewidth 2 pointtype 7 pointsize 0.6 linecolor rgb '{COLOURS[n]}' title '{name}'"
                           for n, name in enumerate(("p50", "p90", "p99", "p99.9")))
-        script += f"$data << end\n{rows}end\nset title {quoted(kind)}\nplot {lines}\n"
+        script += f"$data << end\n{rows}end\nset title {quoted(kind)}\n{count_format(found['rows'][-1]['rate'])}plot {lines}\n"
     gnuplot(path, (PANEL * len(kinds), PANEL), script + "unset multiplot\n")
 
 

@@ -107,7 +107,7 @@ def hot(results):
     return ("## Hot product: 1 000 units, 100 000 buyers\n\n"
             f"{command_of(results, 'hot')}, which runs `{found['command']}`.\n\n"
             f"{found['seconds']:.1f} s, {count(found['rate'])} answers/s, CPU-µs per answer {cost(found['cost_us'])}. Sold exactly "
-            f"{count(check['sold'])}, turned away {count(check['turned away'])}; oversold = {check['oversold']}, duplicates = {check['duplicates']}. "
+            f"{count(check['sold'])}, turned away {count(check['turned away'])}, told to ask again {check['503, to ask again']}; oversold = {check['oversold']}, duplicates = {check['duplicates']}. "
             f"From asking to having, p50 {found['sold_ms']['p50']:.1f} ms and p99 {found['sold_ms']['p99']:.1f} ms; to being turned away "
             f"{found['away_ms']['p50']:.1f} ms and {found['away_ms']['p99']:.1f} ms.\n")
 
