@@ -1,4 +1,5 @@
 """The plots of a report, by gnuplot, as SVG."""
+import math
 import shutil
 import subprocess
 
@@ -65,8 +66,10 @@ def plot_peers(results, path):
 
 
 def count_format(most):
-    """How an axis of counts up to ${most} is written: 2000, 20k."""
-    return "set format x '%.0f'\n" if most < 10000 else "set format x '%.0s%c'\n"
+    """How an axis of counts up to ${most} is written, 2000 or 20k, and where: at about five round numbers."""
+    power = 10 ** math.floor(math.log10(most / 4))
+    step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= most / 5)
+    return f"set xtics {step:.0f}\n" + ("set format x '%.0f'\n" if most < 10000 else "set format x '%.0s%c'\n")
 
 
 def in_order(kinds):
