@@ -40,8 +40,9 @@ static const char LIBRARY_TEXT[] =
     "    return {0, redis.call('GET', keys[1]), #args}\n"
     "end}\n";
 
-static const struct function PUT = {"put", true, NULL}, ARGS = {"args", true, NULL}, CODE = {"code", true, NULL}, BOOM = {"boom", true, NULL}, WRONG = {"type", true, NULL},
-                             SHAPE = {"shape", true, NULL}, NOT_THERE = {"nosuch", true, NULL}, GET = {"get", false, NULL}, PUT_READING = {"put", false, NULL};
+static const struct function PUT = {"put", true, NULL}, ARGS = {"args", true, NULL}, CODE = {"code", true, NULL}, BOOM = {"boom", true, NULL};
+static const struct function WRONG = {"type", true, NULL}, SHAPE = {"shape", true, NULL}, NOT_THERE = {"nosuch", true, NULL};
+static const struct function GET = {"get", false, NULL}, PUT_READING = {"put", false, NULL};
 
 struct probe {
     struct call *call;
