@@ -25,6 +25,7 @@
 #define TICK_MS 20
 #define ARENA_RESERVE (512 * 1024)
 #define OPTIONS_MAX 48
+#define BULK_AT_ONCE 16 /* large bodies of one thread, which take about 3 MiB each with what is made of them */
 
 #define AT(field) offsetof(struct service_settings, field)
 static const struct option_row COMMON_OPTIONS[] = {
@@ -185,7 +186,10 @@ static bool thread_serve(struct worker_thread *thread, int index)
         .address = settings->address,
         .port = index == 0 ? settings->port : atomic_load(&service->port),
         .headers_max = service->program->catalogue ? 4096 : 8192,
-        .body_max = 64 * 1024,
+        .body_max = BODY_MAX,
+        .bulk_max = BULK_BODY_MAX,
+        .bulk_at_once = BULK_AT_ONCE,
+        .is_bulk = door_is_bulk,
         .connections_max = (unsigned)settings->connections_max,
         .request_timeout_ms = 10000,
         .first = index == 0,

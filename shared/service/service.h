@@ -20,7 +20,10 @@ enum route_flags {
     ROUTE_NEAR_RECORD = 8, /* its answer rests on the record of its first {id}, and is kept near if the flow says so (answer_keep) */
     ROUTE_RAW = 16,        /* the body is a document that the flow reads itself (merge patch) */
     ROUTE_NEAR_RANGE = 32, /* the same, on a range of records */
+    ROUTE_BULK = 64,       /* the body is lines of JSON that the flow reads itself, up to BULK_BODY_MAX bytes; so is the answer */
 };
+#define BODY_MAX (64 * 1024)
+#define BULK_BODY_MAX (1024 * 1024)
 struct route {
     enum method method;
     const char *path; /* "/orders/{id}/cancel" */
