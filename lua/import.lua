@@ -10,27 +10,26 @@
 
 local takes = arguments.of('import', 'idem', 'partition fp', 'id? bytes count?')
 
--- What there is under the ids that are given: id → version. Most imports are of products that are all there or all new, so that is asked first.
-local function find(p, args)
-    local names, found = {}, {}
-    for n = 3, #args - 2, 3 do
-        if args[n] ~= '' then
-            names[#names + 1] = key.product(p, args[n])
+-- What there is under these ids: their versions, and of those that will be created, whether holds or marks of a former one are there. Most imports are of
+-- products of which there is nothing at all, so that is asked first.
+local function find(p, ids)
+    local names, found, kept, count = {}, {}, {}, #ids
+    for n = 1, count do
+        names[2 * n - 1], names[2 * n] = key.product(p, ids[n]), key.holds(p, ids[n])
+    end
+    if call('EXISTS', unpack(names)) > 0 then
+        for n = 1, count do
+            found[n] = call('HGET', names[2 * n - 1], 'v')
+            kept[n] = not found[n] and products.kept_holds(p, ids[n])
         end
     end
-    if #names == 0 or call('EXISTS', unpack(names)) == 0 then
-        return found
-    end
-    for n = 3, #args - 2, 3 do
-        found[args[n]] = args[n] ~= '' and call('HGET', key.product(p, args[n]), 'v') or nil
-    end
-    return found
+    return found, kept
 end
 
 -- Gives each new product its id, and takes the sequence along with ids that clients chose in order. Returns the ids and the sequence, or nil when an
 -- id is there twice: then what comes last would depend on how a worker cut its batches.
 local function number(p, args, partitions)
-    local before = tonumber(call('HGET', key.sequences(p), 'product') or 0)
+    local before, partition, step = tonumber(call('HGET', key.sequences(p), 'product') or 0), tonumber(p), tonumber(partitions)
     local last, ids, taken = before, {}, {}
     for n = 3, #args - 2, 3 do
         local id = args[n]
@@ -44,30 +43,14 @@ local function number(p, args, partitions)
         if id == '' then
             repeat
                 last = last + 1
-                id = int.text(last * partitions + p)
+                id = int.text(last * step + partition)
             until not taken[id] and call('EXISTS', key.product(p, id)) == 0
-        elseif tonumber(id) == (last + 1) * partitions + p then
+        elseif tonumber(id) == (last + 1) * step + partition then
             last = last + 1
         end
         ids[#ids + 1] = id
     end
     return ids, last > before and last or nil
-end
-
--- Of the products that will be created, those that have holds or marks of a former one.
-local function find_kept(p, ids, found)
-    local names, kept = {}, {}
-    for n = 1, #ids do
-        if not found[ids[n]] then
-            names[#names + 1] = key.holds(p, ids[n])
-        end
-    end
-    if #names > 0 and call('EXISTS', unpack(names)) > 0 then
-        for n = 1, #ids do
-            kept[ids[n]] = products.kept_holds(p, ids[n])
-        end
-    end
-    return kept
 end
 
 -- Writes one product. Returns its new version as text.
@@ -98,13 +81,12 @@ local function import(keys, args)
     if not ids then
         return redis.error_reply('ERR souk: an id twice in import')
     end
-    local found = find(p, args)
-    local kept = find_kept(p, ids, found)
+    local found, kept = find(p, ids)
 
     local results, created = {}, {}
     for n = 1, #ids do
         local id, at = ids[n], 3 * n
-        local v = put(p, id, found[id], args[at + 1], args[at + 2], kept[id], now)
+        local v = put(p, id, found[n], args[at + 1], args[at + 2], kept[n], now)
         results[n] = id .. ',' .. v
         if v == '1' then
             created[#created + 1] = id

@@ -9,11 +9,7 @@ end
 -- caller has made sure that there is none.
 function products.create(p, id, doc, on_hand, kept, now)
     call('HSET', key.product(p, id), 'v', '1', 'doc', doc)
-    local counters = {key = key.stock(p, id), p = p, id = id, on_hand = 0, held = 0, committed = 0, v = 0, ask = 0}
-    if kept then
-        stock.ask(counters, now) -- when the kept ones are due is not known here; the first look finds out
-    end
-    stock.change(counters, {kind = 'create', units = {on_hand = 1, held = 0, committed = 0}}, tonumber(on_hand), '', '')
+    stock.create(p, id, on_hand, kept and now or nil) -- when kept ones are due is not known here; the first look finds out
 end
 
 -- Puts these ids into the index.

@@ -207,6 +207,13 @@ void answer_empty(struct flow *flow, int status)
     answer_send(flow);
 }
 
+void answer_made(struct flow *flow, int status, const char *content_type, struct view body)
+{
+    struct answer *answer = answer_new(flow, status, FORMAT_JSON);
+    answer->content_type = content_type;
+    answer->body = body;
+}
+
 void answer_stored(struct flow *flow, int status, struct view json)
 {
     struct answer *answer = answer_new(flow, status, flow->ask->format);

@@ -166,6 +166,8 @@ void answer_tag_body(struct flow *flow);
 void flow_retell(struct flow *flow, struct view request_id);
 /* An answer without a body (204, 304), complete. */
 void answer_empty(struct flow *flow, int status);
+/* Begins an answer whose body the flow has made by itself, in the arena; headers and answer_send follow. */
+void answer_made(struct flow *flow, int status, const char *content_type, struct view body);
 /* An answer whose JSON text was stored with its idempotency key: sent as it is (or written again as MessagePack), with Idempotent-Replayed. */
 void answer_stored(struct flow *flow, int status, struct view json);
 /*

@@ -25,7 +25,7 @@
 #define TICK_MS 20
 #define ARENA_RESERVE (512 * 1024)
 #define OPTIONS_MAX 48
-#define BULK_AT_ONCE 16 /* large bodies of one thread, which take about 3 MiB each with what is made of them */
+#define BULK_AT_ONCE 8 /* large bodies of one thread, which take some 6 MiB each with what is made of them */
 
 #define AT(field) offsetof(struct service_settings, field)
 static const struct option_row COMMON_OPTIONS[] = {
