@@ -47,7 +47,7 @@ void flow_note(struct flow *flow, const struct call *call, const struct reply *r
 bool answer_is_written(const struct flow *flow, const struct answer *answer)
 {
     if (answer->status < 300)
-        return flow->effects;
+        return flow->effects && !answer->deferred;
     return answer->status >= 400 && answer->status < 500 && (flow->wrote || answer->replayed);
 }
 
@@ -190,6 +190,14 @@ void flow_retell(struct flow *flow, struct view request_id)
     struct view *told = ARENA_NEW(flow->arena, struct view);
     *told = request_id.len ? arena_copy(flow->arena, request_id) : flow->ask->request_id;
     flow->told = told;
+}
+
+void answer_deferred(struct flow *flow)
+{
+    answer_begin(flow, 202);
+    answer_header(flow, "Preference-Applied", "respond-async");
+    flow->answer->deferred = true;
+    answer_empty(flow, 202);
 }
 
 void answer_drop(struct flow *flow)

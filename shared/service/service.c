@@ -156,6 +156,8 @@ static void thread_drain(struct worker_thread *thread)
     if (clock_us() >= thread->drain_until_us) {
         log_warn("%u requests and %u flows were still under way after SOUK_DRAIN_MS=%d; leaving them to the other workers", http_inside(thread->http),
                  engine_running(thread->public.engine), service->settings.drain_ms);
+        if (service->program->thread_abandon)
+            service->program->thread_abandon(&thread->public);
         _exit(0);
     }
     loop_timer_set(thread->tick, TICK_MS);
@@ -307,6 +309,11 @@ int service_main(const struct service_program *program, int argc, char **argv)
     free(service.threads);
     free(service.program_settings);
     return status;
+}
+
+struct service_thread *service_thread_at(const struct service_thread *thread, int n)
+{
+    return n < thread->service->settings.threads ? &thread->service->threads[n].public : NULL;
 }
 
 bool service_draining(const struct service_thread *thread)
