@@ -12,7 +12,9 @@
  *   product_write.c  POST, PUT, DELETE
  *   product_patch.c  PATCH
  *   product_import.c POST /products/import
+ *   product_change.c what a patch makes of a product
  *   merge_patch.c    RFC 7396
+ *   writeback.c      changes that are answered 202 and written later; writeback_port.c has it on a thread
  *   stock.c          the stock of a product and its ledger
  */
 extern const struct flow_type PRODUCT_LIST_FLOW, PRODUCT_READ_FLOW, PRODUCT_CREATE_FLOW, PRODUCT_PUT_FLOW, PRODUCT_PATCH_FLOW, PRODUCT_DELETE_FLOW,
