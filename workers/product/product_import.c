@@ -62,6 +62,7 @@ struct part {
     struct call *call;
     unsigned count;
     struct result *of[PART_PRODUCTS_MAX];
+    int64_t named[PART_PRODUCTS_MAX]; /* the ids on its lines: a new product is not kept anywhere */
 };
 
 /* The ids that lines have named, as a table with open addressing; 0 is a free place. */
@@ -163,6 +164,7 @@ static struct part *part_begin(struct import *import, unsigned partition)
     call_keyf(part->call, "idem:{%u}:%s", partition, key.hash);
     call_arg_int(part->call, partition);
     call_arg(part->call, view_of(import->fingerprint));
+    part->call->also = part->named;
     import->open[partition] = part;
     import->parts++;
     return part;
@@ -182,10 +184,12 @@ static void part_add(struct import *import, struct result *result, const struct 
     struct part *part = import->open[partition];
     if (part == NULL)
         part = part_begin(import, partition);
-    if (line->has_id)
+    if (line->has_id) {
         call_arg_int(part->call, line->id);
-    else
+        part->named[part->call->also_count++] = line->id;
+    } else {
         call_arg(part->call, VIEW(""));
+    }
     call_arg(part->call, doc);
     if (line->product.has_stock)
         call_arg_int(part->call, line->product.stock);

@@ -319,6 +319,7 @@ struct write {
     struct call *call;
     unsigned count;
     struct target *of[WRITES_MAX];
+    int64_t ids[WRITES_MAX];
 };
 
 struct flush {
@@ -447,6 +448,7 @@ static struct write *write_begin(struct flush *flush, unsigned partition)
     write->call = call_function(flow->arena, &FN_PRODUCT_REPLACE, partition);
     call_keyf(write->call, "products:{%u}", partition);
     call_arg_int(write->call, partition);
+    write->call->also = write->ids;
     flush->writes[flush->write_count] = write;
     write->call->index = (int)flush->write_count++;
     return write;
@@ -468,7 +470,9 @@ static void write_all(struct flush *flush)
         call_arg_int(write->call, target->entry->id);
         call_arg_int(write->call, target->version);
         call_arg(write->call, target->doc);
+        write->ids[write->count] = target->entry->id;
         write->of[write->count++] = target;
+        write->call->also_count = write->count;
     }
     flush->writes_owed = flush->write_count;
     for (unsigned i = 0; i < flush->write_count; i++)
