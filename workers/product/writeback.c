@@ -508,15 +508,15 @@ static void flush_got_reply(struct flow *flow, struct call *call, const struct r
         flow_end(flow);
 }
 
-static const struct flow_type FLUSH = {
+const struct flow_type WRITEBACK_FLUSH_FLOW = {
     .name = "writeback_flush", .size = sizeof(struct flush), .start = flush_start, .got_wake = flush_got_wake, .got_reply = flush_got_reply};
 
-struct flow *writeback_flush_new(struct arena *arena, const struct world *world, struct writeback_buffer *buffer, int64_t wait_ms)
+void writeback_flush_init(struct flow *flow, struct writeback_buffer *buffer, int64_t wait_ms)
 {
-    struct flush *flush = (struct flush *)flow_new(arena, &FLUSH, world, NULL);
+    struct flush *flush = (struct flush *)flow;
+    CHECK(flow->type == &WRITEBACK_FLUSH_FLOW);
     flush->buffer = buffer;
     flush->wait_ms = wait_ms;
-    return &flush->flow;
 }
 
 bool writeback_flush_failed(const struct flow *flush)

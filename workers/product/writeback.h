@@ -45,8 +45,9 @@ struct writeback_buffer *writeback_buffer_of(struct writeback *writeback, int64_
 bool writeback_put(struct writeback_buffer *buffer, int64_t id, const struct product_change *change, struct view request_id);
 bool writeback_is_empty(const struct writeback_buffer *buffer);
 
-/* A flow, not started yet, that waits ${wait_ms} and then writes what is in the buffer. One at a time for each buffer. */
-struct flow *writeback_flush_new(struct arena *arena, const struct world *world, struct writeback_buffer *buffer, int64_t wait_ms);
+/* A flow that waits ${wait_ms} and then writes what is in the buffer; it is given these before it starts. One at a time for each buffer. */
+extern const struct flow_type WRITEBACK_FLUSH_FLOW;
+void writeback_flush_init(struct flow *flush, struct writeback_buffer *buffer, int64_t wait_ms);
 /* When it is over: could it not write everything? */
 bool writeback_flush_failed(const struct flow *flush);
 

@@ -103,8 +103,10 @@ static void lane_flush(struct lane *lane, int64_t wait_ms)
 {
     struct service_thread *thread = lane->port->thread;
     struct arena *arena = arena_new();
+    struct flow *flush = flow_new(arena, &WRITEBACK_FLUSH_FLOW, thread->world, NULL);
+    writeback_flush_init(flush, lane->buffer, wait_ms);
     lane->flushing = true;
-    engine_start(thread->engine, writeback_flush_new(arena, thread->world, lane->buffer, wait_ms), 0, NULL, got_end, lane);
+    engine_start(thread->engine, flush, 0, NULL, got_end, lane);
     arena_free(arena); /* the engine holds it */
 }
 
