@@ -36,6 +36,7 @@ local function product_create(keys, args)
 
     call('HSET', key.sequences(p), 'product', int.text(sequence))
     products.create(p, id, doc, args[4], kept, now)
+    products.list(p, {id})
     idem.write(keys[1], fp, 'done', 'id', id, 'v', '1', 'doc', doc)
     return {code.OK, id, 1}
 end

@@ -21,6 +21,7 @@ local function create(p, id, doc, on_hand, partitions, now)
     local last = tonumber(call('HGET', key.sequences(p), 'product') or 0)
 
     products.create(p, id, doc, on_hand, kept, now)
+    products.list(p, {id})
     raise_sequence(p, id, partitions, last)
     return {code.OK, 1}
 end

@@ -16,6 +16,7 @@
 
 #include "audit.h"
 
+#include "import.h"
 #include "show.h"
 
 /*
@@ -23,7 +24,7 @@
  * (init, load) uses plain connections.
  */
 struct settings {
-    const char *shards, *redis_user, *redis_password_file;
+    const char *shards, *redis_user, *redis_password_file, *url, *run;
     int partitions, epoch;
 };
 
@@ -50,6 +51,8 @@ static const struct option_row OPTIONS[] = {
     {"ring-epoch", OPTION_INT, AT(epoch), "1", 1, 1000000000, NULL, "rises by one with every change of the ring"},
     {"redis-user", OPTION_TEXT, AT(redis_user), "", 0, 0, NULL, "user for AUTH; empty: the default user"},
     {"redis-password-file", OPTION_TEXT, AT(redis_password_file), "", 0, 0, NULL, "file that holds the password for AUTH; empty: none"},
+    {"url", OPTION_TEXT, AT(url), "http://127.0.0.1:8080", 0, 0, NULL, "the catalogue worker that import sends to"},
+    {"run", OPTION_TEXT, AT(run), "", 0, 0, NULL, "name of the interrupted import to go on with; empty: a new one"},
 };
 
 #define READY_WAIT_MS 3000
@@ -81,6 +84,11 @@ static int command_load(struct control *control, int argc, char **argv)
         printf("%s: library %.*s loaded\n", control->topology->shards[i].name, VIEW_ARG(SOUK_LIBRARIES[0].name));
     }
     return 0;
+}
+
+static int command_import(struct control *control, int argc, char **argv)
+{
+    return import_run(&(struct import_settings){.url = control->settings.url, .run = control->settings.run, .file = argv[0]});
 }
 
 /* A key with a hash tag says its partition, a number is an id, any other text is a buyer. */
@@ -226,6 +234,7 @@ static const struct command {
     {"shards", 0, command_shards, "shards                        the shards, how many partitions each has, and whether they are ready"},
     {"ring", 1, command_ring, "ring KEY                      where a key, an id or a buyer lives"},
     {"get", 2, command_get, "get order|payment|product|stock ID   a record as its shard has it; an order with its holds and history"},
+    {"import", 1, command_import, "import FILE                   sends a file of products, one JSON object on each line (-: standard input), to a catalogue worker"},
     {"audit", 0, command_audit, "audit                         checks units, money and states of the whole store; exit status 1 on a violation"},
 };
 #define COMMAND_COUNT (sizeof(COMMANDS) / sizeof(*COMMANDS))

@@ -2,7 +2,8 @@
 --
 --     local takes = arguments.of('settle', 'idem', 'partition fp positive')
 --
--- the function's name, the kind of KEYS[1] and the kinds of ARGV. A kind with ? behind it may also be empty; `delta|set` is one of these words.
+-- the function's name, the kind of KEYS[1] and the kinds of ARGV. A kind with ? behind it may also be empty; `delta|set` is one of these words. A further
+-- list is of what stands behind them as often as there is something to do, at least once: arguments.of('import', 'idem', 'partition fp', 'id? bytes count?').
 -- Arguments come from Souk's own workers, so a wrong one is a fault in a worker: the answer is an error of fixed text, never the argument's own.
 
 local byte, find = ('').byte, ('').find
@@ -85,12 +86,19 @@ local function kind_of(name)
     return kinds[name]
 end
 
-function arguments.of(name, first_key, list)
-    local takes = {name = name, key = first_key, count = 0}
+local function kinds_of(list)
+    local found = {count = 0}
     for kind in list:gmatch('%S+') do
-        takes.count = takes.count + 1
-        takes[takes.count] = kind_of(kind)
+        found.count = found.count + 1
+        found[found.count] = kind_of(kind)
     end
+    return found
+end
+
+function arguments.of(name, first_key, list, each)
+    local takes = kinds_of(list)
+    takes.name, takes.key = name, first_key
+    takes.each = each and kinds_of(each)
     return takes
 end
 
@@ -103,17 +111,36 @@ local function key_is_right(kind, name, args)
     return name == key[kind](args[1], args[2])
 end
 
+-- The number of the first argument behind ${first} that is not of its kind, nil when all are.
+local function first_bad(wanted, args, first)
+    for n = 1, wanted.count do
+        local check = wanted[n]
+        if check ~= false and not check(args[first + n]) then
+            return first + n
+        end
+    end
+    return nil
+end
+
+local function first_bad_of_each(takes, args, ended)
+    for first = takes.count, ended - 1, takes.each.count do
+        local bad = first_bad(takes.each, args, first)
+        if bad then
+            return bad
+        end
+    end
+    return nil
+end
+
 -- Returns an error reply if the call is not what ${takes} says, else nil. ${more} arguments stand behind those of the function.
 function arguments.wrong(takes, keys, args, more)
-    local count = takes.count
-    if #args ~= count + more then
+    local count, each = #args - more, takes.each
+    if each and (count <= takes.count or (count - takes.count) % each.count ~= 0) or not each and count ~= takes.count then
         return redis.error_reply('ERR souk: wrong number of arguments of ' .. takes.name)
     end
-    for n = 1, count do
-        local check = takes[n]
-        if check ~= false and not check(args[n]) then
-            return redis.error_reply('ERR souk: bad argument ' .. int.text(n) .. ' of ' .. takes.name)
-        end
+    local bad = first_bad(takes, args, 0) or each and first_bad_of_each(takes, args, count)
+    if bad then
+        return redis.error_reply('ERR souk: bad argument ' .. int.text(bad) .. ' of ' .. takes.name)
     end
     if takes.key and not (#keys == 1 and key_is_right(takes.key, keys[1], args)) then
         return redis.error_reply('ERR souk: bad key of ' .. takes.name)

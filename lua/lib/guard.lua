@@ -7,12 +7,12 @@ function guard.enter(takes, keys, args)
     if wrong then
         return wrong
     end
-    local limit = tonumber(args[takes.count + 2])
+    local limit = tonumber(args[#args])
     if not limit then
         return redis.error_reply('ERR souk: bad limit of ' .. takes.name)
     end
     local shard = call('HMGET', key.SHARD, 'epoch', 'partitions')
-    if shard[1] ~= args[takes.count + 1] then
+    if shard[1] ~= args[#args - 1] then
         return {code.RING}
     end
     local now, now_us = clock.read()

@@ -7,7 +7,7 @@
 --   refused   fp status body      the order was refused with this answer to the client
 --   refused   fp answer request   another request was refused with this answer of the function; request is the id that its client was told
 --   done      fp …                what the function's REPLAY gives
---   open      fp …                the effect has begun and is not yet known (a payment at its gateway)
+--   open      fp …                the effect has begun and is not yet known (a payment at its gateway, an import)
 
 local KEPT_MS = '86400000'
 

@@ -1,4 +1,4 @@
--- The counters of one product. They change in stock.change only, which writes the entry in the ledger with them.
+-- The counters of one product. They are made in stock.create and change in stock.change only, which write the entry in the ledger with them.
 
 local COUNTERS = {'on_hand', 'held', 'committed'}
 
@@ -43,6 +43,19 @@ function stock.write_ask(counters)
     if counters.ask_moved then
         stock.set_ask(counters, counters.ask)
     end
+end
+
+-- The counters of a new product, with ${on_hand} units (text) and the time of the next look: nil, or in ms.
+function stock.create(p, id, on_hand, ask)
+    local record = key.stock(p, id)
+    if ask then
+        local text = int.text(ask)
+        call('HSET', record, 'on_hand', on_hand, 'held', '0', 'committed', '0', 'v', '1', 'ask', text)
+        call('ZADD', key.asks(p), text, id)
+    else
+        call('HSET', record, 'on_hand', on_hand, 'held', '0', 'committed', '0', 'v', '1')
+    end
+    call('XADD', key.moves(p, id), '*', 'm', 'create|' .. on_hand .. '|||' .. on_hand .. '|0|0|1|')
 end
 
 -- Adds to the counters and writes one entry in the ledger. ${by}: how each unit moves them and the entry's kind (states.hold). The caller has made

@@ -26,9 +26,11 @@ struct exchange {
     struct view target; /* raw: path and query */
     struct view path;
     struct buffer body;
+    size_t body_max; /* of this path */
     void *cookie;
     struct view known[HTTP_KNOWN_COUNT];
     bool inside;     /* counted in http->inside */
+    bool bulk;       /* counted in http->bulk */
     bool suspended;
     bool answered;
     bool unanswerable; /* there was no memory for the answer: the connection closes instead */
@@ -74,6 +76,7 @@ void exchange_drop(struct exchange *exchange)
         return;
     exchange->connection->exchange = NULL;
     exchange->http->inside -= exchange->inside;
+    exchange->http->bulk -= exchange->bulk;
     arena_free(exchange->arena);
 }
 
@@ -151,13 +154,22 @@ static enum MHD_Result got_header(void *cookie, enum MHD_ValueKind kind, const c
     return MHD_YES;
 }
 
+static size_t body_max_of(const struct exchange *exchange)
+{
+    const struct http_settings *settings = &exchange->http->settings;
+
+    return settings->is_bulk && settings->is_bulk(exchange->http->cookie, exchange->path) ? settings->bulk_max : settings->body_max;
+}
+
 /* The request line and all headers are there; nothing of the body is. */
 static bool check_head(struct exchange *exchange, const char *method, const char *version)
 {
     struct gate gate;
     struct gate_verdict verdict;
+    struct gate_limits limits = exchange->http->limits;
 
-    gate_open(&gate, exchange->http->limits, view_of(method), exchange->target, view_of(version), exchange->known);
+    exchange->body_max = limits.body_max = body_max_of(exchange);
+    gate_open(&gate, limits, view_of(method), exchange->target, view_of(version), exchange->known);
     MHD_get_connection_values_n(exchange->mhd, MHD_HEADER_KIND, got_header, &gate);
     exchange->method = gate.method;
     verdict = gate_close(&gate);
@@ -173,11 +185,27 @@ static bool check_head(struct exchange *exchange, const char *method, const char
     return true;
 }
 
+/* A body grows beyond what everybody may have at any time. Counted when it does and not when it is announced: a promise takes no place. */
+static bool begin_bulk(struct exchange *exchange)
+{
+    struct http *http = exchange->http;
+
+    if (http->bulk >= http->settings.bulk_at_once)
+        return false;
+    http->bulk++;
+    exchange->bulk = true;
+    return true;
+}
+
 static bool add_body(struct exchange *exchange, const char *part, size_t *size)
 {
     /* The gate knows announced lengths; a chunked body shows its size only as it comes. */
-    if (*size > exchange->http->settings.body_max - exchange->body.len) {
+    if (*size > exchange->body_max - exchange->body.len) {
         exchange_refuse(exchange, 413, "The body is larger than this service takes.");
+        return false;
+    }
+    if (!exchange->bulk && *size + exchange->body.len > exchange->http->settings.body_max && !begin_bulk(exchange)) {
+        exchange_refuse(exchange, 503, "As many large bodies as this worker takes at a time are under way; send it again shortly.");
         return false;
     }
     buffer_add(&exchange->body, part, *size);

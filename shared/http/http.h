@@ -44,8 +44,12 @@ struct http_settings {
     bool first;               /* the first of this process on that port: checks that nobody else has it (SO_REUSEPORT would hide it) */
     size_t headers_max;       /* bytes of the header section, at least 2048; above: 431. The connection's pool is sized from it */
     size_t body_max;          /* above: 413 */
+    size_t bulk_max;          /* the same on the paths of ${is_bulk} */
+    unsigned bulk_at_once;    /* so many bodies above ${body_max} may be held at a time; further ones are answered 503. Bounds memory */
     unsigned connections_max; /* the kernel queues more; shed load below it by answering 503 */
     int request_timeout_ms;   /* from the first byte of a request to its last: above: 408 and closed */
+    /* May bodies of this path be as large as ${bulk_max}? Asked, with the cookie, before a byte of a body is read. NULL: none may. */
+    bool (*is_bulk)(void *cookie, struct view path);
 };
 
 /*

@@ -61,6 +61,7 @@ struct http {
     } queues[QUEUE_COUNT];
     struct lingerer *lingering;
     unsigned connections, inside, suspended, lingering_count;
+    unsigned bulk; /* exchanges that hold a body above settings.body_max */
 };
 
 /* libmicrohttpd could not accept for want of descriptors or memory. */

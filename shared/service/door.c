@@ -162,9 +162,21 @@ bool door_format(struct view accept, enum format *format)
     return true;
 }
 
+#define LINES_TYPE "application/x-ndjson"
+
+/* A bulk answer has one form. */
+static bool accepts_lines(struct request *request, struct view accept)
+{
+    if (accept.at == NULL || accept.len == 0 || accepts(accept, LINES_TYPE))
+        return true;
+    return refuse(request, &OUTCOME_NOT_ACCEPTABLE, "Accept is \"%.100s\"; the answer is made as " LINES_TYPE, accept.at);
+}
+
 static bool read_accept(struct request *request)
 {
     struct view accept = exchange_header(request->exchange, HTTP_ACCEPT);
+    if (request->route->flags & ROUTE_BULK)
+        return accepts_lines(request, accept);
     if (!door_format(accept, &request->ask.format) && !accepts(accept, "application/problem+json"))
         return refuse(request, &OUTCOME_NOT_ACCEPTABLE, "Accept is \"%.100s\"; answers are made as application/json or application/msgpack",
                       accept.at);
@@ -307,6 +319,22 @@ static bool read_format(struct request *request, enum format *format)
     return true;
 }
 
+/* Lines of JSON: one document each, which only the flow takes apart. */
+static bool read_lines(struct request *request)
+{
+    struct view type = exchange_header(request->exchange, HTTP_CONTENT_TYPE), body = exchange_body(request->exchange);
+    size_t len = 0;
+    while (len < type.len && type.at[len] != ';' && type.at[len] != ' ')
+        len++;
+    if (len != sizeof(LINES_TYPE) - 1 || strncasecmp(type.at, LINES_TYPE, len) != 0)
+        return refuse(request, &OUTCOME_MEDIA_TYPE, "Content-Type is \"%.*s\"; send " LINES_TYPE ": one JSON object on each line",
+                      (int)(len < 100 ? len : 100), type.at ? type.at : "");
+    if (body.len == 0)
+        return refuse(request, &OUTCOME_BAD_REQUEST, "this request needs a body: one JSON object on each line");
+    request->ask.raw_body = body;
+    return true;
+}
+
 static bool answer_faults(struct request *request, const struct faults *faults)
 {
     struct writer *w =
@@ -324,6 +352,8 @@ static bool read_body(struct request *request)
     const struct route *route = request->route;
     struct view body = exchange_body(request->exchange);
     enum format format;
+    if (route->flags & ROUTE_BULK)
+        return read_lines(request);
     if (route->body == NULL && !(route->flags & ROUTE_RAW))
         return body.len == 0 || refuse(request, &OUTCOME_BAD_REQUEST, "this request takes no body");
     if (body.len == 0)
@@ -421,7 +451,7 @@ static bool has_room(struct request *request)
 
 static bool understand(struct request *request)
 {
-    return has_room(request) && read_accept(request) && find_route(request) && read_key(request) && read_conditions(request) && read_query(request) &&
+    return has_room(request) && find_route(request) && read_accept(request) && read_key(request) && read_conditions(request) && read_query(request) &&
            read_body(request);
 }
 
@@ -467,10 +497,17 @@ void door_on_request(void *cookie, struct exchange *exchange)
         door_start(request);
 }
 
+bool door_is_bulk(void *cookie, struct view path)
+{
+    const struct worker_thread *thread = cookie;
+    return router_has(&thread->public.service->router, path, ROUTE_BULK);
+}
+
 static const struct outcome *refusal_outcome(int status)
 {
     static const struct outcome *const known[] = {&OUTCOME_BAD_REQUEST,  &OUTCOME_TIMEOUT,           &OUTCOME_TOO_LARGE,
-                                                  &OUTCOME_URI_TOO_LONG, &OUTCOME_HEADERS_TOO_LARGE, &OUTCOME_NOT_IMPLEMENTED};
+                                                  &OUTCOME_URI_TOO_LONG, &OUTCOME_HEADERS_TOO_LARGE, &OUTCOME_NOT_IMPLEMENTED,
+                                                  &OUTCOME_OVERLOADED};
     for (size_t i = 0; i < sizeof(known) / sizeof(*known); i++)
         if (known[i]->status == status)
             return known[i];

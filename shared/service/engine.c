@@ -90,9 +90,11 @@ static void got_errand(struct errand *errand)
 
 static void run_errand(struct runner *runner, struct errand *errand)
 {
-    const struct outside *outside = ((struct run *)runner)->engine->outside;
+    const struct run *run = (const struct run *)runner;
+    const struct outside *outside = run->engine->outside;
     CHECK(outside && outside->send);
     errand->done = got_errand;
+    errand->withheld = run->told_nothing;
     outside->send(outside->cookie, errand);
 }
 

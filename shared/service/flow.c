@@ -47,7 +47,7 @@ void flow_note(struct flow *flow, const struct call *call, const struct reply *r
 bool answer_is_written(const struct flow *flow, const struct answer *answer)
 {
     if (answer->status < 300)
-        return flow->effects;
+        return flow->effects && !answer->deferred;
     return answer->status >= 400 && answer->status < 500 && (flow->wrote || answer->replayed);
 }
 
@@ -192,6 +192,14 @@ void flow_retell(struct flow *flow, struct view request_id)
     flow->told = told;
 }
 
+void answer_deferred(struct flow *flow)
+{
+    answer_begin(flow, 202);
+    answer_header(flow, "Preference-Applied", "respond-async");
+    flow->answer->deferred = true;
+    answer_empty(flow, 202);
+}
+
 void answer_drop(struct flow *flow)
 {
     CHECK(!flow->answer_ready);
@@ -205,6 +213,13 @@ void answer_empty(struct flow *flow, int status)
     flow->answer->status = status;
     flow->answer->content_type = NULL;
     answer_send(flow);
+}
+
+void answer_made(struct flow *flow, int status, const char *content_type, struct view body)
+{
+    struct answer *answer = answer_new(flow, status, FORMAT_JSON);
+    answer->content_type = content_type;
+    answer->body = body;
 }
 
 void answer_stored(struct flow *flow, int status, struct view json)

@@ -38,11 +38,15 @@ struct flow_type {
     void (*got_errand)(struct flow *flow, struct errand *errand);
 };
 
-/* A call to the outside world (the payment gateway). The concrete errand embeds this first; its port fills the result in and calls done once. */
+/*
+ * A call to the outside of the flow (the payment gateway, the write-back buffer). The concrete errand embeds this first; its port fills the result in and
+ * calls done once.
+ */
 struct errand {
     void (*done)(struct errand *errand);
     struct flow *flow;
     struct errand *next;
+    bool withheld; /* the flow's client was told that nothing is done: the port completes it without doing it */
 };
 
 /* What every flow may know: read-only. */
@@ -87,6 +91,7 @@ struct answer {
     struct http_header headers[ANSWER_HEADERS_MAX];
     size_t header_count;
     bool replayed; /* what was decided before, sent again */
+    bool deferred; /* what it promises is not written yet */
     bool keep;     /* see answer_keep */
     int64_t version, rests_up_to;
 };
@@ -164,8 +169,12 @@ void answer_tag_body(struct flow *flow);
  * with Idempotent-Replayed. An empty id is not known; then it is made with the repeat's own.
  */
 void flow_retell(struct flow *flow, struct view request_id);
+/* The request will be carried out: 202, Preference-Applied: respond-async. Nothing is said about how durable that is. Complete. */
+void answer_deferred(struct flow *flow);
 /* An answer without a body (204, 304), complete. */
 void answer_empty(struct flow *flow, int status);
+/* Begins an answer whose body the flow has made by itself, in the arena; headers and answer_send follow. */
+void answer_made(struct flow *flow, int status, const char *content_type, struct view body);
 /* An answer whose JSON text was stored with its idempotency key: sent as it is (or written again as MessagePack), with Idempotent-Replayed. */
 void answer_stored(struct flow *flow, int status, struct view json);
 /*

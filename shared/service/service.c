@@ -25,6 +25,7 @@
 #define TICK_MS 20
 #define ARENA_RESERVE (512 * 1024)
 #define OPTIONS_MAX 48
+#define BULK_AT_ONCE 8 /* large bodies of one thread, which take some 6 MiB each with what is made of them */
 
 #define AT(field) offsetof(struct service_settings, field)
 static const struct option_row COMMON_OPTIONS[] = {
@@ -155,6 +156,8 @@ static void thread_drain(struct worker_thread *thread)
     if (clock_us() >= thread->drain_until_us) {
         log_warn("%u requests and %u flows were still under way after SOUK_DRAIN_MS=%d; leaving them to the other workers", http_inside(thread->http),
                  engine_running(thread->public.engine), service->settings.drain_ms);
+        if (service->program->thread_abandon)
+            service->program->thread_abandon(&thread->public);
         _exit(0);
     }
     loop_timer_set(thread->tick, TICK_MS);
@@ -185,7 +188,10 @@ static bool thread_serve(struct worker_thread *thread, int index)
         .address = settings->address,
         .port = index == 0 ? settings->port : atomic_load(&service->port),
         .headers_max = service->program->catalogue ? 4096 : 8192,
-        .body_max = 64 * 1024,
+        .body_max = BODY_MAX,
+        .bulk_max = BULK_BODY_MAX,
+        .bulk_at_once = BULK_AT_ONCE,
+        .is_bulk = door_is_bulk,
         .connections_max = (unsigned)settings->connections_max,
         .request_timeout_ms = 10000,
         .first = index == 0,
@@ -303,6 +309,11 @@ int service_main(const struct service_program *program, int argc, char **argv)
     free(service.threads);
     free(service.program_settings);
     return status;
+}
+
+struct service_thread *service_thread_at(const struct service_thread *thread, int n)
+{
+    return n < thread->service->settings.threads ? &thread->service->threads[n].public : NULL;
 }
 
 bool service_draining(const struct service_thread *thread)

@@ -20,7 +20,10 @@ enum route_flags {
     ROUTE_NEAR_RECORD = 8, /* its answer rests on the record of its first {id}, and is kept near if the flow says so (answer_keep) */
     ROUTE_RAW = 16,        /* the body is a document that the flow reads itself (merge patch) */
     ROUTE_NEAR_RANGE = 32, /* the same, on a range of records */
+    ROUTE_BULK = 64,       /* the body is lines of JSON that the flow reads itself, up to BULK_BODY_MAX bytes; so is the answer */
 };
+#define BODY_MAX (64 * 1024)
+#define BULK_BODY_MAX (1024 * 1024)
 struct route {
     enum method method;
     const char *path; /* "/orders/{id}/cancel" */
@@ -57,6 +60,8 @@ struct service_program {
     /* Called on each thread before it serves: the outside port, sweeps. Returns false (logged) to stop the start. May be NULL. */
     bool (*thread_start)(struct service_thread *thread, struct outside *outside);
     void (*thread_stop)(struct service_thread *thread); /* only if thread_start has set ${own} */
+    /* The time of a drain is over and this thread leaves with flows under way: says what is lost by that. May be NULL. */
+    void (*thread_abandon)(struct service_thread *thread);
     /* What must be true beside reachable shards to be ready: returns NULL, or what is missing (static). May be NULL. */
     const char *(*ready)(struct service_thread *thread);
     /* Adds the program's own lines to /metrics. ${first}: the service's first thread; any thread may call. May be NULL. */
@@ -65,6 +70,9 @@ struct service_program {
 
 /* Runs until SIGTERM or SIGINT and a drain of at most 10 s. Returns the exit status. */
 int service_main(const struct service_program *program, int argc, char **argv);
+
+/* The n-th thread of ${thread}'s service, from 0; NULL if there are fewer. */
+struct service_thread *service_thread_at(const struct service_thread *thread, int n);
 
 /* Is this thread's service stopping? Sweeps then take no new work. */
 bool service_draining(const struct service_thread *thread);

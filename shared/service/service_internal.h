@@ -59,6 +59,7 @@ struct request {
 
 /* door.c: from exchange to flow and back. */
 void door_on_request(void *cookie, struct exchange *exchange);
+bool door_is_bulk(void *cookie, struct view path);
 void door_on_refusal(void *cookie, struct exchange *exchange, int status, const char *detail, struct http_response *response);
 
 /* For kept.c: starts the request's flow, with what is left of its time; answers it with a copy of what another was answered. */

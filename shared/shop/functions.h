@@ -7,6 +7,9 @@
 #define FUNCTIONS(ROW) \
     ROW(PRODUCT_CREATE, "product_create", true, "product") \
     ROW(PRODUCT_PUT, "product_put", true, "product") \
+    ROW(PRODUCT_REPLACE, "product_replace", true, "product") \
+    ROW(IMPORT_BEGIN, "import_begin", true, NULL) \
+    ROW(IMPORT, "import", true, "product") \
     ROW(PRODUCT_DELETE, "product_delete", true, "product") \
     ROW(STOCK_ADJUST, "stock_adjust", true, NULL) \
     ROW(TRY, "try", true, NULL) \

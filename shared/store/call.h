@@ -33,6 +33,9 @@ struct call {
     void (*done)(struct call *call, const struct reply *reply);
     void *cookie;
 
+    const int64_t *also; /* further records that it changes, and no key names; valid as long as the call */
+    unsigned also_count;
+
     /* For whoever made the call. */
     int tag, index;
     /* For whoever carries it. */

@@ -99,6 +99,8 @@ static void note_change(struct store *store, const struct call *call)
 
     for (unsigned i = 0; i < call->keys && id == 0; i++)
         id = near_id_of(store, call_part(call, i));
+    for (unsigned i = 0; i < call->also_count; i++)
+        near_changed(store->near, call->also[i]);
     near_wrote(store->near, id);
 }
 

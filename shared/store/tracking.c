@@ -87,12 +87,12 @@ static void hang_up(struct tracker *tracker)
 
 static void fail(struct tracker *tracker, const char *reason)
 {
-    hang_up(tracker);
     if (strcmp(reason, tracker->logged) != 0) {
         log_warn("shard %s at %s:%d does not tell of changes (%s): its products are read from it every time; trying again", tracker->shard->address->name,
                  tracker->shard->address->host, tracker->shard->address->port, reason);
         snprintf(tracker->logged, sizeof(tracker->logged), "%s", reason);
     }
+    hang_up(tracker); /* the reason may have been the connection's own text */
     tracker->state = TRACKER_WAITING;
     loop_timer_set(tracker->timer, tracker->backoff_ms);
     tracker->backoff_ms = tracker->backoff_ms * 2 > BACKOFF_MAX_MS ? BACKOFF_MAX_MS : tracker->backoff_ms * 2;

@@ -322,6 +322,7 @@ static void talk_init(struct talk *talk, struct souk *souk, const char *file)
     talk->file = file;
     snprintf(talk->name, sizeof(talk->name), "%.*s", (int)strcspn(base, "."), base);
     talk_set(talk, "flow", talk->name);
+    talk_set(talk, "nl", "\n");
     set_urls(talk);
 }
 

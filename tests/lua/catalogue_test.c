@@ -84,6 +84,45 @@ static const struct lua_case cases[] = {
      "'-ERR souk: bad argument 4 of product_put'", NULL},
     {"put: key of another id", NULL, "product_put product:{5}:6 5 5 create '' D1 1", "'-ERR souk: bad key of product_put'", NULL},
 
+    /* import_begin, import */
+    {"import begins", NULL, "import_begin " IDEM, "0", "HGETALL idem:{5}:$H => fp $F s open ; PTTL idem:{5}:$H => ~86400000"},
+    {"import begins again", "import_begin " IDEM, "import_begin " IDEM, "0", NULL},
+    {"import begins with the key of another", "import_begin " IDEM, "import_begin idem:{5}:$H 5 $G", "12", NULL},
+    {"import creates under these ids", NULL, "import " IDEM "5 D1 40 261 D2 ''", "0 5,1|261,1",
+     "HGETALL product:{5}:5 => v 1 doc D1 ; HGETALL stock:{5}:5 => on_hand 40 held 0 committed 0 v 1 ; HGETALL product:{5}:261 => v 1 doc D2 ; "
+     "HGETALL stock:{5}:261 => on_hand 0 held 0 committed 0 v 1 ; XRANGE moves:{5}:5 - + => * m create|40|||40|0|0|1| ; XLEN moves:{5}:261 => 1 ; "
+     "ZRANGE products:{5} 0 -1 WITHSCORES => 5 5 261 261 ; EXISTS asks:{5} => 0 ; HGET seq:{5} product => 1 ; "
+     "HGETALL idem:{5}:$H => fp $F s done results 5,1|261,1 ; PTTL idem:{5}:$H => ~86400000"},
+    {"import replaces", PRODUCT("3") STOCK("9", "2", "1"), "import " IDEM "5 D2 ''", "0 5,4", "HGETALL product:{5}:5 => v 4 doc D2 ; HGET stock:{5}:5 on_hand => 9"},
+    {"import leaves alone what came with a stock and has one", PRODUCT("3") STOCK("9", "2", "1"), "import " IDEM "5 D2 9 261 D2 7", "0 5,0|261,1",
+     "HGETALL product:{5}:5 => v 3 doc D1 ; HGETALL stock:{5}:5 => on_hand 9 held 2 committed 1 v 4 ; HGET stock:{5}:261 on_hand => 7 ; EXISTS moves:{5}:5 => 0"},
+    {"import numbers new ones", NULL, "import " IDEM "'' D1 4 '' D2 ''", "0 261,1|517,1",
+     "HGET product:{5}:517 doc => D2 ; HGET stock:{5}:261 on_hand => 4 ; HGET seq:{5} product => 2 ; ZCARD products:{5} => 2"},
+    {"import numbers around ids of clients, in the same call and before", "product_put product:{5}:773 5 773 create '' D0 1",
+     "import " IDEM "'' D1 '' 517 D2 '' '' D3 ''", "0 261,1|517,1|1029,1", "HGET seq:{5} product => 4 ; HGET product:{5}:773 doc => D0"},
+    {"import in partition 0", NULL, "import idem:{0}:$H 0 $F '' D1 1", "0 256,1", NULL},
+    {"import with marks of a former product will look at them", "HSET holds:{5}:261 $T released|2|7|@-5000|@-5000", "import " IDEM "5 D1 1 261 D1 1",
+     "0 5,1|261,1", "HGET stock:{5}:261 ask => @+0 ; ZSCORE asks:{5} 261 => @+0 ; HEXISTS stock:{5}:5 ask => 0"},
+    {"import again says what it was, and does nothing", "import " IDEM "5 D1 1 '' D2 '' ; product_put product:{5}:5 5 5 replace * D9 ''",
+     "import " IDEM "5 D1 1 '' D2 ''", "14 5,1|261,1", "HGET product:{5}:5 doc => D9 ; ZCARD products:{5} => 2"},
+    {"import with the key of another", "import " IDEM "5 D1 1", "import idem:{5}:$H 5 $G 5 D1 2", "12", NULL},
+    {"import: an id twice", NULL, "import " IDEM "5 D1 1 261 D1 1 5 D2 ''", "'-ERR souk: an id twice in import'", NULL},
+    {"import: nothing", NULL, "import " IDEM, "'-ERR souk: wrong number of arguments of import'", NULL},
+    {"import: a product and a half", NULL, "import " IDEM "5 D1 1 261 D2", "'-ERR souk: wrong number of arguments of import'", NULL},
+    {"import: second id not a number", NULL, "import " IDEM "5 D1 1 x D2 1", "'-ERR souk: bad argument 6 of import'", NULL},
+    {"import: second stock negative", NULL, "import " IDEM "5 D1 1 261 D2 -1", "'-ERR souk: bad argument 8 of import'", NULL},
+    {"import: key of another partition", NULL, "import idem:{6}:$H 5 $F 5 D1 1", "'-ERR souk: bad key of import'", NULL},
+
+    /* product_replace */
+    {"replace many", PRODUCT("3") "HSET product:{5}:261 v 7 doc D1", "product_replace products:{5} 5 5 3 D2 261 7 D3", "0 4 8",
+     "HGETALL product:{5}:5 => v 4 doc D2 ; HGETALL product:{5}:261 => v 8 doc D3"},
+    {"replace what has another version, or is not there", PRODUCT("3") "HSET product:{5}:261 v 7 doc D1",
+     "product_replace products:{5} 5 5 2 D2 517 1 D2 261 7 D3", "0 '' '' 8", "HGETALL product:{5}:5 => v 3 doc D1 ; EXISTS product:{5}:517 => 0"},
+    {"replace: an id twice", PRODUCT("3"), "product_replace products:{5} 5 5 3 D2 5 3 D3", "'-ERR souk: an id twice in product_replace'", NULL},
+    {"replace: nothing", PRODUCT("3"), "product_replace products:{5} 5", "'-ERR souk: wrong number of arguments of product_replace'", NULL},
+    {"replace: any version", PRODUCT("3"), "product_replace products:{5} 5 5 * D2", "'-ERR souk: bad argument 3 of product_replace'", NULL},
+    {"replace: key of another partition", PRODUCT("3"), "product_replace products:{6} 5 5 3 D2", "'-ERR souk: bad key of product_replace'", NULL},
+
     /* product_delete */
     {"delete this version",
      PRODUCT("3") STOCK("9", "0", "0") " ask @+5 ; ZADD asks:{5} 1 5 ; HSET holds:{5}:5 $T released|2|7|@-5|@-5 ; XADD moves:{5}:5 * k v",

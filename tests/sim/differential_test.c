@@ -502,6 +502,8 @@ static const char *const LINES[] = {
     "HLEN h",
     "HSCAN h 0 COUNT 1000",
     "ZADD z n m",
+    "ZADD z n m n m",
+    "ZADD z n m n",
     "ZADD z n m",
     "ZREM z m",
     "ZREM z m m",

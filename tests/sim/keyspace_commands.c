@@ -223,13 +223,21 @@ static void do_hdel(const struct order *order)
 static void do_zadd(const struct order *order)
 {
     double score;
-    if (order->argc != 4 || !number_read(order->argv[2], &score)) {
-        order->sink->error(order->sink, "ERR value is not a valid float");
+    bool fine = order->argc % 2 == 0;
+    for (size_t i = 2; fine && i < order->argc; i += 2)
+        fine = number_read(order->argv[i], &score);
+    if (!fine) {
+        order->sink->error(order->sink, order->argc % 2 == 0 ? "ERR value is not a valid float" : "ERR syntax error");
         return;
     }
     struct object *object = need_kind(order, KEY_ZSET);
+    int64_t added = 0;
+    for (size_t i = 2; object && i < order->argc; i += 2) {
+        number_read(order->argv[i], &score);
+        added += zset_put(order->ks, &object->of.zset, order->argv[i + 1], score);
+    }
     if (object)
-        answer_int(order, zset_put(order->ks, &object->of.zset, order->argv[3], score));
+        answer_int(order, added);
 }
 
 static void do_zrem(const struct order *order)

@@ -38,6 +38,7 @@
 #define TIMEOUT_MS 400
 #define WAIT_MS 5000
 #define BIG_BYTES (1 << 20)
+#define BULK_MAX (1 << 20)
 #define HUGE_BYTES (32 << 20) /* more than the kernel's buffers take from us */
 
 struct waiting {
@@ -193,7 +194,7 @@ static const struct {
     const char *path;
     void (*act)(struct server *server, struct exchange *exchange);
 } acts[] = {
-    {"/sync", do_sync}, {"/later", do_later}, {"/flow", do_flow}, {"/hold", do_hold},   {"/release", do_release}, {"/size", do_size},
+    {"/sync", do_sync}, {"/later", do_later}, {"/flow", do_flow}, {"/hold", do_hold},   {"/release", do_release}, {"/size", do_size}, {"/bulk", do_size},
     {"/big", do_big},   {"/204", do_204},     {"/304", do_304},   {"/stats", do_stats}, {"/header", do_header},   {"/bad-header", do_bad_header},
     {"/huge", do_huge},
 };
@@ -254,6 +255,11 @@ static void *run(void *cookie)
     return NULL;
 }
 
+static bool is_bulk(void *cookie, struct view path)
+{
+    return view_equal(path, VIEW("/bulk"));
+}
+
 static struct http_settings settings_of(int port, bool first)
 {
     return (struct http_settings){.address = "127.0.0.1",
@@ -261,6 +267,9 @@ static struct http_settings settings_of(int port, bool first)
                                   .first = first,
                                   .headers_max = HEADERS_MAX,
                                   .body_max = BODY_MAX,
+                                  .bulk_max = BULK_MAX,
+                                  .bulk_at_once = 1,
+                                  .is_bulk = is_bulk,
                                   .connections_max = CONNECTIONS_MAX,
                                   .request_timeout_ms = TIMEOUT_MS};
 }
@@ -679,6 +688,44 @@ static void test_body_sizes(void **state)
     }
     free(bytes);
     client_close(client);
+}
+
+static void say_bulk(struct client *client, size_t size)
+{
+    char text[128];
+
+    snprintf(text, sizeof(text), "POST /bulk?x=/bulk" HOST "Content-Length: %zu\r\n\r\n", size);
+    say(client, text);
+}
+
+/* Some paths take larger bodies, as many at a time as may be; one that is only promised takes no place. */
+static void test_bulk(void **state)
+{
+    struct client *promises = client_open(*state), *first = client_open(*state), *second = client_open(*state);
+    char *bytes = filled(BULK_MAX);
+
+    say_bulk(promises, BULK_MAX);
+    assert_true(try_send(promises, bytes, BODY_MAX));
+    say_bulk(first, BULK_MAX);
+    assert_true(try_send(first, bytes, BULK_MAX - 1));
+    say_bulk(second, BODY_MAX);
+    assert_true(try_send(second, bytes, BODY_MAX));
+    hear_ok(second, "65536");
+    say_bulk(second, BULK_MAX);
+    assert_true(try_send(second, bytes, BULK_MAX));
+    assert_int_equal(hear(second).status, 503);
+    hear_end(second);
+    assert_true(try_send(first, bytes, 1));
+    hear_ok(first, "1048576");
+    say_bulk(first, BULK_MAX);
+    assert_true(try_send(first, bytes, BULK_MAX));
+    hear_ok(first, "1048576");
+    say_bulk(first, BULK_MAX + 1);
+    assert_int_equal(hear(first).status, 413);
+    client_close(promises);
+    client_close(first);
+    client_close(second);
+    free(bytes);
 }
 
 /* A client that sends its whole body before it listens must still hear the refusal. */
@@ -1209,6 +1256,7 @@ int main(void)
         WITH_SERVER(test_continue),
         WITH_SERVER(test_chunked),
         WITH_SERVER(test_body_sizes),
+        WITH_SERVER(test_bulk),
         WITH_SERVER(test_body_too_large),
         WITH_SERVER(test_refusals),
         WITH_SERVER(test_refusals_pipelined),

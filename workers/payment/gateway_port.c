@@ -328,6 +328,10 @@ void gateway_port_send(void *cookie, struct errand *base)
     struct gateway_port *port = cookie;
     struct gateway_errand *errand = (struct gateway_errand *)base;
     errand->since_us = clock_us();
+    if (base->withheld) {
+        fail_later(port, errand, "its client was told that nothing is done");
+        return;
+    }
     if (port->waiting.count >= GATEWAY_QUEUE_MAX) {
         fail_later(port, errand, "too many requests to the gateway are waiting");
         return;

@@ -87,17 +87,17 @@ bool product_faultless(struct flow *flow, const struct faults *faults)
     return false;
 }
 
-static void check_attributes(struct flow *flow, const struct value *attributes, struct faults *faults)
+static void check_attributes(const struct value *attributes, struct faults *faults)
 {
     struct writer w;
-    writer_init(&w, FORMAT_JSON, flow->arena);
+    writer_init(&w, FORMAT_JSON, faults->arena);
     writer_value(&w, attributes);
     size_t bytes = writer_done(&w).len;
     if (bytes > ATTRIBUTES_BYTES_MAX)
         faults_add(faults, VIEW("/attributes"), "must be an object of at most %d bytes of JSON; it is %zu", ATTRIBUTES_BYTES_MAX, bytes);
 }
 
-bool product_check(struct flow *flow, const struct product_body *body, struct faults *faults, struct product_doc *doc)
+bool product_examine(const struct product_body *body, struct faults *faults, struct product_doc *doc)
 {
     *doc = (struct product_doc){
         .schema = SCHEMA,
@@ -111,13 +111,18 @@ bool product_check(struct flow *flow, const struct product_body *body, struct fa
     if (digits < 0)
         faults_add(faults, VIEW("/currency"), "must be the code of a currency (ISO 4217), such as USD");
     else if (wrong == MONEY_TOO_PRECISE)
-        faults_add(faults, VIEW("/price"), "%s: it is %.64s, and %.3s has %d", money_error_text(wrong), arena_copy(flow->arena, body->price).at,
+        faults_add(faults, VIEW("/price"), "%s: it is %.64s, and %.3s has %d", money_error_text(wrong), arena_copy(faults->arena, body->price).at,
                    doc->currency.at, digits);
     else if (wrong)
         faults_add(faults, VIEW("/price"), "%s", money_error_text(wrong));
     if (doc->has_attributes)
-        check_attributes(flow, &doc->attributes, faults);
-    return product_faultless(flow, faults);
+        check_attributes(&doc->attributes, faults);
+    return faults->count == 0;
+}
+
+bool product_check(struct flow *flow, const struct product_body *body, struct faults *faults, struct product_doc *doc)
+{
+    return product_examine(body, faults, doc) || product_faultless(flow, faults);
 }
 
 /* ---- calls ---- */

@@ -11,10 +11,14 @@
  *   product_read.c   GET /products, GET /products/{id}
  *   product_write.c  POST, PUT, DELETE
  *   product_patch.c  PATCH
+ *   product_import.c POST /products/import
+ *   product_change.c what a patch makes of a product
  *   merge_patch.c    RFC 7396
+ *   writeback.c      changes that are answered 202 and written later; writeback_port.c has it on a thread
  *   stock.c          the stock of a product and its ledger
  */
-extern const struct flow_type PRODUCT_LIST_FLOW, PRODUCT_READ_FLOW, PRODUCT_CREATE_FLOW, PRODUCT_PUT_FLOW, PRODUCT_PATCH_FLOW, PRODUCT_DELETE_FLOW;
+extern const struct flow_type PRODUCT_LIST_FLOW, PRODUCT_READ_FLOW, PRODUCT_CREATE_FLOW, PRODUCT_PUT_FLOW, PRODUCT_PATCH_FLOW, PRODUCT_DELETE_FLOW,
+    PRODUCT_IMPORT_FLOW;
 extern const struct flow_type STOCK_READ_FLOW, STOCK_ADJUST_FLOW, STOCK_MOVES_FLOW;
 
 #define STOCK_UNITS_MAX 1000000000
@@ -55,9 +59,10 @@ void product_write(struct writer *writer, const struct product *product);
 void product_answer(struct flow *flow, int status, int64_t id, int64_t version, struct view bytes, bool replayed);
 
 /*
- * Turns what a client sent into a document: the price in the digits of its currency, exactly. Returns false after having answered 422 with all that
- * is wrong, together with what ${faults} holds already.
+ * Turns what a client sent into a document: the price in the digits of its currency, exactly. What is wrong is added to ${faults}. product_examine
+ * returns false if there are any; product_check does after having answered 422 with all of them.
  */
+bool product_examine(const struct product_body *body, struct faults *faults, struct product_doc *doc);
 bool product_check(struct flow *flow, const struct product_body *body, struct faults *faults, struct product_doc *doc);
 /* Answers 422 and returns false if there are faults. */
 bool product_faultless(struct flow *flow, const struct faults *faults);

@@ -1,47 +1,35 @@
-#include "money.h"
+#include <strings.h>
 
 #include "etag.h"
 #include "functions.h"
+#include "outcomes.h"
 
-#include "merge_patch.h"
-#include "product.h"
+#include "product_change.h"
+#include "writeback.h"
 
 /*
- *   read ─▶ If-Match? ─▶ merge ─▶ check ─▶ PRODUCT_PUT expecting what was read ─▶ 200
- *    ▲                                          │ STALE: another writer was faster
- *    └──────── If-Match allows that one too ────┘
+ *   read ─▶ If-Match? ─▶ merge ─▶ check ─┬─▶ PRODUCT_PUT expecting what was read ─▶ 200
+ *    ▲                                   │      │ STALE: another writer was faster
+ *    ├──────── If-Match allows that one too ────┘
+ *                                        └─▶ Prefer: respond-async: the write-back buffer takes the change ─▶ 202
  */
 struct product_patch {
     struct flow flow;
-    struct product_body patch;
-    bool drops_attributes;
+    struct product_change change;
     int64_t version; /* that was read */
     struct view bytes;
     unsigned tries;
+    struct writeback_errand errand;
 };
 
 enum { TAG_READ, TAG_WRITE };
 
-/* A null removes (RFC 7396), and all but attributes must be there. Null looks absent in a bound body, so the document is asked. */
 static bool patch_read(struct product_patch *patch)
 {
     struct flow *flow = &patch->flow;
-    const struct value *document = flow->ask->document;
-    static const struct {
-        const char *name;
-        struct view pointer;
-    } needed[] = {{"name", {"/name", 5}}, {"price", {"/price", 6}}, {"currency", {"/currency", 9}}};
     struct faults faults;
     faults_init(&faults, flow->arena);
-    shape_read(&PRODUCT_PATCH, document, &patch->patch, flow->arena, &faults);
-    for (size_t i = 0; i < sizeof(needed) / sizeof(*needed); i++) {
-        const struct value *value = value_get(document, needed[i].name);
-        if (value && value->kind == VALUE_NULL)
-            faults_add(&faults, needed[i].pointer, "cannot be removed: a product has one");
-    }
-    const struct value *attributes = value_get(document, "attributes");
-    patch->drops_attributes = attributes && attributes->kind == VALUE_NULL;
-    return product_faultless(flow, &faults);
+    return change_read(&patch->change, flow->ask->document, &faults) || product_faultless(flow, &faults);
 }
 
 static void patch_ask(struct product_patch *patch)
@@ -64,82 +52,18 @@ static void patch_start(struct flow *flow)
         flow_end(flow);
 }
 
-/* ---- merging ---- */
-
-/*
- * What the product will be, in the form that a PUT of it would have; the price goes through its text, so that it is checked against a new currency's
- * digits.
- */
-static struct product_body merge(struct product_patch *patch, const struct product *before)
-{
-    struct arena *arena = patch->flow.arena;
-    const struct product_body *change = &patch->patch;
-    char price[MONEY_TEXT_MAX];
-    struct view price_now = {price, money_print(price, before->doc.price, before->digits)};
-    struct product_body body = {
-        .name = change->has_name ? change->name : before->doc.name,
-        .price = change->has_price ? change->price : arena_copy(arena, price_now),
-        .currency = change->has_currency ? change->currency : before->doc.currency,
-        .has_currency = true,
-        .attributes = before->doc.attributes,
-        .has_attributes = before->doc.has_attributes && !patch->drops_attributes,
-    };
-    if (change->has_attributes) {
-        body.has_attributes = true;
-        merge_patch(arena, &before->doc.attributes, &change->attributes, &body.attributes);
-    }
-    return body;
-}
-
-static bool is_ours(struct view name)
-{
-    for (size_t i = 0; i < PRODUCT_DOC.count; i++)
-        if (view_equal(name, view_of(PRODUCT_DOC.fields[i].name)))
-            return true;
-    return false;
-}
-
-/* The document to store: the new one, and behind it what a newer version of Souk wrote into the old one and we do not know. */
-static struct view store(struct arena *arena, const struct product_doc *doc, const struct value *before)
-{
-    struct view bytes = record_store(&PRODUCT_DOC, arena, doc);
-    struct value all;
-    size_t others = 0;
-    for (size_t i = 0; i < before->map.count; i++)
-        others += !is_ours(before->map.members[i].name);
-    if (others == 0 || value_read(FORMAT_MSGPACK, arena, bytes, &all) != NULL)
-        return bytes;
-    struct member *members = ARENA_ARRAY(arena, struct member, all.map.count + others);
-    memcpy(members, all.map.members, all.map.count * sizeof(*members));
-    for (size_t i = 0; i < before->map.count; i++)
-        if (!is_ours(before->map.members[i].name))
-            members[all.map.count++] = before->map.members[i];
-    all.map.members = members;
-    struct writer writer;
-    writer_init(&writer, FORMAT_MSGPACK, arena);
-    writer_value(&writer, &all);
-    return writer_done(&writer);
-}
-
 /* Makes the new document from the stored one. Returns false after having answered. */
 static bool patch_apply(struct product_patch *patch, struct view bytes)
 {
     struct flow *flow = &patch->flow;
-    struct product before = {.id = flow->ask->ids[0]};
-    struct product_doc doc;
-    struct value value;
     struct faults faults;
     faults_init(&faults, flow->arena);
-    if (!product_load(flow->arena, bytes, &before) || value_read(FORMAT_MSGPACK, flow->arena, bytes, &value) != NULL) {
+    enum change_result result = change_apply(&patch->change, bytes, &patch->bytes, &faults);
+    if (result == CHANGE_BROKEN)
         product_broken(flow, "reading");
-        return false;
-    }
-    struct product_body body = merge(patch, &before);
-    if (!product_check(flow, &body, &faults, &doc))
-        return false;
-    doc.schema = before.doc.schema;
-    patch->bytes = store(flow->arena, &doc, &value);
-    return true;
+    else if (result == CHANGE_FAULTY)
+        product_faultless(flow, &faults);
+    return result == CHANGE_OK;
 }
 
 /* ---- steps ---- */
@@ -153,6 +77,53 @@ static void patch_send(struct product_patch *patch)
     call_arg(call, patch->bytes);
     call_arg(call, VIEW(""));
     flow_call(flow, call, TAG_WRITE, 0);
+}
+
+/* Is respond-async among the preferences (RFC 7240)? */
+static bool prefers_async(struct view prefer)
+{
+    static const char NAME[] = "respond-async";
+    for (const char *at = prefer.at, *end = prefer.at + prefer.len; at < end;) {
+        const char *comma = memchr(at, ',', (size_t)(end - at)), *stop = comma ? comma : end;
+        while (at < stop && (*at == ' ' || *at == '\t'))
+            at++;
+        size_t len = 0;
+        while (at + len < stop && at[len] != ';' && at[len] != ' ' && at[len] != '\t' && at[len] != '=')
+            len++;
+        if (len == sizeof(NAME) - 1 && strncasecmp(at, NAME, len) == 0)
+            return true;
+        at = stop + 1;
+    }
+    return false;
+}
+
+/*
+ * May the change be made later? A version that the client names cannot be kept from changing until then, and after a new currency the prices of changes
+ * that wait would be wrong: then the preference is passed over, as RFC 7240 allows.
+ */
+static bool is_for_later(const struct product_patch *patch)
+{
+    const struct ask *ask = patch->flow.ask;
+    return prefers_async(ask->prefer) && etag_any(ask->if_match) && !patch->change.body.has_currency;
+}
+
+static void patch_leave(struct product_patch *patch)
+{
+    struct flow *flow = &patch->flow;
+    patch->errand.id = flow->ask->ids[0];
+    patch->errand.change = &patch->change;
+    patch->errand.request_id = flow->ask->request_id;
+    flow_errand(flow, &patch->errand.base);
+}
+
+static void patch_got_errand(struct flow *flow, struct errand *base)
+{
+    const struct writeback_errand *errand = (const struct writeback_errand *)base;
+    if (errand->taken)
+        answer_deferred(flow);
+    else
+        answer_refuse(flow, &OUTCOME_OVERLOADED, "as many changes as may wait to be written do (SOUK_WRITEBACK_MB); nothing was changed, try again");
+    flow_end(flow);
 }
 
 /* Returns whether the flow goes on. */
@@ -174,7 +145,10 @@ static bool got_read(struct product_patch *patch, const struct reply *reply)
     }
     if (!patch_apply(patch, arena_copy(flow->arena, reply_text(reply, 1))))
         return false;
-    patch_send(patch);
+    if (is_for_later(patch))
+        patch_leave(patch);
+    else
+        patch_send(patch);
     return true;
 }
 
@@ -210,4 +184,4 @@ static void patch_got_reply(struct flow *flow, struct call *call, const struct r
 }
 
 const struct flow_type PRODUCT_PATCH_FLOW = {
-    .name = "product_patch", .size = sizeof(struct product_patch), .start = patch_start, .got_reply = patch_got_reply};
+    .name = "product_patch", .size = sizeof(struct product_patch), .start = patch_start, .got_reply = patch_got_reply, .got_errand = patch_got_errand};

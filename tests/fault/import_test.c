@@ -1,0 +1,210 @@
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "fault_test_lib.h"
+
+/*
+ * soukctl import while workers and shards die, and while it is interrupted: in the end every line is there exactly once. The lines have no ids, so a line
+ * that was done twice would be two products.
+ */
+#define LINES 120000
+
+struct scene {
+    struct souk *souk;
+    char file[400], said[400];
+    pid_t pid;
+};
+
+static void scene_start(struct scene *scene, const char *odd_line)
+{
+    scene->souk = souk_start(&(struct souk_settings){.roles = {[SOUK_PRODUCT] = true, [SOUK_ORDER] = true}});
+    snprintf(scene->file, sizeof(scene->file), "%s/products", souk_dir(scene->souk));
+    snprintf(scene->said, sizeof(scene->said), "%s/said", souk_dir(scene->souk));
+    FILE *file = fopen(scene->file, "w");
+    assert_non_null(file);
+    for (int i = 0; i < LINES; i++)
+        fprintf(file, "{\"name\":\"Product number %d\",\"price\":%d,\"stock\":3,\"attributes\":{\"number\":%d}}\n", i, i % 1000, i);
+    if (odd_line)
+        fprintf(file, "\n%s\n", odd_line);
+    fclose(file);
+}
+
+static void scene_end(struct scene *scene)
+{
+    assert_true(souk_audit(scene->souk));
+    assert_int_equal(souk_stop(scene->souk), 0);
+}
+
+/* Starts soukctl import; ${run}: "--run=NAME" or NULL. */
+static void import_start(struct scene *scene, const char *run)
+{
+    pid_t test = getpid();
+    char path[512], url[200];
+    snprintf(path, sizeof(path), "%s/soukctl", SOUK_BIN);
+    snprintf(url, sizeof(url), "--url=%s", souk_url(scene->souk, SOUK_PRODUCT));
+    scene->pid = fork();
+    assert_true(scene->pid >= 0);
+    if (scene->pid > 0)
+        return;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != test || freopen(scene->said, "w", stderr) == NULL)
+        _exit(126);
+    execl(path, path, url, run ? run : "import", run ? "import" : scene->file, run ? scene->file : NULL, (char *)NULL);
+    _exit(127);
+}
+
+/* Its exit status. */
+static int import_end(struct scene *scene)
+{
+    int status;
+    assert_int_equal(waitpid(scene->pid, &status, 0), scene->pid);
+    assert_true(WIFEXITED(status));
+    return WEXITSTATUS(status);
+}
+
+static char *said(const struct scene *scene)
+{
+    char *text = calloc(1, 65536);
+    FILE *file = fopen(scene->said, "r");
+    assert_non_null(file);
+    assert_true(fread(text, 1, 65535, file) > 0);
+    fclose(file);
+    return text;
+}
+
+/* By redis: how many products there are on a shard (each has three keys, and there are some others). */
+static bool has_begun(void *cookie)
+{
+    struct scene *scene = cookie;
+    char *keys = REDIS(souk_shard(scene->souk, 0), "DBSIZE");
+    bool begun = keys && atol(keys) > 3000;
+    free(keys);
+    return begun;
+}
+
+/* By redis: all entries of the indexes of all partitions. */
+static long product_count(struct souk *souk)
+{
+    static const char SCRIPT[] = "local n = 0; for p = 0, 255 do n = n + redis.call('ZCARD', 'products:{' .. p .. '}') end; return n";
+    long count = 0;
+    for (unsigned i = 0; i < souk_shard_count(souk); i++) {
+        char *answer = REDIS(souk_shard(souk, i), "EVAL", SCRIPT, "0");
+        count += answer ? atol(answer) : 0;
+        free(answer);
+    }
+    return count;
+}
+
+static void test_worker_dies(void **state)
+{
+    struct scene scene;
+    scene_start(&scene, NULL);
+    import_start(&scene, NULL);
+    assert_true(souk_wait(has_begun, &scene, 10000));
+    souk_kill(scene.souk, SOUK_PRODUCT);
+    souk_restart(scene.souk, SOUK_PRODUCT);
+    assert_int_equal(import_end(&scene), 0);
+    assert_int_equal(product_count(scene.souk), LINES);
+    scene_end(&scene);
+}
+
+static void test_shard_dies(void **state)
+{
+    struct scene scene;
+    scene_start(&scene, NULL);
+    import_start(&scene, NULL);
+    assert_true(souk_wait(has_begun, &scene, 10000));
+    souk_kill_shard(scene.souk, 1);
+    souk_restart_shard(scene.souk, 1);
+    assert_int_equal(import_end(&scene), 0);
+    assert_int_equal(product_count(scene.souk), LINES);
+    scene_end(&scene);
+}
+
+/* Ctrl-C, and then the command that it prints. */
+static void test_interrupted(void **state)
+{
+    struct scene scene;
+    char run[64] = "";
+    scene_start(&scene, NULL);
+    import_start(&scene, NULL);
+    assert_true(souk_wait(has_begun, &scene, 10000));
+    assert_int_equal(kill(scene.pid, SIGINT), 0);
+    assert_int_equal(import_end(&scene), 1);
+    char *text = said(&scene);
+    const char *found = strstr(text, "--run=");
+    assert_non_null(found);
+    assert_int_equal(sscanf(found, "%63s", run), 1);
+    print_message("interrupted after %ld of %d\n", product_count(scene.souk), LINES);
+    assert_in_range(product_count(scene.souk), 1000, LINES - 1);
+    free(text);
+    import_start(&scene, run);
+    assert_int_equal(import_end(&scene), 0);
+    assert_int_equal(product_count(scene.souk), LINES);
+    scene_end(&scene);
+}
+
+/* A line that is refused stops nothing, is named by its number in the file, and is kept. */
+static void test_refused(void **state)
+{
+    static const char ODD[] = "{\"name\":\"Odd\",\"price\":\"0.001\"}";
+    struct scene scene;
+    char path[420], line[200] = "", number[40];
+    scene_start(&scene, ODD);
+    import_start(&scene, NULL);
+    assert_int_equal(import_end(&scene), 1);
+    char *text = said(&scene);
+    snprintf(number, sizeof(number), "line %d: ", LINES + 2);
+    assert_non_null(strstr(text, number));
+    assert_non_null(strstr(text, "1 refused"));
+    assert_null(strstr(text, "--run="));
+    free(text);
+    snprintf(path, sizeof(path), "%s.rejected", scene.file);
+    FILE *rejected = fopen(path, "r");
+    assert_non_null(rejected);
+    assert_non_null(fgets(line, sizeof(line), rejected));
+    fclose(rejected);
+    line[strcspn(line, "\n")] = '\0';
+    assert_string_equal(line, ODD);
+    assert_int_equal(product_count(scene.souk), LINES);
+    scene_end(&scene);
+}
+
+/* Another file under the name of a run that began with this one is not taken for it. */
+static void test_another_file(void **state)
+{
+    struct scene scene;
+    scene_start(&scene, NULL);
+    import_start(&scene, "--run=mine");
+    assert_int_equal(import_end(&scene), 0);
+    FILE *file = fopen(scene.file, "w");
+    assert_non_null(file);
+    fprintf(file, "{\"name\":\"Another\",\"price\":1}\n");
+    fclose(file);
+    import_start(&scene, "--run=mine");
+    assert_int_equal(import_end(&scene), 1);
+    char *text = said(&scene);
+    assert_non_null(strstr(text, "is not the one that run mine began with"));
+    free(text);
+    assert_int_equal(product_count(scene.souk), LINES);
+    scene_end(&scene);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_worker_dies), cmocka_unit_test(test_shard_dies),   cmocka_unit_test(test_interrupted),
+        cmocka_unit_test(test_refused),     cmocka_unit_test(test_another_file),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
