@@ -100,8 +100,8 @@ static void key_make(struct key *key, struct view target, enum format format)
 
 /* ---- hits ---- */
 
-/* The answer without a body. Returns NULL if memory is short. */
-static struct http_prepared *same_of(struct worker_thread *thread, struct kept *kept)
+/* The answer to ${key} without a body. Returns NULL if memory is short. */
+static struct http_prepared *same_of(struct worker_thread *thread, struct view key, struct kept *kept)
 {
     struct http_header headers[KEPT_HEADERS_MAX + 1];
     struct http_response response = {.status = 304, .headers = headers};
@@ -110,6 +110,8 @@ static struct http_prepared *same_of(struct worker_thread *thread, struct kept *
     response.header_count = headers_of("hit", thread->age, headers);
     headers[response.header_count++] = (struct http_header){"ETag", kept->etag};
     kept->same = http_prepare(&response, "X-Request-Id");
+    if (kept->same)
+        near_grew(store_near(thread->public.store), key, http_prepared_bytes(kept->same));
     return kept->same;
 }
 
@@ -138,7 +140,7 @@ bool kept_answer(struct worker_thread *thread, struct exchange *exchange)
     if (known.at) {
         if (kept->version && etag_newest(known) > kept->version)
             return false; /* the client has seen a newer one than we keep */
-        if (etag_names(known, view_of(kept->etag)) && (prepared = same_of(thread, kept)) == NULL)
+        if (etag_names(known, view_of(kept->etag)) && (prepared = same_of(thread, key.view, kept)) == NULL)
             return false;
     }
     char made[REQUEST_ID_LEN];
@@ -199,12 +201,6 @@ static struct kept *kept_new(struct request *request, const struct answer *answe
     return kept;
 }
 
-/* What a 304 will take is counted from the beginning. */
-static size_t kept_bytes(const struct kept *kept)
-{
-    return sizeof(*kept) + 2 * http_prepared_bytes(kept->whole);
-}
-
 /* Those who wait asked for the very same. What went wrong for the one who read is said with its request_id, so then each reads for itself. */
 static void answer_waiting(struct request *waiting, struct flow *flow, struct answer *answer)
 {
@@ -232,7 +228,7 @@ void kept_end(struct request *request, struct flow *flow, struct answer *answer)
     struct kept *kept = answer->keep ? kept_new(request, answer) : NULL;
     if (kept == NULL)
         near_unmark(near, mark);
-    else if (!near_fill(near, mark, answer->version, answer->rests_up_to, kept, kept_bytes(kept)))
+    else if (!near_fill(near, mark, answer->version, answer->rests_up_to, kept, sizeof(*kept) + http_prepared_bytes(kept->whole)))
         kept_free(kept);
     answer_waiting(waiting, flow, answer);
 }

@@ -267,6 +267,15 @@ void *near_hit(struct near_cache *cache, struct view key, int64_t now_us)
     return entry->answer;
 }
 
+void near_grew(struct near_cache *cache, struct view key, size_t bytes)
+{
+    struct near_mark *entry = find(cache, key, hash32(key, 0));
+
+    CHECK(entry && entry->state == ENTRY_FULL);
+    entry->bytes += bytes;
+    cache->figures.bytes += bytes;
+}
+
 static struct near_mark *entry_new(struct near_cache *cache, struct view key, uint32_t hash, int64_t record, unsigned shard, int64_t now_us)
 {
     struct near_mark *entry = malloc(sizeof(*entry) + key.len);

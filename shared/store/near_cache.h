@@ -54,6 +54,9 @@ void near_free(struct near_cache *cache);
 /* The answer kept under ${key}, or NULL. It stays valid until the cache is told anything, or the turn ends. */
 void *near_hit(struct near_cache *cache, struct view key, int64_t now_us);
 
+/* The answer that near_hit gave has grown by so many bytes. What goes for that goes with the next near_fill. */
+void near_grew(struct near_cache *cache, struct view key, size_t bytes);
+
 /*
  * The answer to ${key} is about to be read. Returns its mark; or, with *joined, the mark of another who is reading it since less than the bound,
  * and whose answer will do; or NULL: it must be read, and cannot be kept (no lease, no room, no memory). ${record}: the one id that it rests on; 0: a range

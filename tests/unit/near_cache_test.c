@@ -305,6 +305,26 @@ static void test_eviction(void **state)
     assert_int_equal(alive, 0);
 }
 
+/* An answer that grows takes the room of others, when the next is kept. */
+static void test_growing(void **state)
+{
+    const unsigned shards = 1;
+    struct near_cache *cache = cache_new(64 * 1024, &shards);
+
+    lease_all(cache, shards, 1);
+    assert_true(keep(cache, "/1", 1, 1, 1, 8000, 2));
+    assert_true(keep(cache, "/2", 2, 2, 2, 1000, 2));
+    size_t before = near_figures(cache).bytes;
+    near_grew(cache, VIEW("/2"), 60000);
+    assert_int_equal(near_figures(cache).bytes, before + 60000);
+    assert_int_equal(near_figures(cache).answers, 2);
+    assert_true(keep(cache, "/3", 3, 3, 3, 1000, 2));
+    assert_true(near_figures(cache).bytes <= 64 * 1024);
+    assert_int_equal(kept(cache, "/1", 2), 0);
+    near_free(cache);
+    assert_int_equal(alive, 0);
+}
+
 /* A page is compared with all that changes, so there are not many; the next is read every time. */
 static void test_pages_bounded(void **state)
 {
@@ -652,7 +672,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_life),          cmocka_unit_test(test_lease),      cmocka_unit_test(test_poison),
         cmocka_unit_test(test_what_goes),     cmocka_unit_test(test_joining),    cmocka_unit_test(test_joining_page),
-        cmocka_unit_test(test_eviction),      cmocka_unit_test(test_pages_bounded), cmocka_unit_test(test_random_orders),
+        cmocka_unit_test(test_eviction),      cmocka_unit_test(test_growing),      cmocka_unit_test(test_pages_bounded), cmocka_unit_test(test_random_orders),
         cmocka_unit_test(test_all_orders),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
