@@ -88,6 +88,7 @@ void door_answer_copy(struct request *request, struct flow *flow, const struct a
 {
     struct arena *arena = exchange_arena(request->exchange);
     struct answer copy = *answer;
+    request->thread->room.answered++;
     copy.body = arena_copy(arena, answer->body);
     respond_or_same(request, flow, &copy);
 }
@@ -302,12 +303,19 @@ static bool read_query(struct request *request)
 
 /* ---- body ---- */
 
-static bool read_format(struct request *request, enum format *format)
+/* Without its parameters. */
+static size_t media_type_len(struct view type)
 {
-    struct view type = exchange_header(request->exchange, HTTP_CONTENT_TYPE);
     size_t len = 0;
     while (len < type.len && type.at[len] != ';' && type.at[len] != ' ')
         len++;
+    return len;
+}
+
+static bool read_format(struct request *request, enum format *format)
+{
+    struct view type = exchange_header(request->exchange, HTTP_CONTENT_TYPE);
+    size_t len = media_type_len(type);
     if (type.at == NULL || (len == 16 && !strncasecmp(type.at, "application/json", len)) ||
         (len == 28 && !strncasecmp(type.at, "application/merge-patch+json", len)))
         *format = FORMAT_JSON;
@@ -323,9 +331,7 @@ static bool read_format(struct request *request, enum format *format)
 static bool read_lines(struct request *request)
 {
     struct view type = exchange_header(request->exchange, HTTP_CONTENT_TYPE), body = exchange_body(request->exchange);
-    size_t len = 0;
-    while (len < type.len && type.at[len] != ';' && type.at[len] != ' ')
-        len++;
+    size_t len = media_type_len(type);
     if (len != sizeof(LINES_TYPE) - 1 || strncasecmp(type.at, LINES_TYPE, len) != 0)
         return refuse(request, &OUTCOME_MEDIA_TYPE, "Content-Type is \"%.*s\"; send " LINES_TYPE ": one JSON object on each line",
                       (int)(len < 100 ? len : 100), type.at ? type.at : "");

@@ -201,12 +201,15 @@ static struct kept *kept_new(struct request *request, const struct answer *answe
     return kept;
 }
 
-/* Those who wait asked for the very same. What went wrong for the one who read is said with its request_id, so then each reads for itself. */
+/*
+ * Those who wait asked for the very same, but some may have seen a newer version elsewhere, while the answer was on its way: these read for themselves. What
+ * went wrong for the one who read is said with its request_id, so then all do.
+ */
 static void answer_waiting(struct request *waiting, struct flow *flow, struct answer *answer)
 {
     while (waiting) {
         struct request *next = waiting->kept.waiting;
-        if (answer->status == 200)
+        if (answer->status == 200 && etag_newest(waiting->ask.if_none_match) <= answer->version)
             door_answer_copy(waiting, flow, answer);
         else
             door_start(waiting);

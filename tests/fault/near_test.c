@@ -299,6 +299,116 @@ static void test_slow(void **state)
     shop_stop(&shop);
 }
 
+/* By redis: how many HMGET the shard has carried out. */
+static long reads_of(struct souk *souk, unsigned shard)
+{
+    char *info = REDIS(souk_shard(souk, shard), "INFO", "commandstats");
+    const char *found = info ? strstr(info, "cmdstat_hmget:calls=") : NULL;
+    long calls = found ? atol(found + strlen("cmdstat_hmget:calls=")) : 0;
+    free(info);
+    return calls;
+}
+
+struct reading {
+    struct souk *souk;
+    long before;
+};
+
+static bool is_carried_out(void *cookie)
+{
+    const struct reading *reading = cookie;
+    return reads_of(reading->souk, 0) > reading->before;
+}
+
+/* Does the worker that is read from know that news come? */
+static bool is_leased(void *cookie)
+{
+    struct shop *shop = cookie;
+    char url[160];
+    snprintf(url, sizeof(url), "%s/metrics", souk_url(shop->souk, shop->reading));
+    struct response *response = client_send(souk_client(shop->souk), &(struct client_request){.method = "GET", .url = url});
+    bool leased = response->body && strstr(response->body, "\nsouk_near_staleness_seconds{");
+    response_free(response);
+    return leased;
+}
+
+/*
+ * A read was carried out, and its answer is on the way, when the product changes. Who has seen the new version does not wait for that answer; who has
+ * not may.
+ */
+static void test_waiting(void **state)
+{
+    static const char *const CALM[] = {"SOUK_CACHE_AGE_MS=60000", NULL};
+    static struct shop shop;
+    shop = (struct shop){.proxy = proxy_start()};
+    shop.souk = souk_start(&(struct souk_settings){.shards = 1, .roles = {[SOUK_PRODUCT] = true}, .env = CALM});
+    shop.lines[0] = proxy_add(shop.proxy, redis_port(souk_shard(shop.souk, 0)));
+    product_put(shop.souk, 1000, 1);
+    snprintf(shop.shards, sizeof(shop.shards), "SOUK_SHARDS=shard-1=127.0.0.1:%d", proxy_port(shop.proxy, shop.lines[0]));
+    shop.env[0] = shop.shards;
+    shop.reading = souk_add_with(shop.souk, SOUK_PRODUCT, shop.env);
+    assert_true(souk_wait(is_leased, &shop, 5000));
+    proxy_set(shop.proxy, shop.lines[0], &(struct line_faults){.delay_ms = 400});
+
+    static const char GET[] = "GET /products/1000 HTTP/1.1\r\nHost: near\r\n\r\n";
+    struct reading reading = {shop.souk, reads_of(shop.souk, 0)};
+    struct raw *first = raw_open(souk_worker_port(shop.souk, shop.reading));
+    assert_true(raw_send(first, GET, strlen(GET)));
+    assert_true(souk_wait(is_carried_out, &reading, 5000));
+
+    char url[160];
+    static const char *const change[] = {"Content-Type: application/json", "If-Match: *", NULL}, *const seen[] = {"If-None-Match: \"v2\"", NULL};
+    snprintf(url, sizeof(url), "%s/products/1000", souk_url(shop.souk, SOUK_PRODUCT));
+    struct response *response =
+        client_send(souk_client(shop.souk), &(struct client_request){.method = "PATCH", .url = url, .headers = change, .body = "{\"price\":7}", .body_len = 11});
+    assert_status(response, 200);
+    response_free(response);
+    snprintf(url, sizeof(url), "%s/products/1000", souk_url(shop.souk, shop.reading));
+    response = client_send(souk_client(shop.souk), &(struct client_request){.method = "GET", .url = url, .headers = seen});
+    assert_status(response, 304);
+    assert_int_equal(version_of(response), 2);
+    response_free(response);
+    response = raw_read(first, false, 5000);
+    assert_status(response, 200);
+    assert_int_equal(version_of(response), 1);
+    assert_string_equal(response_header(response, "X-Cache"), "miss");
+    response_free(response);
+    raw_close(first);
+    assert_int_equal(souk_stop(shop.souk), 0);
+    proxy_stop(shop.proxy);
+}
+
+#define AT_ONCE 60
+/* Kept answers are written under the id of each request, however many are asked for at once, whatever its length. */
+static void test_ids(void **state)
+{
+    struct souk *souk = souk_start(&(struct souk_settings){.shards = 2, .roles = {[SOUK_PRODUCT] = true}});
+    struct client_request requests[AT_ONCE];
+    struct response *responses[AT_ONCE];
+    char url[160], lines[AT_ONCE][96];
+    const char *headers[AT_ONCE][2];
+    int hits = 0;
+    product_put(souk, 1000, 1);
+    snprintf(url, sizeof(url), "%s/products/1000", souk_url(souk, SOUK_PRODUCT));
+    for (int i = 0; i < AT_ONCE; i++) {
+        snprintf(lines[i], sizeof(lines[i]), "X-Request-Id: %.*s%d", i % 7 * 5, "abcdefghijklmnopqrstuvwxyzabcdefghi", 100 + i);
+        headers[i][0] = lines[i];
+        headers[i][1] = NULL;
+        requests[i] = (struct client_request){.method = "GET", .url = url, .headers = headers[i]};
+    }
+    for (int round = 0; round < 20; round++) {
+        client_send_all(souk_client(souk), requests, AT_ONCE, responses);
+        for (int i = 0; i < AT_ONCE; i++) {
+            assert_status(responses[i], 200);
+            assert_string_equal(response_header(responses[i], "X-Request-Id"), lines[i] + strlen("X-Request-Id: "));
+            hits += strcmp(response_header(responses[i], "X-Cache"), "hit") == 0;
+        }
+        responses_free(responses, AT_ONCE);
+    }
+    assert_true(hits > AT_ONCE * 10);
+    assert_int_equal(souk_stop(souk), 0);
+}
+
 /* A shard dies and comes back with its data; and one stands still. */
 static void test_shard(void **state)
 {
@@ -330,11 +440,13 @@ static void test_stopped_worker(void **state)
     shop_stop(&shop);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_calm), cmocka_unit_test(test_cut),   cmocka_unit_test(test_frozen),
-        cmocka_unit_test(test_slow), cmocka_unit_test(test_shard), cmocka_unit_test(test_stopped_worker),
+        cmocka_unit_test(test_slow), cmocka_unit_test(test_waiting), cmocka_unit_test(test_ids), cmocka_unit_test(test_shard), cmocka_unit_test(test_stopped_worker),
     };
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
