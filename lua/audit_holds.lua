@@ -16,14 +16,14 @@ local match = ('').match
 local function audit_holds(keys, args)
     local wrong = arguments.wrong(takes, keys, args, 0)
     if wrong then return wrong end
-    local p, id, now = args[1], args[2], clock.read()
+    local id, now = args[2], clock.read()
 
     local counters = call('HMGET', keys[1], 'v', 'held', 'committed', 'ask')
-    local found = call('HSCAN', key.holds(p, id), args[3], 'COUNT', args[4])
-    local all, live, sums = found[2], {}, {held = 0, committed = 0}
+    local found = call('HSCAN', keys[1], args[3], 'COUNT', args[4])
+    local kept, live, sums = holds.only(found[2]), {}, {held = 0, committed = 0}
     local unreadable, uncovered, ask = 0, 0, tonumber(counters[4] or '0') or 0
-    for n = 1, #all, 2 do
-        local phase, quantity, when = match(all[n + 1], '^(%l+)|(%d+)|%d+|(%d+)|%d+$')
+    for n = 1, #kept, 2 do
+        local phase, quantity, when = match(kept[n + 1], '^(%l+)|(%d+)|%d+|(%d+)|%d+$')
         local due
         if not phase then
             unreadable = unreadable + 1
@@ -31,7 +31,7 @@ local function audit_holds(keys, args)
             sums[phase] = sums[phase] + quantity
             due = phase == 'held' and tonumber(when) or nil
             local at = #live
-            live[at + 1], live[at + 2], live[at + 3] = all[n], id, all[n + 1]
+            live[at + 1], live[at + 2], live[at + 3] = kept[n], id, kept[n + 1]
         else
             due = when + holds.MARK_KEPT_MS
         end
@@ -40,5 +40,5 @@ local function audit_holds(keys, args)
         end
     end
     return {code.OK, found[1], int.read(counters[1] or '') or -1, int.read(counters[2] or '') or -1, int.read(counters[3] or '') or -1,
-        int.text(sums.held), int.text(sums.committed), #all / 2, unreadable, uncovered, live, now}
+        int.text(sums.held), int.text(sums.committed), #kept / 2, unreadable, uncovered, live, now}
 end

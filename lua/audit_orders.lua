@@ -383,8 +383,8 @@ local function check_order(page, order, id, score, due)
         return complain(page, 'order', id, 'state and payment_status are no pair that there is')
     end
     order.key, order.id, order.state, order.payment_status, order.words, order.user = name, id, state, payment_status, words, user
-    order.expires, order.updated = expires, updated
-    order.id_sum, order.settled = id % FEED_PRIME * 8191, tonumber(updated or page.upto) < page.upto
+    order.expires, order.updated = expires, updated or created
+    order.id_sum, order.settled = id % FEED_PRIME * 8191, tonumber(order.updated) < page.upto
     order.texts[1], order.texts[2] = e1, e2
     check_history(page, 'order', order, order.texts, order_step)
     check_payments(page, order, paid_by or '')

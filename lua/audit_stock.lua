@@ -12,24 +12,46 @@
 local takes = arguments.of('audit_stock', 'products', 'partition id? positive')
 
 local HOLDS_ENOUGH = 5000 -- a page ends behind the product that reaches this
-local HOLDS_MAX = 2000    -- of one product; above it they are left to audit_holds
+local FIELDS_MAX = 2000   -- of one stock, in one call; above it its holds are left to audit_holds
 local SLACK_MS = 10000    -- what is due already may be asked about this much later: a sweep or a look is at it
 
 local match = ('').match
 
 local COUNTERS = {'on_hand', 'held', 'committed', 'v'}
+local FIELDS = {'on_hand', 'held', 'committed', 'v', 'ask'}
 
 -- What is found wrong: fixed words and ids.
 local function report(page, id, text)
     page.violations[#page.violations + 1] = 'product ' .. id .. ': ' .. text
 end
 
--- Reads the holds: their sums and the earliest time at which one must be looked at (nil: never). Adds the live ones to the page.
-local function sum_holds(page, p, id)
-    local sums, earliest = {held = 0, committed = 0}, nil
-    local all = call('HGETALL', key.holds(p, id))
+-- A product's stock: its counters as text by name; its holds as T, text, …, nil when there are too many for one call.
+local function read_stock(p, id)
+    local record, texts, kept = key.stock(p, id), {}, {}
+    if call('HLEN', record) > FIELDS_MAX then
+        local values = call('HMGET', record, unpack(FIELDS))
+        for n = 1, #FIELDS do
+            texts[FIELDS[n]] = values[n]
+        end
+        return texts, nil
+    end
+    local all = call('HGETALL', record)
     for n = 1, #all, 2 do
-        local phase, quantity, when = match(all[n + 1], '^(%l+)|(%d+)|%d+|(%d+)|%d+$')
+        if holds.is_name(all[n]) then
+            local at = #kept
+            kept[at + 1], kept[at + 2] = all[n], all[n + 1]
+        else
+            texts[all[n]] = all[n + 1]
+        end
+    end
+    return texts, kept
+end
+
+-- What the holds sum up to, and the earliest time at which one must be looked at (nil: never). Adds the live ones to the page.
+local function sum_holds(page, id, kept)
+    local sums, earliest = {held = 0, committed = 0}, nil
+    for n = 1, #kept, 2 do
+        local phase, quantity, when = match(kept[n + 1], '^(%l+)|(%d+)|%d+|(%d+)|%d+$')
         local due
         if not phase then
             report(page, id, 'a hold is not readable')
@@ -37,22 +59,21 @@ local function sum_holds(page, p, id)
             sums[phase] = sums[phase] + quantity
             due = phase == 'held' and tonumber(when) or nil
             local live, at = page.live, #page.live
-            live[at + 1], live[at + 2], live[at + 3] = all[n], id, all[n + 1]
+            live[at + 1], live[at + 2], live[at + 3] = kept[n], id, kept[n + 1]
         else
             due = when + holds.MARK_KEPT_MS
         end
         earliest = due and math.min(due, earliest or due) or earliest
     end
-    page.holds = page.holds + #all / 2
+    page.holds = page.holds + #kept / 2
     return sums, earliest
 end
 
 -- The counters as numbers, or nil when one is not.
-local function counters_of(page, p, id)
-    local values = call('HMGET', key.stock(p, id), unpack(COUNTERS))
+local function counters_of(page, id, texts)
     local counters = {}
     for n = 1, #COUNTERS do
-        counters[COUNTERS[n]] = int.read(values[n] or '')
+        counters[COUNTERS[n]] = int.read(texts[COUNTERS[n]] or '')
         if not counters[COUNTERS[n]] then
             report(page, id, COUNTERS[n] .. ' is not an integer from 0')
             return nil
@@ -61,8 +82,9 @@ local function counters_of(page, p, id)
     return counters
 end
 
-local function check_ask(page, p, id, earliest, now)
-    local ask = tonumber(call('HGET', key.stock(p, id), 'ask') or '0') or 0
+-- ${ask}: its text.
+local function check_ask(page, p, id, ask, earliest, now)
+    ask = tonumber(ask or '0') or 0
     local listed = tonumber(call('ZSCORE', key.asks(p), id) or '')
     if earliest and (ask == 0 or ask > math.max(earliest, now + SLACK_MS)) then
         report(page, id, 'ask is later than a hold or mark that waits')
@@ -78,15 +100,14 @@ local function check(page, p, id, now)
     if call('EXISTS', key.product(p, id)) == 0 then
         report(page, id, 'is in the index and has no record')
     end
-    local counters = counters_of(page, p, id)
-    local many = call('HLEN', key.holds(p, id)) > HOLDS_MAX
-    local sums, earliest
-    if many then
-        page.many[#page.many + 1] = id
-        sums = {}
+    local texts, kept = read_stock(p, id)
+    local counters = counters_of(page, id, texts)
+    local sums, earliest = {}, nil
+    if kept then
+        sums, earliest = sum_holds(page, id, kept)
+        check_ask(page, p, id, texts.ask, earliest, now)
     else
-        sums, earliest = sum_holds(page, p, id)
-        check_ask(page, p, id, earliest, now)
+        page.many[#page.many + 1] = id
     end
     if not counters then
         return

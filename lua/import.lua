@@ -10,17 +10,17 @@
 
 local takes = arguments.of('import', 'idem', 'partition fp', 'id? bytes count?')
 
--- What there is under these ids: their versions, and of those that will be created, whether holds or marks of a former one are there. Most imports are of
+-- What there is under these ids: their versions, and of those that will be created, whether marks of a former one are there. Most imports are of
 -- products of which there is nothing at all, so that is asked first.
 local function find(p, ids)
     local names, found, kept, count = {}, {}, {}, #ids
     for n = 1, count do
-        names[2 * n - 1], names[2 * n] = key.product(p, ids[n]), key.holds(p, ids[n])
+        names[2 * n - 1], names[2 * n] = key.product(p, ids[n]), key.stock(p, ids[n])
     end
     if call('EXISTS', unpack(names)) > 0 then
         for n = 1, count do
             found[n] = call('HGET', names[2 * n - 1], 'v')
-            kept[n] = not found[n] and products.kept_holds(p, ids[n])
+            kept[n] = not found[n] and products.kept_marks(p, ids[n])
         end
     end
     return found, kept
@@ -28,8 +28,8 @@ end
 
 -- Gives each new product its id, and takes the sequence along with ids that clients chose in order. Returns the ids and the sequence, or nil when an
 -- id is there twice: then what comes last would depend on how a worker cut its batches.
-local function number(p, args, partitions)
-    local before, partition, step = tonumber(call('HGET', key.sequences(p), 'product') or 0), tonumber(p), tonumber(partitions)
+local function number(p, args)
+    local before, partition, step = tonumber(call('HGET', key.sequences(p), 'product') or 0), tonumber(p), tonumber(guard.partitions())
     local last, ids, taken = before, {}, {}
     for n = 3, #args - 2, 3 do
         local id = args[n]
@@ -67,7 +67,7 @@ local function put(p, id, v, doc, on_hand, kept, now)
 end
 
 local function import(keys, args)
-    local no, now, now_us, partitions = guard.enter(takes, keys, args)
+    local no, now = guard.enter(takes, keys, args)
     if no then return no end
     local p, fp = args[1], args[2]
 
@@ -77,7 +77,7 @@ local function import(keys, args)
     elseif decision then
         return {code.REPLAY, record[3]}
     end
-    local ids, last = number(p, args, partitions)
+    local ids, last = number(p, args)
     if not ids then
         return redis.error_reply('ERR souk: an id twice in import')
     end

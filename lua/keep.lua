@@ -5,23 +5,21 @@
 -- answers  OK phase: what T is
 --          ABSENT: no hold of this name
 -- state    held stays held, with a new ask-after; others stay as they are
--- writes   holds:{p}:ID; KEYS[1] and asks:{p} when nothing was to be asked sooner
+-- writes   KEYS[1]; asks:{p} when nothing was to be asked sooner
 
 local takes = arguments.of('keep', 'stock', 'partition id txn ms')
 
 local function keep(keys, args)
     local no, now = guard.enter(takes, keys, args)
     if no then return no end
-    local p, id = args[1], args[2]
 
-    local hold = holds.read(p, id, args[3])
+    local hold, counters = holds.read(args[1], args[2], args[3])
     if not hold then
         return {code.ABSENT}
     elseif hold.phase == 'held' then
-        local counters = stock.read(p, id)
         hold.when = now + tonumber(args[4])
         stock.ask(counters, hold.when)
-        holds.write(hold)
+        call('HSET', keys[1], hold.txn, holds.text_of(hold))
         stock.write_ask(counters)
     end
     return {code.OK, hold.phase}

@@ -4,7 +4,7 @@
 -- ARGV     p, id; cursor, started, least: 0 0 0 in the first step, else what the step before gave; most: how many may be named
 -- answers  OK cursor started least [T order_p …]; cursor 0: this was the last step
 --          NOT_FOUND
--- writes   holds:{p}:ID (marks older than 10 min go); in the last step KEYS[1] ask, asks:{p}
+-- writes   KEYS[1] (marks older than 10 min go; in the last step ask); in the last step asks:{p}
 --
 -- ask must stay a lower bound. Holds that were taken while the look went on may have been missed, but they are not asked about before 10 s have
 -- passed; so a look of several steps sets ask no later than 10 s after it began. Whoever is due counts with now,
@@ -24,8 +24,10 @@ end
 local function sift(found, now, least, most)
     local named, pruned = {}, {}
     for i = 1, #found, 2 do
-        local phase, _, order_p, when = holds.parse(found[i + 1])
-        if phase == 'held' and when > now then
+        local phase, _, order_p, when = holds.of_field(found[i], found[i + 1])
+        if not phase then
+            -- a counter
+        elseif phase == 'held' and when > now then
             least = earlier(least, when)
         elseif phase == 'held' then
             if #named < most * 2 then
@@ -54,12 +56,12 @@ local function look(keys, args)
     if started == 0 then
         started = now
     end
-    local step = call('HSCAN', key.holds(p, id), cursor, 'COUNT', STEP)
+    local step = call('HSCAN', keys[1], cursor, 'COUNT', STEP)
     local named, pruned
     named, pruned, least = sift(step[2], now, least, tonumber(args[6]))
 
     for first = 1, #pruned, PRUNED_AT_ONCE do
-        call('HDEL', key.holds(p, id), unpack(pruned, first, math.min(first + PRUNED_AT_ONCE - 1, #pruned)))
+        call('HDEL', keys[1], unpack(pruned, first, math.min(first + PRUNED_AT_ONCE - 1, #pruned)))
     end
     if step[1] == '0' then
         stock.set_ask(counters, cursor == '0' and least or earlier(least, started + HOLD_UNASKED_MS))

@@ -3,7 +3,7 @@
 --
 -- KEYS[1]  order:{p}:ID
 -- ARGV     p, id
--- answers  OK now state payment_status v user total currency created expires t payments updated hold_ms doc owes: owes is 1 while the order has a duty
+-- answers  OK now state payment_status v user total currency created expires t payments updated doc owes: owes is 1 while the order has a duty
 --          NOT_FOUND
 
 local takes = arguments.of('order_read', 'order', 'partition id')
@@ -13,11 +13,12 @@ local function order_read(keys, args)
     if wrong then return wrong end
 
     local order = call('HMGET', keys[1], 'state', 'payment_status', 'v', 'user', 'total', 'currency', 'created', 'expires', 't', 'payments',
-        'updated', 'hold_ms', 'doc')
+        'updated', 'doc')
     if not order[1] then
         return {code.NOT_FOUND}
     end
-    order[14] = call('ZSCORE', key.order_duties(args[1]), args[2]) and 1 or 0
+    order[10], order[11] = order[10] or '', order[11] or order[7] -- not there before there is a payment, and before it moves
+    order[13] = call('ZSCORE', key.order_duties(args[1]), args[2]) and 1 or 0
     local now = clock.read()
-    return {code.OK, now, unpack(order, 1, 14)}
+    return {code.OK, now, unpack(order, 1, 13)}
 end

@@ -44,7 +44,7 @@ local function refused(order, amount, now)
 end
 
 local function pay(keys, args)
-    local no, now, now_us, partitions = guard.enter(takes, keys, args)
+    local no, now, now_us = guard.enter(takes, keys, args)
     if no then return no end
     local p, hash, fp, action, request = args[1], args[3], args[4], args[6], args[9]
     local record = key.idem(p, hash)
@@ -57,7 +57,7 @@ local function pay(keys, args)
     end
 
     local sequence = call('HINCRBY', key.sequences(p), 'payment', 1)
-    local id = int.text(sequence * partitions + p)
+    local id = int.text(sequence * guard.partitions() + p)
     local op = payments.create({p = p, id = id, order_id = order.id, amount = order.total, currency = order.currency, action = action,
         capture = args[7], ikey = hash, doc = args[8]}, now, now_us, request)
     idem.write(record, fp, 'open', 'id', id)

@@ -13,7 +13,7 @@
 local takes = arguments.of('place', 'idem', 'partition fp positive txn text count currency ms bytes bytes')
 
 local function place(keys, args)
-    local no, now, now_us, partitions = guard.enter(takes, keys, args)
+    local no, now, now_us = guard.enter(takes, keys, args)
     if no then return no end
     local p, fp, attempt, t = args[1], args[2], args[3], args[4]
     if not keys[1]:find(t:sub(1, 32), 1, true) or t:sub(34) ~= fp .. '.' .. attempt then
@@ -26,7 +26,7 @@ local function place(keys, args)
     end
 
     local sequence = call('HINCRBY', key.sequences(p), 'order', 1)
-    local id = int.text(sequence * partitions + p)
+    local id = int.text(sequence * guard.partitions() + p)
     idem.place(keys[1], fp, id, attempt, has_expiry)
     local new = {user = args[5], total = args[6], currency = args[7], hold_ms = args[8], doc = args[9], t = t}
     local expires = orders.create(p, id, new, now, now_us, args[10])

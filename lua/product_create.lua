@@ -10,8 +10,8 @@
 local takes = arguments.of('product_create', 'idem', 'partition fp bytes count')
 
 -- The next id that no product has: a client may have chosen ids ahead of the sequence. Returns the sequence too.
-local function free_id(p, partitions)
-    local sequence = tonumber(call('HGET', key.sequences(p), 'product') or 0)
+local function free_id(p)
+    local partitions, sequence = guard.partitions(), tonumber(call('HGET', key.sequences(p), 'product') or 0)
     local id
     repeat
         sequence = sequence + 1
@@ -21,7 +21,7 @@ local function free_id(p, partitions)
 end
 
 local function product_create(keys, args)
-    local no, now, now_us, partitions = guard.enter(takes, keys, args)
+    local no, now = guard.enter(takes, keys, args)
     if no then return no end
     local p, fp, doc = args[1], args[2], args[3]
 
@@ -31,8 +31,8 @@ local function product_create(keys, args)
     elseif decision then
         return {code.REPLAY, record[3], record[4], record[5]}
     end
-    local id, sequence = free_id(p, partitions)
-    local kept = products.kept_holds(p, id)
+    local id, sequence = free_id(p)
+    local kept = products.kept_marks(p, id)
 
     call('HSET', key.sequences(p), 'product', int.text(sequence))
     products.create(p, id, doc, args[4], kept, now)

@@ -1,4 +1,4 @@
--- Removes a product of which no units are held. Its ledger stays, and its holds, which are marks by now: a late call must still meet them.
+-- Removes a product of which no units are held. Its ledger stays, and the marks among its stock.
 --
 -- KEYS[1]  product:{p}:ID
 -- ARGV     p, id; expected: a version, or * for any
@@ -24,8 +24,8 @@ local function product_delete(keys, args)
     if counters.held > 0 or counters.committed > 0 then
         return {code.HELD, counters.held, counters.committed}
     end
-    call('DEL', keys[1], counters.key)
+    call('DEL', keys[1])
     call('ZREM', key.products(p), id)
-    call('ZREM', key.asks(p), id)
+    stock.remove(counters)
     return {code.OK}
 end

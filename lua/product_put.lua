@@ -10,24 +10,24 @@
 local takes = arguments.of('product_put', 'product', 'partition id create|replace count_or_any? bytes count?')
 
 -- Keeps the sequence of product_create behind ids that clients choose in order, so that it need not step over them one by one.
-local function raise_sequence(p, id, partitions, last)
-    if tonumber(id) == (last + 1) * partitions + p then
+local function raise_sequence(p, id, last)
+    if tonumber(id) == (last + 1) * guard.partitions() + p then
         call('HSET', key.sequences(p), 'product', int.text(last + 1))
     end
 end
 
-local function create(p, id, doc, on_hand, partitions, now)
-    local kept = products.kept_holds(p, id)
+local function create(p, id, doc, on_hand, now)
+    local kept = products.kept_marks(p, id)
     local last = tonumber(call('HGET', key.sequences(p), 'product') or 0)
 
     products.create(p, id, doc, on_hand, kept, now)
     products.list(p, {id})
-    raise_sequence(p, id, partitions, last)
+    raise_sequence(p, id, last)
     return {code.OK, 1}
 end
 
 local function product_put(keys, args)
-    local no, now, now_us, partitions = guard.enter(takes, keys, args)
+    local no, now = guard.enter(takes, keys, args)
     if no then return no end
     local p, id, mode, expected, doc, on_hand = args[1], args[2], args[3], args[4], args[5], args[6]
     if mode == 'create' and on_hand == '' then
@@ -38,7 +38,7 @@ local function product_put(keys, args)
 
     local v = call('HGET', keys[1], 'v')
     if mode == 'create' then
-        return v and {code.STALE, v} or create(p, id, doc, on_hand, partitions, now)
+        return v and {code.STALE, v} or create(p, id, doc, on_hand, now)
     elseif not v then
         return {code.NOT_FOUND}
     end

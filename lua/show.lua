@@ -1,7 +1,7 @@
 -- flags: no-writes
 -- One record as JSON, for people: redis-cli FCALL_RO souk_show 1 'order:{17}:4369'
 --
--- KEYS[1]  an order, payment, product, stock, holds or idem key
+-- KEYS[1]  an order, payment, product, stock or idem key
 -- answers  JSON text: the record with its document decoded, its history and its refunds as lists; null when there is none
 --
 -- A library of its own, so that cjson and cmsgpack stay out of the transitions. It shares no fragments.
@@ -78,7 +78,7 @@ local function parts(text, names, first_name, first)
 end
 
 local ORDER_FIELDS = {
-    'state', 'payment_status', 'v', 'user', 'total', 'currency', 'created', 'updated', 'expires', 'hold_ms', 't',
+    'state', 'payment_status', 'v', 'user', 'total', 'currency', 'created', 'updated', 'expires', 't',
     'payments', 'reason',
 }
 local PAYMENT_FIELDS = {
@@ -87,7 +87,7 @@ local PAYMENT_FIELDS = {
 }
 local TEXT = {user = true, t = true, payments = true, reason = true, gateway_ref = true, failure = true, ikey = true, currency = true, fp = true}
 
--- kind → its fields in order (others follow by name), how eV and refundN read.
+-- kind → its fields in order (others follow by name), how eV, refundN and holds read.
 local kinds = {
     order = {fields = ORDER_FIELDS, history = {'state', 'payment_status', 'expires', 'at', 'cause', 'request'}},
     payment = {
@@ -95,8 +95,7 @@ local kinds = {
         refunds = {'status', 'amount', 'created', 'op', 'ikey', 'updated', 'reason'},
     },
     product = {fields = {'v'}},
-    stock = {fields = {'on_hand', 'held', 'committed', 'v', 'ask'}},
-    holds = {fields = {}, each = {'phase', 'quantity', 'order_partition', 'when', 'since'}},
+    stock = {fields = {'on_hand', 'held', 'committed', 'v', 'ask'}, holds = {'phase', 'quantity', 'order_partition', 'when', 'since'}},
     idem = {fields = {'s', 'fp', 'id', 'n', 'v', 'status'}},
 }
 
@@ -111,7 +110,8 @@ local function numbered(record, prefix, names, label)
     return list(out)
 end
 
-local function rest_of(out, record, each)
+-- ${holds}: how a field reads whose name is a transaction's.
+local function rest_of(out, record, holds)
     local names = {}
     for name in pairs(record) do
         names[#names + 1] = name
@@ -119,7 +119,7 @@ local function rest_of(out, record, each)
     table.sort(names)
     for n = 1, #names do
         local name = names[n]
-        add(out, name, each and parts(record[name], each) or TEXT[name] and cjson.encode(record[name]) or field(record[name]))
+        add(out, name, holds and name:find('.', 1, true) and parts(record[name], holds) or TEXT[name] and cjson.encode(record[name]) or field(record[name]))
     end
 end
 
@@ -144,14 +144,14 @@ local function show_record(name, kind, record)
     if kind.history then
         add(out, 'history', numbered(record, 'e', kind.history, 'v'))
     end
-    rest_of(out, record, kind.each)
+    rest_of(out, record, kind.holds)
     return object(out)
 end
 
 local function show(keys, args)
     local name = #keys == 1 and keys[1]:match('^(%l+):{%d+}:')
     if not name or not kinds[name] then
-        return redis.error_reply('ERR souk_show takes one key: order, payment, product, stock, holds or idem, as in order:{17}:4369')
+        return redis.error_reply('ERR souk_show takes one key: order, payment, product, stock or idem, as in order:{17}:4369')
     end
     local all = redis.call('HGETALL', keys[1])
     if #all == 0 then

@@ -10,16 +10,27 @@
 --          ASK available: too few, but a hold's ask-after has passed: look, settle what it names, try again
 --          NOT_FOUND
 -- state    (none) → held
--- writes   KEYS[1], holds:{p}:ID, moves:{p}:ID; asks:{p} when nothing was to be asked sooner
+-- writes   KEYS[1], moves:{p}:ID; asks:{p} when nothing was to be asked sooner
 
 local takes = arguments.of('try', 'stock', 'partition id txn positive partition ms count')
 
 local HOLD = states.hold[''].held
 
--- Version and document, the document only if the caller has another one.
+-- Version and document, the document only if the caller has another one. (Two small questions cost less than one whose answer is a list.)
 local function document(p, id, known_v)
-    local product = call('HMGET', key.product(p, id), 'v', 'doc')
-    return product[1], product[1] ~= known_v and product[2] or ''
+    local product = key.product(p, id)
+    local v = call('HGET', product, 'v')
+    return v, v ~= known_v and call('HGET', product, 'doc') or ''
+end
+
+-- The answer when T is here already.
+local function known(hold, p, id, known_v)
+    local phase = holds.parse(hold)
+    if not states.hold_live[phase] then
+        return {code.GONE, phase}
+    end
+    local v, doc = document(p, id, known_v)
+    return {code.ALREADY, v, doc, phase}
 end
 
 local function try(keys, args)
@@ -27,15 +38,10 @@ local function try(keys, args)
     if no then return no end
     local p, id, txn, quantity, order_p, known_v = args[1], args[2], args[3], tonumber(args[4]), args[5], args[7]
 
-    local hold = holds.read(p, id, txn)
-    if hold and not states.hold_live[hold.phase] then
-        return {code.GONE, hold.phase}
-    elseif hold then
-        local v, doc = document(p, id, known_v)
-        return {code.ALREADY, v, doc, hold.phase}
-    end
-    local counters = stock.read(p, id)
-    if not counters then
+    local counters, hold = stock.read_hold(p, id, txn)
+    if hold then
+        return known(hold, p, id, known_v)
+    elseif not counters then
         return {code.NOT_FOUND}
     end
     local available = stock.available(counters)
@@ -47,7 +53,6 @@ local function try(keys, args)
 
     local when = now + tonumber(args[6])
     stock.ask(counters, when)
-    stock.change(counters, HOLD, quantity, txn, '')
-    holds.create(p, id, txn, 'held', args[4], order_p, when, now)
+    stock.change(counters, HOLD, quantity, txn, '', '', holds.text('held', args[4], order_p, when, now))
     return {code.OK, available - quantity, v, doc}
 end

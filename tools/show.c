@@ -85,7 +85,7 @@ static void got_order(struct show *show, const struct reply *reply)
     for (size_t i = 0; i < order.doc.lines.count; i++) {
         unsigned partition = topology_partition_of_id(show->flow.world->topology, lines[i].product_id);
         struct call *call = call_command(show->flow.arena, "HGET", partition);
-        call_keyf(call, "holds:{%u}:%lld", partition, (long long)lines[i].product_id);
+        call_keyf(call, "stock:{%u}:%lld", partition, (long long)lines[i].product_id);
         call_arg(call, order.txn);
         flow_call(&show->flow, call, TAG_HOLD, (int)partition);
     }

@@ -6,91 +6,94 @@
 -- list is of what stands behind them as often as there is something to do, at least once: arguments.of('import', 'idem', 'partition fp', 'id? bytes count?').
 -- Arguments come from Souk's own workers, so a wrong one is a fault in a worker: the answer is an error of fixed text, never the argument's own.
 
-local byte, find = ('').byte, ('').find
+local byte, find, sub = ('').byte, ('').find, ('').sub
 
 local PARTITIONS_MAX = 16384
 
 -- Checks run in every call, so they look at the text alone: no number is made, and no pattern runs where a length says it.
 
--- Like int.read, without the number: digits without a leading zero, below 2^53. Texts of 16 digits compare as their numbers do. Partitions, quantities
--- and times come again and again, so the first ones that were good are remembered.
-local REMEMBERED_MAX = 4096
-local remembered, remembered_count = {}, 0
+-- Like int.read, without the number: digits without a leading zero, below 2^53. Texts of 16 digits compare as their numbers do.
 local function is_positive(text)
-    if remembered[text] then
-        return true
-    end
-    local good = find(text, '^[1-9]%d*$') and (#text < 16 or (#text == 16 and text <= '9007199254740991'))
-    if good and #text < 8 and remembered_count < REMEMBERED_MAX then
-        remembered[text] = true
-        remembered_count = remembered_count + 1
-    end
-    return good
+    return find(text, '^[1-9]%d*$') and (#text < 16 or (#text == 16 and text <= '9007199254740991'))
 end
 
 local function is_count(text)
     return text == '0' or is_positive(text)
 end
 
+local function is_ms(text)
+    return #text <= 12 and is_count(text) -- about 31 years; now + this stays far below 2^53
+end
+
+-- Partitions, products, quantities and times come again and again, so their kinds remember the first texts that were good: a look into a table instead of
+-- a check. The bounds are of memory; a partition's number always fits.
+local REMEMBERED_MAX, REMEMBERED_BYTES = PARTITIONS_MAX, 7
+
+-- A kind: `known`, the texts found good before, and `check`, which decides about any other.
+local function remembering(check)
+    local known, count = {}, 0
+    return {known = known, check = function(text)
+        local good = check(text)
+        if good and #text <= REMEMBERED_BYTES and count < REMEMBERED_MAX then
+            known[text] = true
+            count = count + 1
+        end
+        return good
+    end}
+end
+
+-- The same for what differs in every call.
+local NOTHING = {}
+local function checking(check)
+    return {known = NOTHING, check = check}
+end
+
 local kinds = {
-    bytes = false, -- anything
-    text = function(text) return text ~= '' end,
-    count = is_count,
-    count_or_any = function(text) return text == '*' or is_count(text) end,
-    positive = is_positive,
-    id = is_positive,
-    signed = function(text) return is_count(text) or (byte(text) == 45 and is_positive(text:sub(2))) end,
-    ms = function(text) return #text <= 12 and is_count(text) end, -- about 31 years; now + this stays far below 2^53
-    age = function(text) return text == '-1' or is_count(text) end,
-    partitions = function(text) return not find(text, '[^%d,]') end,
-    currency = function(text) return find(text, '^%u%u%u$') end,
-    fp = function(text) return #text == 16 and not find(text, '%X') end,
-    hash = function(text) return #text == 32 and not find(text, '%X') end,
+    bytes = {}, -- anything: there is nothing to check
+    text = checking(function(text) return text ~= '' end),
+    count = remembering(is_count),
+    count_or_any = remembering(function(text) return text == '*' or is_count(text) end),
+    positive = remembering(is_positive),
+    id = remembering(is_positive),
+    signed = remembering(function(text) return is_count(text) or (byte(text) == 45 and is_positive(sub(text, 2))) end),
+    ms = remembering(is_ms),
+    lease = remembering(function(text) return text ~= '0' and is_ms(text) end), -- Redis does not take 0
+    age = remembering(function(text) return text == '-1' or is_count(text) end),
+    partition = remembering(function(text) return is_count(text) and tonumber(text) < PARTITIONS_MAX end),
+    partitions = checking(function(text) return not find(text, '[^%d,]') end),
+    currency = remembering(function(text) return find(text, '^%u%u%u$') end),
+    fp = checking(function(text) return #text == 16 and not find(text, '%X') end),
+    hash = checking(function(text) return #text == 32 and not find(text, '%X') end),
     -- A transaction's name, HASH.FP.attempt. What HASH and FP are is the business of whoever made it; here it is only a name.
-    txn = function(text) return byte(text, 33) == 46 and byte(text, 50) == 46 and find(text, '^[1-9]%d*$', 51) end,
+    txn = checking(function(text) return byte(text, 33) == 46 and byte(text, 50) == 46 and find(text, '^[1-9]%d*$', 51) end),
 }
-
-local partitions = {} -- those seen and found good: every call has one
-function kinds.partition(text)
-    if partitions[text] then
-        return true
-    elseif not is_count(text) or tonumber(text) >= PARTITIONS_MAX then
-        return false
-    end
-    partitions[text] = true
-    return true
-end
-
--- How long a lease lasts: Redis does not take 0.
-function kinds.lease(text)
-    return text ~= '0' and kinds.ms(text)
-end
 
 local function one_of(words)
     local allowed = {}
     for word in words:gmatch('[^|]+') do
         allowed[word] = true
     end
-    return function(text) return allowed[text] end
+    return {known = allowed, check = function() return false end}
 end
 
 local function kind_of(name)
     local plain = name:match('^(.*)%?$')
     if plain then
-        local check = kind_of(plain)
-        return function(text) return text == '' or check(text) end
+        local kind = kind_of(plain)
+        return {known = kind.known, check = kind.check and function(text) return text == '' or kind.check(text) end}
     end
-    if name:find('|', 1, true) then
-        return one_of(name)
-    end
-    return kinds[name]
+    return name:find('|', 1, true) and one_of(name) or kinds[name]
 end
 
+-- The list as three: the places of those to check, and for each what is known and the check. count: of all of them.
 local function kinds_of(list)
-    local found = {count = 0}
-    for kind in list:gmatch('%S+') do
+    local found = {count = 0, places = {}, known = {}, check = {}}
+    for name in list:gmatch('%S+') do
+        local kind, at = kind_of(name), #found.places + 1
         found.count = found.count + 1
-        found[found.count] = kind_of(kind)
+        if kind.check then
+            found.places[at], found.known[at], found.check[at] = found.count, kind.known, kind.check
+        end
     end
     return found
 end
@@ -105,18 +108,19 @@ end
 -- KEYS[1] must be the key of what the arguments name: a call that was sent to a wrong place changes nothing there.
 local function key_is_right(kind, name, args)
     if kind == 'idem' then
-        local p, hash = name:match('^idem:{(%d+)}:(%x+)$')
-        return p == args[1] and #hash == 32
+        local prefix = key.idem(args[1], '')
+        return #name == #prefix + 32 and sub(name, 1, #prefix) == prefix and not find(name, '%X', #prefix + 1)
     end
     return name == key[kind](args[1], args[2])
 end
 
 -- The number of the first argument behind ${first} that is not of its kind, nil when all are.
 local function first_bad(wanted, args, first)
-    for n = 1, wanted.count do
-        local check = wanted[n]
-        if check ~= false and not check(args[first + n]) then
-            return first + n
+    local places, known, check = wanted.places, wanted.known, wanted.check
+    for n = 1, #places do
+        local text = args[first + places[n]]
+        if not known[n][text] and not check[n](text) then
+            return first + places[n]
         end
     end
     return nil

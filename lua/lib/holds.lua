@@ -1,9 +1,15 @@
--- One transaction's units of one product: phase|qty|order partition|when|since, under its name T in the product's holds.
+-- One transaction's units of one product: phase|qty|order partition|when|since, under its name T in the product's stock, beside the counters. A name has
+-- dots in it, so it is none of theirs.
 
-local match = ('').match
+local byte, match = ('').byte, ('').match
 
 holds.MARK_KEPT_MS = 600000    -- a mark outlives every late call (30 s) by far
 holds.LATER_THAN_ORDER_MS = 300000
+
+-- Is this field of a stock a transaction's name (and no counter's)?
+function holds.is_name(field)
+    return byte(field, 33) == 46
+end
 
 -- The parts of a hold's text; qty, when and since are numbers.
 function holds.parse(text)
@@ -11,25 +17,44 @@ function holds.parse(text)
     return phase, tonumber(quantity), order_p, tonumber(when), tonumber(since)
 end
 
--- Writes a hold or a mark of which there was none. Phase, quantity and order partition are text.
-function holds.create(p, id, txn, phase, quantity, order_p, when, since)
-    call('HSET', key.holds(p, id), txn, phase .. '|' .. quantity .. '|' .. order_p .. '|' .. int.text(when) .. '|' .. int.text(since))
-end
-
--- Reads one hold, or nil when there is none of this name.
-function holds.read(p, id, txn)
-    local text = call('HGET', key.holds(p, id), txn)
-    if not text then
-        return nil
+-- The same for a field of a stock; nil for a counter.
+function holds.of_field(name, text)
+    if holds.is_name(name) then
+        return holds.parse(text)
     end
-    local hold = {p = p, id = id, txn = txn}
-    hold.phase, hold.quantity, hold.order_p, hold.when, hold.since = holds.parse(text)
-    return hold
 end
 
--- Writes a hold that was read, as it is now.
-function holds.write(hold)
-    holds.create(hold.p, hold.id, hold.txn, hold.phase, int.text(hold.quantity), hold.order_p, hold.when, hold.since)
+-- The holds among the fields of a stock, both lists of name, text, … .
+function holds.only(fields)
+    local kept = {}
+    for n = 1, #fields, 2 do
+        if holds.is_name(fields[n]) then
+            local at = #kept
+            kept[at + 1], kept[at + 2] = fields[n], fields[n + 1]
+        end
+    end
+    return kept
+end
+
+-- The text of a hold or a mark. Phase, quantity and order partition are text.
+function holds.text(phase, quantity, order_p, when, since)
+    return phase .. '|' .. quantity .. '|' .. order_p .. '|' .. int.text(when) .. '|' .. int.text(since)
+end
+
+-- The text of a hold that was read, as it is now.
+function holds.text_of(hold)
+    return holds.text(hold.phase, int.text(hold.quantity), hold.order_p, hold.when, hold.since)
+end
+
+-- Reads one hold and the counters beside it: nil when there is none of this name, nil when there is no such product.
+function holds.read(p, id, txn)
+    local counters, text = stock.read_hold(p, id, txn)
+    if not text then
+        return nil, counters
+    end
+    local hold = {txn = txn}
+    hold.phase, hold.quantity, hold.order_p, hold.when, hold.since = holds.parse(text)
+    return hold, counters
 end
 
 -- Was this hold taken so long after its order that it cannot be the order's? ${age}: text of ms since the order was placed, -1: not known.
@@ -45,9 +70,8 @@ end
 
 -- Moves a live hold to ${to} with its units, and makes sure that a look will find it when there is something to do. ${to} must be allowed by
 -- states.hold.
-function holds.move(hold, to, order_id, now)
+function holds.move(hold, counters, to, order_id, now)
     local by = states.hold[hold.phase][to]
-    local counters = stock.read(hold.p, hold.id)
     hold.phase = to
     if states.hold_live[to] then
         hold.when = 0
@@ -55,6 +79,5 @@ function holds.move(hold, to, order_id, now)
         hold.when = now
         stock.ask(counters, now + holds.MARK_KEPT_MS)
     end
-    stock.change(counters, by, hold.quantity, hold.txn, order_id)
-    holds.write(hold)
+    stock.change(counters, by, hold.quantity, hold.txn, order_id, '', holds.text_of(hold))
 end

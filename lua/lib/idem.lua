@@ -57,6 +57,9 @@ end
 -- For place and refuse: the answer if this key or this attempt is decided already, else nil. Also returns whether attempts were aborted
 -- before, and so whether the record has an expiry.
 function idem.placed_already(record, p, fp, attempt, now)
+    if not call('HGET', record, 's') then
+        return nil, false -- as almost every time
+    end
     local decision, values = idem.read(record, fp, 'id', 'n', 'status', 'body', 'a:' .. fp)
     if decision == 'reused' then
         return {code.KEY_REUSED}

@@ -4,7 +4,6 @@ key.SHARD = 'souk:shard'
 
 function key.product(p, id) return 'product:{' .. p .. '}:' .. id end
 function key.stock(p, id) return 'stock:{' .. p .. '}:' .. id end
-function key.holds(p, id) return 'holds:{' .. p .. '}:' .. id end
 function key.moves(p, id) return 'moves:{' .. p .. '}:' .. id end
 function key.order(p, id) return 'order:{' .. p .. '}:' .. id end
 function key.payment(p, id) return 'payment:{' .. p .. '}:' .. id end

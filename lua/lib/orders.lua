@@ -1,7 +1,8 @@
 -- An order's record. It is made by orders.create and moved by orders.move, and nowhere else: record, version, eV, indexes, duty and event
 -- change together.
 --
--- ${payments} of the record are the ids of the order's payments with commas between them, the latest last. Only the latest can be open.
+-- ${payments} of the record are the ids of the order's payments with commas between them, the latest last. Only the latest can be open. An order that was
+-- never moved has no `updated`, one without payments has no `payments`: most orders are read once more at the most, and each field of a write costs.
 
 -- Reads what a move needs. Returns nil when there is no such order; else v, created and expires are numbers, created_us is text (the place in
 -- indexes).
@@ -15,7 +16,7 @@ function orders.read(p, id)
         key = record, p = p, id = id,
         state = values[1], payment_status = values[2], v = tonumber(values[3]),
         user = values[4], total = values[5], currency = values[6],
-        created = tonumber(values[7]), expires = tonumber(values[8]), t = values[9], payments = values[10],
+        created = tonumber(values[7]), expires = tonumber(values[8]), t = values[9], payments = values[10] or '',
         created_us = call('ZSCORE', key.orders(p), id),
     }
 end
@@ -41,8 +42,7 @@ function orders.create(p, id, new, now, now_us, request)
     local expires = now + new.hold_ms
     local at, at_us, until_text = int.text(now), int.text(now_us), int.text(expires)
     call('HSET', key.order(p, id), 'state', to, 'payment_status', 'none', 'v', '1', 'user', new.user, 'total', new.total,
-        'currency', new.currency, 'created', at, 'expires', until_text, 'hold_ms', new.hold_ms, 't', new.t, 'payments', '', 'updated', at,
-        'doc', new.doc, 'e1', history(to, 'none', until_text, at, 'place', request))
+        'currency', new.currency, 'created', at, 'expires', until_text, 't', new.t, 'doc', new.doc, 'e1', history(to, 'none', until_text, at, 'place', request))
     call('ZADD', key.order_duties(p), until_text, id)
     call('ZADD', key.orders(p), at_us, id)
     call('ZADD', key.orders_in(p, to, 'none'), at_us, id)

@@ -1,8 +1,8 @@
 -- A product's record. Its stock is beside it and made with it.
 
--- Are there holds or marks of a former product with this id? For products.create.
-function products.kept_holds(p, id)
-    return call('EXISTS', key.holds(p, id)) == 1
+-- Are there marks of a former product with this id? For products.create, when there is no product.
+function products.kept_marks(p, id)
+    return call('EXISTS', key.stock(p, id)) == 1
 end
 
 -- Makes product, stock and ledger entry; the caller puts it into the index too, by products.list. All but ${now} and ${kept} is text. Cannot fail: the

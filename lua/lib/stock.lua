@@ -1,19 +1,30 @@
--- The counters of one product. They are made in stock.create and change in stock.change only, which write the entry in the ledger with them.
+-- The counters of one product, and beside them its holds (lib/holds.lua). Counters are made in stock.create and change in stock.change only, which write
+-- the entry in the ledger with them.
 
 local COUNTERS = {'on_hand', 'held', 'committed'}
 
--- Reads them as numbers, or nil when there is no such product.
-function stock.read(p, id)
-    local record = key.stock(p, id)
-    local values = call('HMGET', record, 'on_hand', 'held', 'committed', 'v', 'ask')
+-- The counters as numbers, from their fields as Redis gives them, or nil when there is no such product.
+local function counters_of(record, p, id, values)
     if not values[1] then
         return nil
     end
     return {
         key = record, p = p, id = id,
         on_hand = tonumber(values[1]), held = tonumber(values[2]), committed = tonumber(values[3]), v = tonumber(values[4]),
-        ask = tonumber(values[5] or 0),
+        ask = tonumber(values[5] or 0), ask_moved = false,
     }
+end
+
+function stock.read(p, id)
+    local record = key.stock(p, id)
+    return counters_of(record, p, id, call('HMGET', record, 'on_hand', 'held', 'committed', 'v', 'ask'))
+end
+
+-- The same, and the text of transaction ${txn}'s hold, false when there is none. A product that was deleted can have left one.
+function stock.read_hold(p, id, txn)
+    local record = key.stock(p, id)
+    local values = call('HMGET', record, 'on_hand', 'held', 'committed', 'v', 'ask', txn)
+    return counters_of(record, p, id, values), values[6]
 end
 
 function stock.available(counters)
@@ -59,14 +70,15 @@ function stock.create(p, id, on_hand, ask)
 end
 
 -- Adds to the counters and writes one entry in the ledger. ${by}: how each unit moves them and the entry's kind (states.hold). The caller has made
--- sure that nothing falls below 0. ${reason}: text for the ledger, or nil.
--- Only what changes is written: every argument of a write is copied, parsed and logged by Redis, which is most of what a call costs.
-function stock.change(counters, by, quantity, txn, order_id, reason)
+-- sure that nothing falls below 0. ${reason}: text for the ledger. ${hold}: the text of the transaction's hold as it is from now on, or nil.
+-- Only what changes is written, in one command: every argument of a write is copied, parsed and logged by Redis, which is most of what a call costs.
+function stock.change(counters, by, quantity, txn, order_id, reason, hold)
     local changed, n = {}, 0
     for i = 1, #COUNTERS do
         local name = COUNTERS[i]
-        if by.units[name] then
-            counters[name] = counters[name] + by.units[name] * quantity
+        local units = by.units[name]
+        if units then
+            counters[name] = counters[name] + units * quantity
             changed[n + 1], changed[n + 2] = name, int.text(counters[name])
             n = n + 2
         end
@@ -74,11 +86,21 @@ function stock.change(counters, by, quantity, txn, order_id, reason)
     counters.v = counters.v + 1
     local v = int.text(counters.v)
     changed[n + 1], changed[n + 2] = 'v', v
+    if hold then
+        changed[n + 3], changed[n + 4] = txn, hold
+        n = n + 2
+    end
     if counters.ask_moved then
         changed[n + 3], changed[n + 4] = 'ask', int.text(counters.ask)
         call('ZADD', key.asks(counters.p), changed[n + 4], counters.id)
     end
     call('HSET', counters.key, unpack(changed))
     call('XADD', key.moves(counters.p, counters.id), '*', 'm', by.kind .. '|' .. int.text(quantity) .. '|' .. txn .. '|' .. order_id .. '|' ..
-        int.text(counters.on_hand) .. '|' .. int.text(counters.held) .. '|' .. int.text(counters.committed) .. '|' .. v .. '|' .. (reason or ''))
+        int.text(counters.on_hand) .. '|' .. int.text(counters.held) .. '|' .. int.text(counters.committed) .. '|' .. v .. '|' .. reason)
+end
+
+-- The counters of a product that is deleted go. Its marks stay: a late call must still meet them.
+function stock.remove(counters)
+    call('HDEL', counters.key, 'on_hand', 'held', 'committed', 'v', 'ask')
+    call('ZREM', key.asks(counters.p), counters.id)
 end

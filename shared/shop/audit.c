@@ -298,7 +298,7 @@ static void ask_hold(struct audit *audit, const struct side *side, int tag)
 {
     unsigned partition = topology_partition_of_id(audit->flow.world->topology, side->product_id);
     struct call *call = call_command(audit->flow.arena, "HGET", partition);
-    call_keyf(call, "holds:{%u}:%lld", partition, (long long)side->product_id);
+    call_keyf(call, "stock:{%u}:%lld", partition, (long long)side->product_id);
     call_arg(call, side_txn(side));
     flow_call(&audit->flow, call, tag, (int)(side - audit->sides));
 }

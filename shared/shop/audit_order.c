@@ -10,10 +10,10 @@
 #define PROFILE_MAX 512
 
 /* The fields that are judged, in the order in which a new record gets them: so each is mostly found at its own place. */
-enum { O_STATE, O_PAYMENT_STATUS, O_V, O_USER, O_TOTAL, O_CURRENCY, O_CREATED, O_EXPIRES, O_HOLD_MS, O_T, O_PAYMENTS, O_UPDATED, O_DOC, O_FIELDS };
+enum { O_STATE, O_PAYMENT_STATUS, O_V, O_USER, O_TOTAL, O_CURRENCY, O_CREATED, O_EXPIRES, O_T, O_DOC, O_PAYMENTS, O_UPDATED, O_FIELDS };
 static const struct view ORDER_NAMES[O_FIELDS] = {
     {"state", 5},   {"payment_status", 14}, {"v", 1}, {"user", 4},     {"total", 5},   {"currency", 8}, {"created", 7},
-    {"expires", 7}, {"hold_ms", 7},         {"t", 1}, {"payments", 8}, {"updated", 7}, {"doc", 3},
+    {"expires", 7}, {"t", 1},               {"doc", 3}, {"payments", 8}, {"updated", 7},
 };
 enum {
     P_STATUS,
@@ -181,6 +181,8 @@ void order_judge(const struct order_watch *watch, struct order_row *row, const s
     int64_t id, v, total, created, expires;
 
     read_record(&record, list, ORDER_NAMES, O_FIELDS);
+    if (record.fields[O_UPDATED].len == 0) /* it never moved */
+        record.fields[O_UPDATED] = record.fields[O_CREATED];
     *lines = (struct order_lines){0};
     const struct view *f = record.fields;
     if (!audit_number(row->id, &id) || !audit_number(f[O_V], &v) || !audit_number(f[O_TOTAL], &total) || !audit_number(f[O_CREATED], &created) ||

@@ -8,8 +8,8 @@
 #include "audit_stock.h"
 
 #define PAGE 100
-#define HOLDS_ENOUGH 5000   /* are read in one step */
-#define HOLDS_MAX 2000      /* of one product, in one command; above it they are left to audit_holds */
+#define FIELDS_ENOUGH 5000  /* of stocks, holds and counters, are read in one step */
+#define FIELDS_MAX 2000     /* of one stock, in one command; above it its holds are left to audit_holds */
 #define SLACK_MS 10000      /* as in audit_stock */
 #define MARK_KEPT_MS 600000 /* holds.MARK_KEPT_MS */
 #define NEVER INT64_MAX
@@ -19,13 +19,13 @@ static const char *const NAMES[COUNTERS] = {"on_hand", "held", "committed", "v",
 
 struct product {
     struct view id;
-    struct view stock[COUNTERS];             /* as it was read first */
-    int64_t holds, sums[COUNTERS], earliest; /* the units of its holds by phase, and when the first of them is to be looked at */
-    struct view listed;                      /* in asks:{p}; .at NULL: it is not there */
+    struct view counters[COUNTERS];           /* as they stand in its stock */
+    int64_t fields, sums[COUNTERS], earliest; /* of its stock; the units of its holds by phase, and when the first of them is to be looked at */
+    struct view listed;                       /* in asks:{p}; .at NULL: it is not there */
     bool suspect;
 };
 
-enum stage { AT_INDEX, AT_STOCK, AT_HOLDS, AT_ASKING };
+enum stage { AT_INDEX, AT_SIZES, AT_STOCK, AT_ASKING };
 
 struct shelf {
     struct flow flow;
@@ -37,25 +37,16 @@ struct shelf {
     struct arena *page, *stale; /* as in audit_walk */
     char after[40];
     struct product *products;
-    size_t count, from, upto, asked; /* of the page; those whose holds are being read; those that were asked about if they had to be */
+    size_t count, from, upto, asked; /* of the page; those whose stocks are being read; those that were asked about if they had to be */
 };
 
-enum { TAG_TIME, TAG_INDEX, TAG_STOCK, TAG_RECORD, TAG_HOLD_COUNT, TAG_HOLDS, TAG_ASKS, TAG_STOCK_AGAIN, TAG_ASKED, TAGS };
+enum { TAG_TIME, TAG_INDEX, TAG_RECORD, TAG_SIZE, TAG_ASKS, TAG_STOCK, TAG_COUNTERS, TAG_ASKED, TAGS };
 
 static struct call *product_call(struct shelf *shelf, const char *command, const char *kind, const struct product *product)
 {
     struct call *call = call_command(shelf->page, command, shelf->partition);
 
     call_keyf(call, "%s:{%u}:%.*s", kind, shelf->partition, VIEW_ARG(product->id));
-    return call;
-}
-
-static struct call *stock_call(struct shelf *shelf, const struct product *product)
-{
-    struct call *call = product_call(shelf, "HMGET", "stock", product);
-
-    for (int i = 0; i < COUNTERS; i++)
-        call_arg(call, view_of(NAMES[i]));
     return call;
 }
 
@@ -98,15 +89,14 @@ static void got_index(struct shelf *shelf, size_t index, const struct reply *rep
     shelf->result.products += (int64_t)shelf->count;
 }
 
-/* ---- their counters, and how many holds they have ---- */
+/* ---- how much there is of each ---- */
 
-static void ask_stock(struct shelf *shelf)
+static void ask_sizes(struct shelf *shelf)
 {
     for (size_t i = 0; i < shelf->count; i++) {
         struct product *product = &shelf->products[i];
         flow_call(&shelf->flow, product_call(shelf, "EXISTS", "product", product), TAG_RECORD, (int)i);
-        flow_call(&shelf->flow, product_call(shelf, "HLEN", "holds", product), TAG_HOLD_COUNT, (int)i);
-        flow_call(&shelf->flow, stock_call(shelf, product), TAG_STOCK, (int)i);
+        flow_call(&shelf->flow, product_call(shelf, "HLEN", "stock", product), TAG_SIZE, (int)i);
     }
 }
 
@@ -115,18 +105,12 @@ static void got_record(struct shelf *shelf, size_t index, const struct reply *re
     shelf->products[index].suspect |= reply_int(reply, 0) != 1;
 }
 
-static void got_hold_count(struct shelf *shelf, size_t index, const struct reply *reply)
+static void got_size(struct shelf *shelf, size_t index, const struct reply *reply)
 {
-    shelf->products[index].holds = reply_int(reply, 0);
+    shelf->products[index].fields = reply_int(reply, 0);
 }
 
-static void got_stock(struct shelf *shelf, size_t index, const struct reply *reply)
-{
-    for (size_t i = 0; i < COUNTERS; i++)
-        shelf->products[index].stock[i] = arena_copy(shelf->page, reply_text(reply, i));
-}
-
-/* ---- the holds, and the counters once more ---- */
+/* ---- their counters and holds ---- */
 
 /* Of a page of audit_holds, whose parent this is. */
 static void take_page(struct flow *flow, const struct item *list, int64_t now_ms)
@@ -141,38 +125,38 @@ static void take_page(struct flow *flow, const struct item *list, int64_t now_ms
     }
 }
 
-static void ask_holds_of(struct shelf *shelf, size_t index)
+static void ask_many_holds(struct shelf *shelf, size_t index)
 {
     struct product *product = &shelf->products[index];
+    struct call *call = product_call(shelf, "HMGET", "stock", product);
     long long id;
 
-    if (product->holds > HOLDS_MAX) {
-        if (view_to_int(product->id, &id))
-            flow_spawn(&shelf->flow, audit_holds_new(&shelf->flow, id, take_page), 0, (int)index);
-        return;
-    }
-    if (product->holds > 0)
-        flow_call(&shelf->flow, product_call(shelf, "HGETALL", "holds", product), TAG_HOLDS, (int)index);
+    for (int i = 0; i < COUNTERS; i++)
+        call_arg(call, view_of(NAMES[i]));
+    flow_call(&shelf->flow, call, TAG_COUNTERS, (int)index);
+    if (view_to_int(product->id, &id))
+        flow_spawn(&shelf->flow, audit_holds_new(&shelf->flow, id, take_page), 0, (int)index);
 }
 
-/* The next ones, as many as have not too many holds together. Whoever had none when they were counted is not read: its stock must be the same still. */
-static void ask_holds(struct shelf *shelf)
+/* The next ones, as many as have not too many holds together. A stock comes whole in one answer, so its counters and its holds are of one moment. */
+static void ask_stock(struct shelf *shelf)
 {
     struct call *asks = call_command(shelf->page, "ZMSCORE", shelf->partition);
-    int64_t holds = 0;
+    int64_t fields = 0;
 
     call_keyf(asks, "asks:{%u}", shelf->partition);
-    for (shelf->from = shelf->upto; shelf->upto < shelf->count && holds < HOLDS_ENOUGH; shelf->upto++) {
+    for (shelf->from = shelf->upto; shelf->upto < shelf->count && fields < FIELDS_ENOUGH; shelf->upto++) {
         struct product *product = &shelf->products[shelf->upto];
-        ask_holds_of(shelf, shelf->upto);
-        holds += product->holds > HOLDS_MAX ? 0 : product->holds;
         call_arg(asks, product->id);
+        if (product->fields > FIELDS_MAX) {
+            ask_many_holds(shelf, shelf->upto);
+            continue;
+        }
+        flow_call(&shelf->flow, product_call(shelf, "HGETALL", "stock", product), TAG_STOCK, (int)shelf->upto);
+        fields += product->fields;
     }
-    if (shelf->from == shelf->upto)
-        return;
-    flow_call(&shelf->flow, asks, TAG_ASKS, 0);
-    for (size_t i = shelf->from; i < shelf->upto; i++)
-        flow_call(&shelf->flow, stock_call(shelf, &shelf->products[i]), TAG_STOCK_AGAIN, (int)i);
+    if (shelf->from < shelf->upto)
+        flow_call(&shelf->flow, asks, TAG_ASKS, 0);
 }
 
 static void take_hold(struct shelf *shelf, struct product *product, struct view txn, struct view text)
@@ -194,13 +178,37 @@ static void take_hold(struct shelf *shelf, struct product *product, struct view 
     audit_take_hold(shelf->flow.parent, &hold, shelf->now_ms);
 }
 
-static void got_holds(struct shelf *shelf, size_t index, const struct reply *reply)
+/* The place of a counter's name in NAMES, or COUNTERS: then it is a transaction's. */
+static size_t counter_of(struct view name)
 {
+    size_t at = 0;
+
+    while (at < COUNTERS && !view_equal(name, view_of(NAMES[at])))
+        at++;
+    return at;
+}
+
+static void got_stock(struct shelf *shelf, size_t index, const struct reply *reply)
+{
+    struct product *product = &shelf->products[index];
     const struct item *list = reply->root;
 
-    shelf->result.holds += (int64_t)list->count / 2;
-    for (size_t i = 0; i + 1 < list->count; i += 2)
-        take_hold(shelf, &shelf->products[index], item_text(item_at(list, i)), item_text(item_at(list, i + 1)));
+    for (size_t i = 0; i + 1 < list->count; i += 2) {
+        struct view name = item_text(item_at(list, i)), text = item_text(item_at(list, i + 1));
+        size_t counter = counter_of(name);
+        if (counter < COUNTERS) {
+            product->counters[counter] = arena_copy(shelf->page, text);
+        } else {
+            take_hold(shelf, product, name, text);
+            shelf->result.holds++;
+        }
+    }
+}
+
+static void got_counters(struct shelf *shelf, size_t index, const struct reply *reply)
+{
+    for (size_t i = 0; i < COUNTERS; i++)
+        shelf->products[index].counters[i] = arena_copy(shelf->page, reply_text(reply, i));
 }
 
 static void got_asks(struct shelf *shelf, size_t index, const struct reply *reply)
@@ -221,7 +229,7 @@ static bool ask_is_right(const struct shelf *shelf, const struct product *produc
 {
     int64_t soon = shelf->now_ms + SLACK_MS, ask = 0, listed;
 
-    if (product->stock[ASK].len > 0 && !audit_number(product->stock[ASK], &ask))
+    if (product->counters[ASK].len > 0 && !audit_number(product->counters[ASK], &ask))
         return false;
     if (product->earliest != NEVER && (ask == 0 || ask > later(product->earliest, soon)))
         return false;
@@ -230,21 +238,17 @@ static bool ask_is_right(const struct shelf *shelf, const struct product *produc
     return product->listed.at && audit_number(product->listed, &listed) && listed <= later(ask, soon);
 }
 
-/* Its stock has come a second time: between the two nothing of it changed, or it is asked about. */
-static void got_stock_again(struct shelf *shelf, size_t index, const struct reply *reply)
+static void judge(const struct shelf *shelf, struct product *product)
 {
-    struct product *product = &shelf->products[index];
     int64_t counters[COUNTERS];
 
-    for (size_t i = 0; i < COUNTERS; i++)
-        product->suspect |= !view_equal(reply_text(reply, i), product->stock[i]);
     for (size_t i = 0; i < ASK; i++)
-        if (!audit_number(product->stock[i], &counters[i])) {
+        if (!audit_number(product->counters[i], &counters[i])) {
             product->suspect = true;
             return;
         }
     product->suspect |= counters[ON_HAND] < counters[HELD] + counters[COMMITTED];
-    if (product->holds <= HOLDS_MAX)
+    if (product->fields <= FIELDS_MAX)
         product->suspect |= counters[HELD] != product->sums[HELD] || counters[COMMITTED] != product->sums[COMMITTED] || !ask_is_right(shelf, product);
 }
 
@@ -294,17 +298,19 @@ static void got_asked(struct shelf *shelf, size_t index, const struct reply *rep
 static void begin(struct shelf *shelf, enum stage stage)
 {
     static void (*const BEGIN[])(struct shelf *
-                                 shelf) = {[AT_INDEX] = ask_index, [AT_STOCK] = ask_stock, [AT_HOLDS] = ask_holds, [AT_ASKING] = ask_unsure};
+                                 shelf) = {[AT_INDEX] = ask_index, [AT_SIZES] = ask_sizes, [AT_STOCK] = ask_stock, [AT_ASKING] = ask_unsure};
 
     shelf->stage = stage;
     BEGIN[stage](shelf);
 }
 
-static enum stage stage_after(const struct shelf *shelf)
+static enum stage finish(struct shelf *shelf)
 {
     switch (shelf->stage) {
-    case AT_HOLDS:
-        return shelf->upto < shelf->count ? AT_HOLDS : AT_ASKING;
+    case AT_STOCK:
+        for (size_t i = shelf->from; i < shelf->upto; i++)
+            judge(shelf, &shelf->products[i]);
+        return shelf->upto < shelf->count ? AT_STOCK : AT_ASKING;
     case AT_ASKING:
         return shelf->asked < shelf->count ? AT_ASKING : AT_INDEX;
     default:
@@ -323,7 +329,7 @@ static void go_on(struct shelf *shelf)
 
     shelf->stopped |= shelf->result.failed || audit_stopping(flow->parent);
     while (flow->owed == 0 && !shelf->stopped && !has_all(shelf))
-        begin(shelf, stage_after(shelf));
+        begin(shelf, finish(shelf));
     if (flow->owed > 0)
         return;
     arena_free(shelf->stale);
@@ -334,15 +340,9 @@ static void go_on(struct shelf *shelf)
 
 static void shelf_got_reply(struct flow *flow, struct call *call, const struct reply *reply)
 {
-    static void (*const GOT[TAGS])(struct shelf * shelf, size_t index, const struct reply *reply) = {[TAG_TIME] = got_time,
-                                                                                                     [TAG_INDEX] = got_index,
-                                                                                                     [TAG_STOCK] = got_stock,
-                                                                                                     [TAG_RECORD] = got_record,
-                                                                                                     [TAG_HOLD_COUNT] = got_hold_count,
-                                                                                                     [TAG_HOLDS] = got_holds,
-                                                                                                     [TAG_ASKS] = got_asks,
-                                                                                                     [TAG_STOCK_AGAIN] = got_stock_again,
-                                                                                                     [TAG_ASKED] = got_asked};
+    static void (*const GOT[TAGS])(struct shelf * shelf, size_t index, const struct reply *reply) = {
+        [TAG_TIME] = got_time, [TAG_INDEX] = got_index, [TAG_RECORD] = got_record,     [TAG_SIZE] = got_size,
+        [TAG_ASKS] = got_asks, [TAG_STOCK] = got_stock, [TAG_COUNTERS] = got_counters, [TAG_ASKED] = got_asked};
     struct shelf *shelf = (struct shelf *)flow;
 
     arena_free(shelf->stale);

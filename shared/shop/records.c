@@ -172,7 +172,6 @@ enum {
     READ_T,
     READ_PAYMENTS,
     READ_UPDATED,
-    READ_HOLD_MS,
     READ_DOC,
     READ_OWES
 };

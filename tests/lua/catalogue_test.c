@@ -26,7 +26,7 @@ static const struct lua_case cases[] = {
     {"create with the key of another request", "product_create " IDEM "D1 7", "product_create idem:{5}:$H 5 $G D1 7", "12", NULL},
     {"create after the product is gone again", "product_create " IDEM "D1 7 ; product_delete product:{5}:261 5 261 *", "product_create " IDEM "D1 7",
      "14 261 1 D1", NULL},
-    {"create with marks of a former product will look at them", "HSET holds:{5}:261 $T released|2|7|@-5000|@-5000", "product_create " IDEM "D1 1",
+    {"create with marks of a former product will look at them", "HSET stock:{5}:261 $T released|2|7|@-5000|@-5000", "product_create " IDEM "D1 1",
      "0 261 1", "HGET stock:{5}:261 ask => @+0 ; ZSCORE asks:{5} 261 => @+0"},
     {"create: partition too high", NULL, "product_create idem:{16384}:$H 16384 $F D1 1", "'-ERR souk: bad argument 1 of product_create'", NULL},
     {"create: fingerprint of 15 digits", NULL, "product_create idem:{5}:$H 5 f00df00df00df00 D1 1", "'-ERR souk: bad argument 2 of product_create'",
@@ -101,7 +101,7 @@ static const struct lua_case cases[] = {
     {"import numbers around ids of clients, in the same call and before", "product_put product:{5}:773 5 773 create '' D0 1",
      "import " IDEM "'' D1 '' 517 D2 '' '' D3 ''", "0 261,1|517,1|1029,1", "HGET seq:{5} product => 4 ; HGET product:{5}:773 doc => D0"},
     {"import in partition 0", NULL, "import idem:{0}:$H 0 $F '' D1 1", "0 256,1", NULL},
-    {"import with marks of a former product will look at them", "HSET holds:{5}:261 $T released|2|7|@-5000|@-5000", "import " IDEM "5 D1 1 261 D1 1",
+    {"import with marks of a former product will look at them", "HSET stock:{5}:261 $T released|2|7|@-5000|@-5000", "import " IDEM "5 D1 1 261 D1 1",
      "0 5,1|261,1", "HGET stock:{5}:261 ask => @+0 ; ZSCORE asks:{5} 261 => @+0 ; HEXISTS stock:{5}:5 ask => 0"},
     {"import again says what it was, and does nothing", "import " IDEM "5 D1 1 '' D2 '' ; product_put product:{5}:5 5 5 replace * D9 ''",
      "import " IDEM "5 D1 1 '' D2 ''", "14 5,1|261,1", "HGET product:{5}:5 doc => D9 ; ZCARD products:{5} => 2"},
@@ -125,10 +125,10 @@ static const struct lua_case cases[] = {
 
     /* product_delete */
     {"delete this version",
-     PRODUCT("3") STOCK("9", "0", "0") " ask @+5 ; ZADD asks:{5} 1 5 ; HSET holds:{5}:5 $T released|2|7|@-5|@-5 ; XADD moves:{5}:5 * k v",
+     PRODUCT("3") STOCK("9", "0", "0") " ask @+5 ; ZADD asks:{5} 1 5 ; HSET stock:{5}:5 $T released|2|7|@-5|@-5 ; XADD moves:{5}:5 * k v",
      "product_delete product:{5}:5 5 5 3", "0",
-     "EXISTS product:{5}:5 stock:{5}:5 products:{5} asks:{5} => 0 ; "
-     "EXISTS holds:{5}:5 moves:{5}:5 => 2"},
+     "EXISTS product:{5}:5 products:{5} asks:{5} => 0 ; HGETALL stock:{5}:5 => $T released|2|7|@-5|@-5 ; EXISTS moves:{5}:5 => 1"},
+    {"delete what has no marks", PRODUCT("3") STOCK("9", "0", "0"), "product_delete product:{5}:5 5 5 3", "0", "EXISTS stock:{5}:5 => 0"},
     {"delete any version", PRODUCT("3") STOCK("9", "0", "0"), "product_delete product:{5}:5 5 5 *", "0", NULL},
     {"delete an older version", PRODUCT("3") STOCK("9", "0", "0"), "product_delete product:{5}:5 5 5 2", "11 3", NULL},
     {"delete nothing", NULL, "product_delete product:{5}:5 5 5 *", "10", NULL},

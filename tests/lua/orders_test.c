@@ -3,7 +3,7 @@
 /* Order 263 of partition 7, placed by T a second ago, version 3, in any pair of states; its index entries and duty as the functions leave them. */
 #define ORDER_UNTIL(expires, state, payment_status, payments) \
     "HSET order:{7}:263 state " state " payment_status " payment_status " v 3 user bob total 1999 currency USD created @-1000 expires " expires \
-    " hold_ms 61000 t $T payments " payments " updated @-1000 doc D1 ; ZADD orders:{7} 555 263 ; ZADD orders:{7}:in:" state ":" payment_status \
+    " t $T payments " payments " updated @-1000 doc D1 ; ZADD orders:{7} 555 263 ; ZADD orders:{7}:in:" state ":" payment_status \
     " 555 263 ; " \
     "ZADD txn:{7} 99 263 ; HSET idem:{7}:$H fp $F s placed id 263 n 1"
 #define ORDER(state, payment_status, payments) ORDER_UNTIL("@+60000", state, payment_status, payments)
@@ -37,8 +37,7 @@ static const struct lua_case cases[] = {
     /* place */
     {"place: new", NULL, PLACE, "0 263 @+0 @+61000",
      "HGETALL order:{7}:263 => state reserved payment_status none v 1 user bob total 1999 currency USD created @+0 expires @+61000 "
-     "hold_ms 61000 t $T payments '' "
-     "updated @+0 doc D1 e1 reserved|none|@+61000|@+0|place|r-1 ; HGETALL idem:{7}:$H => fp $F s placed id 263 n 1 ; PTTL idem:{7}:$H => -1 ; "
+     "t $T doc D1 e1 reserved|none|@+61000|@+0|place|r-1 ; HGETALL idem:{7}:$H => fp $F s placed id 263 n 1 ; PTTL idem:{7}:$H => -1 ; "
      "HGETALL seq:{7} => order 1 ; ZCARD orders:{7} => 1 ; ZCARD orders:{7}:user:bob => 1 ; ZCARD orders:{7}:in:reserved:none => 1" EVENT(
          "e 263||1||reserved|none|place|r-1") DUTY("@+61000")},
     {"place: again", PLACE, PLACE, "14 263 1 reserved ~0", NULL},
@@ -193,11 +192,11 @@ static const struct lua_case cases[] = {
     {"expire: payment failed", DUE("reserved", "none", "519") PAYMENT("failed"), EXPIRE, "0 4 expired none ~1000", NO_PAYMENT_DUTY},
 
     /* order_read */
-    {"read: reserved", RESERVED, "order_read order:{7}:263 7 263", "0 @+0 reserved none 3 bob 1999 USD @-1000 @+60000 $T '' @-1000 61000 D1 1", NULL},
-    {"read: paid", PAID, "order_read order:{7}:263 7 263", "0 @+0 paid paid 3 bob 1999 USD @-1000 @+60000 $T 519 @-1000 61000 D1 1", NULL},
+    {"read: reserved", RESERVED, "order_read order:{7}:263 7 263", "0 @+0 reserved none 3 bob 1999 USD @-1000 @+60000 $T '' @-1000 D1 1", NULL},
+    {"read: paid", PAID, "order_read order:{7}:263 7 263", "0 @+0 paid paid 3 bob 1999 USD @-1000 @+60000 $T 519 @-1000 D1 1", NULL},
     {"read: paid, and nothing is owed any more", PAID " ; ZREM txn:{7} 263", "order_read order:{7}:263 7 263",
-     "0 @+0 paid paid 3 bob 1999 USD @-1000 @+60000 $T 519 @-1000 61000 D1 0", NULL},
-    {"read: what place wrote", PLACE, "order_read order:{7}:263 7 263", "0 @+0 reserved none 1 bob 1999 USD @+0 @+61000 $T '' @+0 61000 D1 1", NULL},
+     "0 @+0 paid paid 3 bob 1999 USD @-1000 @+60000 $T 519 @-1000 D1 0", NULL},
+    {"read: what place wrote", PLACE, "order_read order:{7}:263 7 263", "0 @+0 reserved none 1 bob 1999 USD @+0 @+61000 $T '' @+0 D1 1", NULL},
     {"read: none", NULL, "order_read order:{7}:263 7 263", "10", NULL},
     {"read: id garbage", NULL, "order_read order:{7}:2x 7 2x", "'-ERR souk: bad argument 2 of order_read'", NULL},
 

@@ -18,12 +18,12 @@ static const struct shown {
 } SHOWN[] = {
     {"an order",
      "R('HSET', 'order:{17}:4369', 'state', 'paid', 'payment_status', 'paid', 'v', 2, 'user', '42', 'total', '9007199254740991', "
-     "'currency', 'USD', 'created', 5, 'expires', 900005, 'hold_ms', 900000, 't', 'aa.bb.1', 'payments', '4369,8465', "
+     "'currency', 'USD', 'created', 5, 'expires', 900005, 't', 'aa.bb.1', 'payments', '4369,8465', "
      "'updated', 9, 'e1', 'reserved|none|900005|5|place|r1', 'e2', "
      "'paid|paid|900005|9|charge_succeeded|a|b', 'doc', cmsgpack.pack({lines = {{product_id = 1, quantity = 2, price = 1099}}}))",
      "order:{17}:4369",
      "{\"key\":\"order:{17}:4369\",\"state\":\"paid\",\"payment_status\":\"paid\",\"v\":2,\"user\":\"42\",\"total\":9007199254740991,"
-     "\"currency\":\"USD\",\"created\":5,\"updated\":9,\"expires\":900005,\"hold_ms\":900000,\"t\":\"aa.bb.1\",\"payments\":\"4369,8465\","
+     "\"currency\":\"USD\",\"created\":5,\"updated\":9,\"expires\":900005,\"t\":\"aa.bb.1\",\"payments\":\"4369,8465\","
      "\"doc\":{\"lines\":[{\"price\":1099,\"product_id\":1,\"quantity\":2}]},"
      "\"history\":["
      "{\"v\":1,\"state\":\"reserved\",\"payment_status\":\"none\",\"expires\":900005,\"at\":5,\"cause\":\"place\",\"request\":\"r1\"},"
@@ -47,14 +47,14 @@ static const struct shown {
      "{\"key\":\"product:{1}:1\",\"v\":3,\"doc\":\"not readable here, 1 bytes\"}"},
     {"stock, with a number that is not exact", "R('HSET', 'stock:{1}:1', 'held', 2, 'on_hand', '9007199254740992', 'committed', '007', 'v', 4)",
      "stock:{1}:1", "{\"key\":\"stock:{1}:1\",\"on_hand\":\"9007199254740992\",\"held\":2,\"committed\":\"007\",\"v\":4}"},
-    {"holds", "R('HSET', 'holds:{1}:1', 'b.c.1', 'released|1|9|77|70', 'a.c.1', 'held|2|7|90|80')", "holds:{1}:1",
-     "{\"key\":\"holds:{1}:1\",\"a.c.1\":{\"phase\":\"held\",\"quantity\":2,\"order_partition\":7,\"when\":90,\"since\":80},"
+    {"stock with holds and marks", "R('HSET', 'stock:{1}:1', 'b.c.1', 'released|1|9|77|70', 'v', 4, 'a.c.1', 'held|2|7|90|80')", "stock:{1}:1",
+     "{\"key\":\"stock:{1}:1\",\"v\":4,\"a.c.1\":{\"phase\":\"held\",\"quantity\":2,\"order_partition\":7,\"when\":90,\"since\":80},"
      "\"b.c.1\":{\"phase\":\"released\",\"quantity\":1,\"order_partition\":9,\"when\":77,\"since\":70}}"},
     {"an idempotency record", "R('HSET', 'idem:{1}:ab', 'fp', '0123456789012345', 's', 'refused', 'status', 409, 'body', '{}', 'a:ff', 3)",
      "idem:{1}:ab", "{\"key\":\"idem:{1}:ab\",\"s\":\"refused\",\"fp\":\"0123456789012345\",\"status\":409,\"a:ff\":3,\"body\":\"{}\"}"},
     {"nothing", "R('DEL', 'order:{1}:1')", "order:{1}:1", "null"},
     {"a key of another kind", "R('ZADD', 'orders:{1}', 5, 1)", "orders:{1}",
-     "-ERR souk_show takes one key: order, payment, product, stock, holds or idem, as in order:{17}:4369"},
+     "-ERR souk_show takes one key: order, payment, product, stock or idem, as in order:{17}:4369"},
 };
 
 static void show(void **state)

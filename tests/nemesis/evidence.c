@@ -371,25 +371,23 @@ static bool read_product(struct evidence *evidence, struct shard_link *link, int
     unsigned partition = (unsigned)(id % SOUK_PARTITIONS);
     struct stored_product *product = &evidence->products[evidence->product_count++];
     redisReply *stock = ask_list(link, "HGETALL stock:{%u}:%lld", partition, (long long)id);
-    redisReply *holds = ask_list(link, "HGETALL holds:{%u}:%lld", partition, (long long)id);
-    bool good = stock && holds;
     *product = (struct stored_product){.id = id};
-    if (good) {
+    if (stock) {
         product->on_hand = number_field(stock, "on_hand");
         product->held = number_field(stock, "held");
         product->committed = number_field(stock, "committed");
         product->v = number_field(stock, "v");
     }
-    for (size_t i = 0; good && i + 1 < holds->elements; i += 2) {
-        struct parts parts = split(holds->element[i + 1]->str, 5);
+    for (size_t i = 0; stock && i + 1 < stock->elements; i += 2) { /* holds beside the counters */
+        struct parts parts = split(stock->element[i + 1]->str, 5);
         const char *phase = part_word(&parts, 0);
-        if (strcmp(phase, "held") != 0 && strcmp(phase, "committed") != 0)
+        if (strchr(stock->element[i]->str, '.') == NULL || (strcmp(phase, "held") != 0 && strcmp(phase, "committed") != 0))
             continue;
         product->holds = grow(product->holds, product->hold_count, sizeof(*product->holds));
-        product->holds[product->hold_count++] = (struct stored_hold){content_of(holds->element[i]->str), phase, part_number(&parts, 1)};
+        product->holds[product->hold_count++] = (struct stored_hold){content_of(stock->element[i]->str), phase, part_number(&parts, 1)};
     }
+    bool good = stock != NULL;
     freeReplyObject(stock);
-    freeReplyObject(holds);
     return good && read_moves(evidence, link, product, partition);
 }
 
@@ -489,7 +487,7 @@ static const char DUE[] =
     "orders = orders + redis.call('ZCOUNT', 'txn:{' .. p .. '}', '-inf', now) "
     "payments = payments + redis.call('ZCARD', 'txn:{' .. p .. '}:pay') "
     "owed = owed + redis.call('ZCARD', 'payments:{' .. p .. '}:refund_due') end "
-    "for id in ARGV[2]:gmatch('%d+') do local all = redis.call('HVALS', 'holds:{' .. id % 256 .. '}:' .. id) "
+    "for id in ARGV[2]:gmatch('%d+') do local all = redis.call('HVALS', 'stock:{' .. id % 256 .. '}:' .. id) "
     "for n = 1, #all do local due = all[n]:match('^held|%d+|%d+|(%d+)|') if due and tonumber(due) <= now then holds = holds + 1 end end end "
     "return orders .. ' ' .. payments .. ' ' .. owed .. ' ' .. holds";
 

@@ -49,7 +49,7 @@ struct seen {
 struct reader_of {
     struct keyspace_visitor visitor; /* first */
     struct seen *seen;
-    enum { AT_NONE, AT_HOLDS, AT_ORDER, AT_PAYMENT, AT_STOCK, AT_EVENTS } at;
+    enum { AT_NONE, AT_ORDER, AT_PAYMENT, AT_STOCK, AT_EVENTS } at;
     int64_t id;
     void *record;
 };
@@ -83,9 +83,7 @@ static void got_key(struct keyspace_visitor *visitor, struct view name, enum key
     const char *end = memrchr(name.at, ':', name.len);
     reader->at = AT_NONE;
     reader->id = end ? number_of((struct view){end + 1, (size_t)(name.at + name.len - end) - 1}) : 0;
-    if (begins(name, "holds:")) {
-        reader->at = AT_HOLDS;
-    } else if (begins(name, "order:")) {
+    if (begins(name, "order:")) {
         reader->at = AT_ORDER;
         seen->orders = grow(seen->orders, seen->order_count, sizeof(*seen->orders));
         seen->orders[seen->order_count++] = (struct order_seen){.id = reader->id};
@@ -107,6 +105,12 @@ static enum phase phase_of(struct view text)
         if (view_equal(text, view_of(names[phase])))
             return (enum phase)phase;
     return PHASE_BROKEN;
+}
+
+/* Is this field of a stock a transaction's name, HASH.FP.attempt? The others are its counters. */
+static bool is_hold(struct view name)
+{
+    return memchr(name.at, '.', name.len) != NULL;
 }
 
 static void got_hold(struct seen *seen, int64_t product, struct view txn, struct view text)
@@ -161,12 +165,12 @@ static void got_item(struct keyspace_visitor *visitor, struct view name, struct 
 {
     struct reader_of *reader = (struct reader_of *)visitor;
     struct seen *seen = reader->seen;
-    if (reader->at == AT_HOLDS)
-        got_hold(seen, reader->id, name, value);
-    else if (reader->at == AT_ORDER)
+    if (reader->at == AT_ORDER)
         got_order_field(&seen->orders[seen->order_count - 1], name, value);
     else if (reader->at == AT_PAYMENT)
         got_payment_field(&seen->payments[seen->payment_count - 1], name, value);
+    else if (reader->at == AT_STOCK && is_hold(name))
+        got_hold(seen, reader->id, name, value);
     else if (reader->at == AT_STOCK)
         got_counter(&seen->products[seen->product_count - 1], name, value);
 }
@@ -522,20 +526,20 @@ void oracle_check(const struct shop *shop)
 
 struct rest {
     struct keyspace_visitor visitor; /* first */
-    bool holds, busy;
+    bool stock, busy;
 };
 
 static void rest_key(struct keyspace_visitor *visitor, struct view name, enum key_kind kind, int64_t expires_ms)
 {
     struct rest *rest = (struct rest *)visitor;
-    rest->holds = begins(name, "holds:");
+    rest->stock = begins(name, "stock:");
     rest->busy |= begins(name, "txn:"); /* a sorted set that is empty is not there */
 }
 
 static void rest_item(struct keyspace_visitor *visitor, struct view name, struct view value)
 {
     struct rest *rest = (struct rest *)visitor;
-    rest->busy |= rest->holds && begins(value, "held");
+    rest->busy |= rest->stock && begins(value, "held|");
 }
 
 bool oracle_quiet(const struct shop *shop)

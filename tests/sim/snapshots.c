@@ -44,7 +44,7 @@ struct snapshots {
 
 /* ---- reading a shard ---- */
 
-enum part { PART_OTHER, PART_IGNORED, PART_STOCK, PART_HOLDS, PART_ORDER, PART_IDEM, PART_PAYMENT };
+enum part { PART_OTHER, PART_IGNORED, PART_STOCK, PART_ORDER, PART_IDEM, PART_PAYMENT };
 struct look {
     struct keyspace_visitor visitor; /* first */
     const struct snapshots *snapshots;
@@ -109,8 +109,8 @@ static void look_key(struct keyspace_visitor *visitor, struct view name, enum ke
     static const struct {
         const char *prefix;
         enum part part;
-    } parts[] = {{"stock:", PART_STOCK},     {"holds:", PART_HOLDS},   {"order:", PART_ORDER},    {"idem:", PART_IDEM},
-                 {"payment:", PART_PAYMENT}, {"moves:", PART_IGNORED}, {"events:", PART_IGNORED}, {"souk:", PART_IGNORED}};
+    } parts[] = {{"stock:", PART_STOCK},   {"order:", PART_ORDER},    {"idem:", PART_IDEM},   {"payment:", PART_PAYMENT},
+                 {"moves:", PART_IGNORED}, {"events:", PART_IGNORED}, {"souk:", PART_IGNORED}};
     struct look *look = (struct look *)visitor;
     const char *end = memrchr(name.at, ':', name.len);
     struct view last = {end ? end + 1 : name.at, end ? (size_t)(name.at + name.len - end) - 1 : 0};
@@ -124,8 +124,6 @@ static void look_key(struct keyspace_visitor *visitor, struct view name, enum ke
     look->index = look->part == PART_IDEM ? key_of(look->snapshots, last) : product_of(look->snapshots, look->id);
     look->order_at = -1;
     look->facts->duties |= begins(name, "txn:");
-    if (look->part == PART_STOCK && look->index >= 0)
-        look->facts->products[look->index].there = true;
     if (look->part == PART_PAYMENT) {
         CHECK(look->facts->payment_count < PAYMENTS_MAX);
         look->facts->payments[look->facts->payment_count++].id = look->id;
@@ -195,12 +193,14 @@ static void look_stock(struct look *look, struct view name, struct view value)
 {
     if (look->index < 0)
         return;
-    if (view_equal(name, VIEW("on_hand")))
+    if (view_equal(name, VIEW("on_hand"))) {
+        look->facts->products[look->index].there = true;
         look->facts->products[look->index].on_hand = (int)number_of(value);
-    else if (view_equal(name, VIEW("held")))
+    } else if (view_equal(name, VIEW("held"))) {
         look->facts->products[look->index].held = (int)number_of(value);
-    else if (view_equal(name, VIEW("committed")))
+    } else if (view_equal(name, VIEW("committed"))) {
         look->facts->products[look->index].committed = (int)number_of(value);
+    }
 }
 
 static void look_item(struct keyspace_visitor *visitor, struct view name, struct view value)
@@ -211,14 +211,14 @@ static void look_item(struct keyspace_visitor *visitor, struct view name, struct
     struct hash128 a = hash128(name, 2), b = hash128(value, 3);
     look->sum.high += (a.high ^ look->key.high) * UINT64_C(0x9e3779b97f4a7c15) ^ (b.high + look->key.low * 31);
     look->sum.low += (a.low ^ look->key.low) * UINT64_C(0xc2b2ae3d27d4eb4f) ^ (b.low + look->key.high * 17);
-    if (look->part == PART_HOLDS)
-        look_hold(look, name, value);
-    else if (look->part == PART_ORDER)
+    if (look->part == PART_ORDER)
         look_order(look, name, value);
     else if (look->part == PART_IDEM)
         look_idem(look, name, value);
     else if (look->part == PART_PAYMENT)
         look_payment(look, name, value);
+    else if (look->part == PART_STOCK && memchr(name.at, '.', name.len))
+        look_hold(look, name, value);
     else if (look->part == PART_STOCK)
         look_stock(look, name, value);
 }

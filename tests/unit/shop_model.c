@@ -360,9 +360,9 @@ static void act_place(struct model *model, const struct call *call, struct said 
         return;
     assert_true(model->order_count < MODEL_ORDERS);
     struct model_order *order = &model->orders[model->order_count++];
-    *order = (struct model_order){.version = 1, .total = int_part(model, call, 6), .created = model->now, .hold_ms = int_part(model, call, 8)};
+    *order = (struct model_order){.version = 1, .total = int_part(model, call, 6), .created = model->now};
     order->id = (int64_t)model->order_count * model->partitions + partition;
-    order->expires = order->due = model->now + order->hold_ms;
+    order->expires = order->due = model->now + int_part(model, call, 8);
     order->doc = arena_copy(model->arena, call_part(call, 9));
     snprintf(order->txn, sizeof(order->txn), "%s", text_part(model, call, 4));
     snprintf(order->user, sizeof(order->user), "%s", text_part(model, call, 5));
@@ -491,9 +491,9 @@ static void act_order_read(struct model *model, const struct call *call, struct 
         say(said, "%d", CODE_NOT_FOUND);
         return;
     }
-    say(said, "0 %lld %s %s '%lld' '%s' '%lld' %s '%lld' '%lld' '%s' '%s' '%lld' '%lld'", (long long)model->now, order->state, order->payment_status,
+    say(said, "0 %lld %s %s '%lld' '%s' '%lld' %s '%lld' '%lld' '%s' '%s' '%lld'", (long long)model->now, order->state, order->payment_status,
         (long long)order->version, order->user, (long long)order->total, order->currency, (long long)order->created, (long long)order->expires,
-        order->txn, order->open_payment ? "33" : "", (long long)order->updated, (long long)order->hold_ms);
+        order->txn, order->open_payment ? "33" : "", (long long)order->updated);
     say_view(said, order->doc);
     say(said, " %d", order->due != 0);
 }
@@ -624,7 +624,7 @@ static void act_hget(struct model *model, const struct call *call, struct said *
     const char *name = text_part(model, call, 1), *field = text_part(model, call, 2);
     const struct model_order *order = order_of_key(model, name);
     long version = field[0] == 'e' ? strtol(field + 1, NULL, 10) : 0;
-    if (strncmp(name, "holds:", 6) == 0)
+    if (strncmp(name, "stock:", 6) == 0)
         say_hold(model, name, field, said);
     else if (order && version > 0 && version <= order->version)
         say(said, "='%s'", order->history[version]);
@@ -675,23 +675,34 @@ static void say_order_record(const struct model_order *order, struct said *said)
     say_view(said, order->doc);
 }
 
+static void say_stock(struct model *model, int64_t id, struct said *said)
+{
+    const struct model_product *product = model_product_at(model, id);
+    if (product == NULL)
+        return;
+    say(said, "on_hand '%lld' held '%lld' committed '%lld' v '%lld' ask '%lld' ", (long long)product->on_hand, (long long)product->held,
+        (long long)product->committed, (long long)product->version, (long long)product->ask);
+    for (size_t i = 0; i < model->hold_count; i++) {
+        const struct model_hold *hold = &model->holds[i];
+        if (hold->product == id && hold->phase != PHASE_NONE)
+            say(said, "'%s' '%s|%lld|%lld|%lld|%lld' ", hold->txn, PHASES[hold->phase], (long long)hold->quantity, (long long)hold->order_partition,
+                (long long)hold->when, (long long)hold->since);
+    }
+}
+
 static void act_hgetall(struct model *model, const struct call *call, struct said *said)
 {
     const char *name = text_part(model, call, 1);
     const struct model_order *order = strncmp(name, "order:", 6) == 0 ? order_of_key(model, name) : NULL;
     if (order)
         say_order_record(order, said);
-    for (size_t i = 0; i < model->hold_count && strncmp(name, "holds:", 6) == 0; i++) {
-        const struct model_hold *hold = &model->holds[i];
-        if (hold->product == id_of(name) && hold->phase != PHASE_NONE)
-            say(said, "'%s' '%s|%lld|%lld|%lld|%lld' ", hold->txn, PHASES[hold->phase], (long long)hold->quantity, (long long)hold->order_partition,
-                (long long)hold->when, (long long)hold->since);
-    }
+    else if (strncmp(name, "stock:", 6) == 0)
+        say_stock(model, id_of(name), said);
 }
 
 static void act_hlen(struct model *model, const struct call *call, struct said *said)
 {
-    int64_t product = id_of(text_part(model, call, 1)), count = 0;
+    int64_t product = id_of(text_part(model, call, 1)), count = 5; /* counters */
     for (size_t i = 0; i < model->hold_count; i++)
         count += model->holds[i].product == product && model->holds[i].phase != PHASE_NONE;
     say(said, "=%lld", (long long)count);

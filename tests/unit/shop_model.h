@@ -35,7 +35,7 @@ struct model_product {
     char currency[4];
 };
 struct model_order {
-    int64_t id, version, total, created, expires, updated, hold_ms, due; /* due 0: no duty */
+    int64_t id, version, total, created, expires, updated, due; /* due 0: no duty */
     int64_t open_payment;                                                /* 0: none */
     char user[64], currency[4], state[16], payment_status[24], txn[96], key[96];
     char history[MODEL_VERSIONS + 1][128];

@@ -102,7 +102,7 @@ static bool order_from_row(struct flow *flow, const struct page_row *row, struct
         .currency = row->fields[FIELD_CURRENCY],
         .version = number(row->fields[FIELD_V]),
         .created_ms = number(row->fields[FIELD_CREATED]),
-        .updated_ms = number(row->fields[FIELD_UPDATED]),
+        .updated_ms = number(row->fields[row->fields[FIELD_UPDATED].len ? FIELD_UPDATED : FIELD_CREATED]), /* none before it moves */
         .expires_ms = number(row->fields[FIELD_EXPIRES]),
     };
     return money_digits(order->currency) >= 0 && record_load(&ORDER_DOC, flow->arena, row->fields[FIELD_DOC], &order->doc);

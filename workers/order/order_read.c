@@ -11,7 +11,7 @@
 /*
  * GET /orders/{id}: the order, then in parallel the phase of each line's hold at its product's partition and the order's payments at its own.
  *
- *   ORDER_READ ─┬─ HGET holds:{p}:PRODUCT T    for each line    ─┬─▶ 200
+ *   ORDER_READ ─┬─ HGET stock:{p}:PRODUCT T    for each line    ─┬─▶ 200
  *               └─ HMGET payment:{p}:ID …      for each payment ─┘
  *
  * A stock shard that does not answer leaves its holds' phase null: the order itself is known.
@@ -112,7 +112,7 @@ static void ask_holds(struct get *get)
     for (size_t i = 0; i < get->order.doc.lines.count; i++) {
         unsigned partition = topology_partition_of_id(get->flow.world->topology, lines[i].product_id);
         struct call *call = call_command(get->flow.arena, "HGET", partition);
-        call_keyf(call, "holds:{%u}:%lld", partition, (long long)lines[i].product_id);
+        call_keyf(call, "stock:{%u}:%lld", partition, (long long)lines[i].product_id);
         call_arg(call, get->order.txn);
         flow_call(&get->flow, call, TAG_HOLD, (int)i);
     }
