@@ -254,7 +254,8 @@ struct loop_timer *loop_timer_new(struct loop *loop, void (*rang)(void *cookie),
 {
     struct loop_timer *timer = calloc(1, sizeof(*timer));
 
-    CHECK(timer);
+    if (!timer)
+        return NULL;
     uv_timer_init(&loop->uv, &timer->timer);
     timer->timer.data = timer;
     timer->loop = loop;

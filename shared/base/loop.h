@@ -45,7 +45,7 @@ struct loop_watch *loop_watch(struct loop *loop, int fd, unsigned events, void (
 void loop_watch_change(struct loop_watch *watch, unsigned events);
 void loop_unwatch(struct loop_watch *watch);
 
-/* A timer that rings once each time it is set. Setting again replaces; microsecond wishes are rounded up to milliseconds. */
+/* A timer that rings once each time it is set. Setting again replaces. loop_timer_new returns NULL when there is no memory. */
 struct loop_timer;
 struct loop_timer *loop_timer_new(struct loop *loop, void (*rang)(void *cookie), void *cookie);
 void loop_timer_set(struct loop_timer *timer, int64_t after_ms);

@@ -263,8 +263,8 @@ struct http *http_start(struct loop *loop, const struct http_settings *settings,
     http->now_ms = clock_us() / 1000;
     http->due = loop_timer_new(loop, got_due, http);
     http->sweep = loop_timer_new(loop, connections_sweep, http);
-    if (!run_daemon(http, listen_fd)) {
-        log_error("cannot serve %s:%d: libmicrohttpd does not start; raise the limit of open files (ulimit -n)", settings->address, http->port);
+    if (!http->due || !http->sweep || !run_daemon(http, listen_fd)) {
+        log_error("cannot serve %s:%d: libmicrohttpd does not start; raise the limit of open files (ulimit -n), or of memory", settings->address, http->port);
         loop_timer_free(http->sweep);
         loop_timer_free(http->due);
         free(http);

@@ -71,8 +71,10 @@ void linger_begin(struct http *http, int fd)
     lingerer->watch = loop_watch(http->loop, lingerer->fd, LOOP_READ, linger_ready, lingerer);
     if (!lingerer->watch)
         goto no_watch;
-    shutdown(lingerer->fd, SHUT_WR);
     lingerer->timer = loop_timer_new(http->loop, linger_end, lingerer);
+    if (!lingerer->timer)
+        goto no_timer;
+    shutdown(lingerer->fd, SHUT_WR);
     loop_timer_set(lingerer->timer, LINGER_MS);
     lingerer->http = http;
     lingerer->next = http->lingering;
@@ -82,6 +84,8 @@ void linger_begin(struct http *http, int fd)
     http->lingering_count++;
     return;
 
+no_timer:
+    loop_unwatch(lingerer->watch);
 no_watch:
     close(lingerer->fd);
 no_fd:

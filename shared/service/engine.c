@@ -13,7 +13,7 @@
 /*
  * What is behind the port of step.h in a worker:
  *
- *   call ──▶ store_send ······▶ step_reply        nap ────▶ a timer of the loop ···▶ step_wake
+ *   call ──▶ store_send ······▶ step_reply        nap ────▶ the engine's timer ····▶ step_wake
  *   errand ▶ outside.send ····▶ step_errand       answer ─▶ run.got_answer     over ─▶ run_finish
  */
 struct run {
@@ -29,10 +29,11 @@ struct run {
     struct run *next, **link;
 };
 
-/* One timer of a sleeping flow. */
+/* A sleeping flow, in its arena: to sleep needs no memory that could be refused. */
 struct nap {
     struct flow *flow;
-    struct loop_timer *timer;
+    int64_t until_us;
+    struct nap *next;
 };
 
 struct engine {
@@ -43,12 +44,15 @@ struct engine {
     unsigned running;
     struct loop_timer *deadlines;
     bool deadlines_set;
+    struct nap *naps, *last_nap; /* who wakes first stands first */
+    struct loop_timer *wakes;
 };
 
 /* Deadlines are looked at this often: a request is answered at most this much later than its deadline. */
 #define DEADLINE_STEP_MS 50
 
 static void engine_got_deadlines(void *cookie);
+static void engine_got_wakes(void *cookie);
 
 struct engine *engine_new(struct loop *loop, struct store *store, const struct outside *outside)
 {
@@ -59,8 +63,9 @@ struct engine *engine_new(struct loop *loop, struct store *store, const struct o
     engine->store = store;
     engine->outside = outside;
     engine->deadlines = loop_timer_new(loop, engine_got_deadlines, engine);
-    if (engine->deadlines == NULL) {
-        free(engine);
+    engine->wakes = loop_timer_new(loop, engine_got_wakes, engine);
+    if (engine->deadlines == NULL || engine->wakes == NULL) {
+        engine_free(engine);
         return NULL;
     }
     return engine;
@@ -98,20 +103,41 @@ static void run_errand(struct runner *runner, struct errand *errand)
     outside->send(outside->cookie, errand);
 }
 
-static void got_wake(void *cookie)
+static void engine_watch_naps(struct engine *engine)
 {
-    struct nap *nap = cookie;
-    loop_timer_free(nap->timer);
-    step_wake(nap->flow);
+    if (engine->naps)
+        loop_timer_set(engine->wakes, (engine->naps->until_us - clock_us() + 999) / 1000);
 }
 
+static void engine_got_wakes(void *cookie)
+{
+    struct engine *engine = cookie;
+    int64_t now = clock_us();
+    for (struct nap *nap; (nap = engine->naps) && nap->until_us <= now;) {
+        engine->naps = nap->next;
+        if (engine->naps == NULL)
+            engine->last_nap = NULL;
+        step_wake(nap->flow);
+    }
+    engine_watch_naps(engine);
+}
+
+/* Most sleep as long as those before them, so the place is looked for from the end first. */
 static void run_nap(struct runner *runner, struct flow *flow, int64_t ms)
 {
-    struct nap *nap = ARENA_NEW(flow->arena, struct nap);
-    nap->flow = flow;
-    nap->timer = loop_timer_new(((struct run *)runner)->engine->loop, got_wake, nap);
-    CHECK(nap->timer);
-    loop_timer_set(nap->timer, ms);
+    struct engine *engine = ((struct run *)runner)->engine;
+    struct nap *nap = ARENA_NEW(flow->arena, struct nap), **place = &engine->naps;
+    *nap = (struct nap){.flow = flow, .until_us = clock_us() + ms * 1000};
+    if (engine->last_nap && engine->last_nap->until_us <= nap->until_us)
+        place = &engine->last_nap->next;
+    while (*place && (*place)->until_us <= nap->until_us)
+        place = &(*place)->next;
+    nap->next = *place;
+    *place = nap;
+    if (nap->next == NULL)
+        engine->last_nap = nap;
+    if (engine->naps == nap)
+        engine_watch_naps(engine);
 }
 
 static void run_answer(struct runner *runner, struct flow *root)
@@ -209,6 +235,7 @@ void engine_free(struct engine *engine)
     if (engine == NULL)
         return;
     CHECK(engine->running == 0);
+    loop_timer_free(engine->wakes);
     loop_timer_free(engine->deadlines);
     free(engine);
 }

@@ -75,7 +75,7 @@ struct shard *shard_new(struct store *store, unsigned index)
     queue_clear(&shard->owed);
     queue_clear(&shard->held);
     tell(shard, "connecting");
-    if (store->near && !(shard->tracker = tracker_new(store, shard))) {
+    if (!shard->timer || (store->near && !(shard->tracker = tracker_new(store, shard)))) {
         shard_free(shard);
         return NULL;
     }

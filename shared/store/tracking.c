@@ -66,8 +66,12 @@ struct tracker *tracker_new(struct store *store, struct shard *shard)
     tracker->shard = shard;
     tracker->backoff_ms = BACKOFF_MIN_MS;
     tracker->out.arena = store->arena;
-    tracker->timer = loop_timer_new(store->loop, rang, tracker);
     reader_init(&tracker->reader);
+    tracker->timer = loop_timer_new(store->loop, rang, tracker);
+    if (!tracker->timer) {
+        free(tracker);
+        return NULL;
+    }
     return tracker;
 }
 

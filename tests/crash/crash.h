@@ -21,7 +21,7 @@
 /* One request. In path, key, header and body stand $user, $rival, $left, $right, $order, $payment and $n: those of the run. */
 struct step {
     enum souk_role role;
-    const char *method, *path, *key, *header, *body; /* NULL: without */
+    const char *method, *path, *key, *header, *body; /* NULL: without; header: one, or two with a line end between them */
     int want;                                        /* the answer's status */
     const char *saves;                               /* "order", "payment" or "left": becomes the answer's id */
     int down;                                        /* 1 + the number of a shard that is dead meanwhile; 0: none */
@@ -102,7 +102,7 @@ void wait_ms(int ms);
 struct request {
     struct client_request request;
     char url[256], key[128], header[128], body[512], bytes[2048];
-    const char *path, *headers[4];
+    const char *path, *headers[5];
     size_t bytes_len;
 };
 /* The request at ${base} (a URL). It must not move once it is made. ${again} > 0: under a new key. */

@@ -50,9 +50,15 @@ static bool is_in_flight(const struct response *response)
     return response->status == 409 && (code_is(response, "idempotency_in_flight") || code_is(response, "payment_open"));
 }
 
+/* An import with lines that are to be sent again. */
+static bool is_import_in_part(const struct response *response)
+{
+    return response->status == 200 && strstr(response->body, "\"retryable\":true");
+}
+
 bool is_undecided(const struct response *response)
 {
-    return response->status == 0 || response->status == 503 || response->status == 504 || is_in_flight(response);
+    return is_import_in_part(response) || response->status == 0 || response->status == 503 || response->status == 504 || is_in_flight(response);
 }
 
 /* Is it what the act may be answered with as the last word: the wanted status, or 202 of a payment that the gateway has not spoken about? */

@@ -59,13 +59,15 @@ static void make_bytes(struct request *request)
 void request_make(struct request *request, const struct run *run, const struct step *step, const char *base, unsigned again)
 {
     size_t count = 0, base_len = strlen(base), len;
+    char *line_end;
 
     *request = (struct request){.path = request->url + base_len};
     memcpy(request->url, base, base_len);
     expand(request->url + base_len, sizeof(request->url) - base_len, run, step->path);
     if (step->body) {
         expand(request->body, sizeof(request->body), run, step->body);
-        request->headers[count++] = "Content-Type: application/json";
+        if (!step->header || strncmp(step->header, "Content-Type:", 13) != 0)
+            request->headers[count++] = "Content-Type: application/json";
     }
     if (step->key) {
         len = (size_t)snprintf(request->key, sizeof(request->key), "Idempotency-Key: ");
@@ -78,6 +80,10 @@ void request_make(struct request *request, const struct run *run, const struct s
     if (step->header) {
         expand(request->header, sizeof(request->header), run, step->header);
         request->headers[count++] = request->header;
+        if ((line_end = strchr(request->header, '\n'))) {
+            *line_end = '\0';
+            request->headers[count++] = line_end + 1;
+        }
     }
     request->request = (struct client_request){.method = step->method, .url = request->url, .headers = request->headers};
     request->request.body = step->body ? request->body : NULL;

@@ -241,5 +241,22 @@ const struct scenario SCENARIOS[] = {
         .repeat = 412,
         .want = {.left = UNTOUCHED, .version = 2},
     },
+    {
+        /* What was answered 202 and not written yet dies with the worker, and with nothing else; who sends it again has it. */
+        .name = "patch-async",
+        .what = "a product's price is changed, and answered before it is written",
+        .victim = SOUK_PRODUCT,
+        .prepare = {LEFT},
+        .act = {SOUK_PRODUCT, "PATCH", "/products/$left", NULL, "If-Match: *\nPrefer: respond-async", "{\"price\":12.00}", 202, NULL, 0},
+        .want = {.left = UNTOUCHED, .version = 2},
+    },
+    {
+        .name = "import",
+        .what = "two products on two shards are imported",
+        .victim = SOUK_PRODUCT,
+        .act = {SOUK_PRODUCT, "POST", "/products/import", "import-$n", "Content-Type: application/x-ndjson",
+                "{\"id\":$left,\"name\":\"Lamp\",\"price\":10.50,\"stock\":5}\n{\"id\":$right,\"name\":\"Cup\",\"price\":2.00,\"stock\":5}\n", 200, NULL, 0},
+        .want = {.left = UNTOUCHED, .right = UNTOUCHED, .version = 1},
+    },
 };
 const unsigned SCENARIO_COUNT = sizeof(SCENARIOS) / sizeof(*SCENARIOS);

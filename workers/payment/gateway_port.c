@@ -369,7 +369,7 @@ struct gateway_port *gateway_port_new(struct loop *loop, const struct gateway_se
         slot->next = port->free;
         port->free = slot;
     }
-    if (!multi_init(port)) {
+    if (!port->due || !port->turn || !multi_init(port)) {
         log_error("cannot prepare requests to the gateway: out of memory");
         gateway_port_free(port);
         return NULL;

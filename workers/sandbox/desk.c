@@ -130,6 +130,7 @@ static void hold(struct visit *visit, const struct entry *entry, int64_t ms)
     struct desk *desk = visit->desk;
     visit->entry = entry;
     visit->timer = loop_timer_new(desk->loop, held_rang, visit);
+    CHECK(visit->timer);
     loop_timer_set(visit->timer, ms);
     link_into(&desk->held, visit);
 }
