@@ -27,6 +27,7 @@ const char *method_name(enum method method);
 /* The headers of a request that somebody above asks for: they are picked out while the gate looks at all of them. */
 enum http_known {
     HTTP_ACCEPT,
+    HTTP_AUTHORIZATION,
     HTTP_CACHE_CONTROL,
     HTTP_CONTENT_TYPE,
     HTTP_IDEMPOTENCY_KEY,
@@ -70,6 +71,8 @@ typedef void http_on_refusal(void *cookie, struct exchange *exchange, int status
 struct http *http_start(struct loop *loop, const struct http_settings *settings, http_on_request *on_request, http_on_refusal *on_refusal,
                         void *cookie);
 int http_port(const struct http *http);
+/* Is this an address that only this machine reaches? Anything else, also what is no address, is not. */
+bool http_is_loopback(const char *address);
 
 /* The request. */
 enum method exchange_method(const struct exchange *exchange);
