@@ -16,6 +16,8 @@
 #include "clock.h"
 #include "view.h"
 
+#include "tokens.h"
+
 #include "import.h"
 
 #define CHUNK_BYTES (1024 * 1024) /* what a request may have */
@@ -298,6 +300,11 @@ static struct curl_slist *headers_of(const struct import *import, unsigned long 
     struct curl_slist *list = curl_slist_append(NULL, "Content-Type: application/x-ndjson");
     struct curl_slist *more = list ? curl_slist_append(list, "Expect:") : NULL; /* one turn of waiting for each chunk less */
     more = more ? curl_slist_append(list, key) : NULL;
+    if (import->settings->token) {
+        char caller[TOKEN_BYTES_MAX + sizeof("Authorization: Bearer ")];
+        snprintf(caller, sizeof(caller), "Authorization: Bearer %s", import->settings->token);
+        more = more ? curl_slist_append(list, caller) : NULL;
+    }
     CHECK(more);
     return list;
 }
