@@ -253,6 +253,8 @@ static void chunk_refused(struct slot *slot, long status)
             slot->first_line + slot->lines, status, (int)(slot->answer_len < 1000 ? slot->answer_len : 1000), slot->answer);
     if (status == 422)
         fprintf(stderr, "soukctl: the file is not the one that run %s began with, or was cut in another way\n", import->run);
+    if (status == 401 || status == 403)
+        fprintf(stderr, "soukctl: put a token that has the scope catalogue:write into a file, and name it in SOUK_TOKEN_FILE\n");
     import->failed = import->stopped = true;
 }
 
@@ -268,7 +270,7 @@ static void chunk_answered(struct slot *slot, CURLcode code)
         chunk_done(slot);
     } else if (status == 200) {
         chunk_again(slot, "a shard does not answer");
-    } else if (status >= 500 || status == 408) {
+    } else if (status >= 500 || status == 408 || status == 429) {
         snprintf(why, sizeof(why), "the worker answers %ld", status);
         chunk_again(slot, why);
     } else {
