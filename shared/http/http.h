@@ -51,6 +51,11 @@ struct http_settings {
     int request_timeout_ms;   /* from the first byte of a request to its last: above: 408 and closed */
     /* May bodies of this path be as large as ${bulk_max}? Asked, with the cookie, before a byte of a body is read. NULL: none may. */
     bool (*is_bulk)(void *cookie, struct view path);
+    /*
+     * The head of a request with a body is whole: may the body be sent? Returns 0, or the status of a refusal, for which on_refusal is called with an empty sentence.
+     * NULL: always.
+     */
+    int (*on_head)(void *cookie, const struct exchange *exchange);
 };
 
 /*

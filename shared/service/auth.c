@@ -106,7 +106,14 @@ static const struct caller *find(struct auth *auth, struct view token)
     return caller;
 }
 
-enum auth_verdict auth_check(struct auth *auth, struct view authorization, enum scope scope, int64_t now_us, const struct caller **caller)
+bool auth_count(struct auth *auth, const struct caller *caller, int64_t now_us)
+{
+    if (auth->rate == 0 || auth->buckets == NULL || caller->name.len == 0)
+        return true;
+    return bucket_take(&auth->buckets[caller->number], now_us, auth->rate);
+}
+
+enum auth_verdict auth_check(struct auth *auth, struct view authorization, enum scope scope, const struct caller **caller)
 {
     if (authorization.at == NULL) {
         *caller = tokens_anonymous(auth->tokens);
@@ -115,9 +122,5 @@ enum auth_verdict auth_check(struct auth *auth, struct view authorization, enum 
     *caller = find(auth, token_of(authorization));
     if (*caller == NULL)
         return AUTH_BAD_TOKEN;
-    if (!caller_may(*caller, scope))
-        return AUTH_NO_SCOPE;
-    if (auth->rate && auth->buckets && !bucket_take(&auth->buckets[(*caller)->number], now_us, auth->rate))
-        return AUTH_TOO_MANY;
-    return AUTH_GRANTED;
+    return caller_may(*caller, scope) ? AUTH_GRANTED : AUTH_NO_SCOPE;
 }

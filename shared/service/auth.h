@@ -21,7 +21,7 @@ enum auth_verdict {
     AUTH_NO_TOKEN,  /* none was sent, and callers without one may not do this */
     AUTH_BAD_TOKEN, /* what was sent is nobody's token */
     AUTH_NO_SCOPE,
-    AUTH_TOO_MANY,
+    AUTH_TOO_MANY, /* of one caller */
 };
 
 /*
@@ -36,9 +36,12 @@ void auth_free(struct auth *auth);
 void auth_refresh(struct auth *auth);
 
 /*
- * ${authorization}: the header's value, .at NULL if there is none. *caller is who it is, NULL if that is not known; valid until auth_refresh. Only what is granted
- * counts against the rate.
+ * May the sender do this? ${authorization}: the header's value, .at NULL if there is none. *caller is who it is, NULL if that is not known; valid until auth_refresh.
+ * Never AUTH_TOO_MANY: that is what auth_count finds.
  */
-enum auth_verdict auth_check(struct auth *auth, struct view authorization, enum scope scope, int64_t now_us, const struct caller **caller);
+enum auth_verdict auth_check(struct auth *auth, struct view authorization, enum scope scope, const struct caller **caller);
+
+/* A request of ${caller} that is granted. Returns false, and does not count it, if it is one too many. */
+bool auth_count(struct auth *auth, const struct caller *caller, int64_t now_us);
 
 #endif

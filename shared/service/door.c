@@ -580,6 +580,18 @@ bool door_is_bulk(void *cookie, struct view path)
     return router_has(&thread->public.service->router, path, ROUTE_BULK);
 }
 
+/* Who may not do this may not send a body for it either: his bytes would take the place of others'. door_on_refusal finds the same again. */
+int door_on_head(void *cookie, const struct exchange *exchange)
+{
+    struct worker_thread *thread = cookie;
+    int64_t ids[ASK_IDS_MAX];
+    unsigned allowed;
+    const struct caller *caller;
+    const struct route *route = router_find(&thread->public.service->router, exchange_method(exchange), exchange_path(exchange), ids, &allowed);
+    enum auth_verdict verdict = route ? auth_check(thread->auth, exchange_header(exchange, HTTP_AUTHORIZATION), route->scope, &caller) : AUTH_GRANTED;
+    return verdict == AUTH_GRANTED ? 0 : verdict == AUTH_NO_SCOPE ? OUTCOME_NO_SCOPE.status : OUTCOME_NO_CALLER.status;
+}
+
 static const struct outcome *refusal_outcome(int status)
 {
     static const struct outcome *const known[] = {&OUTCOME_BAD_REQUEST,  &OUTCOME_TIMEOUT,           &OUTCOME_TOO_LARGE,
@@ -595,8 +607,12 @@ void door_on_refusal(void *cookie, struct exchange *exchange, int status, const 
 {
     struct worker_thread *thread = cookie;
     struct request *request = request_new(thread, exchange);
-    metrics_add(&thread->metrics.refused_by_gate, 1);
-    answer_refuse(request->refusal, refusal_outcome(status), "%s", detail);
+    if (status == OUTCOME_NO_SCOPE.status || status == OUTCOME_NO_CALLER.status) {
+        CHECK(find_route(request) && !is_allowed(request));
+    } else {
+        metrics_add(&thread->metrics.refused_by_gate, 1);
+        answer_refuse(request->refusal, refusal_outcome(status), "%s", detail);
+    }
     struct http_header *headers = ARENA_ARRAY(exchange_arena(exchange), struct http_header, HEADERS_MAX);
     *response = (struct http_response){
         .status = status,

@@ -215,6 +215,7 @@ static bool thread_serve(struct worker_thread *thread, int index)
         .bulk_max = BULK_BODY_MAX,
         .bulk_at_once = BULK_AT_ONCE,
         .is_bulk = door_is_bulk,
+        .on_head = thread->auth ? door_on_head : NULL,
         .connections_max = (unsigned)settings->connections_max,
         .request_timeout_ms = 10000,
         .first = index == 0,

@@ -64,6 +64,7 @@ struct request {
 /* door.c: from exchange to flow and back. */
 void door_on_request(void *cookie, struct exchange *exchange);
 bool door_is_bulk(void *cookie, struct view path);
+int door_on_head(void *cookie, const struct exchange *exchange);
 void door_on_refusal(void *cookie, struct exchange *exchange, int status, const char *detail, struct http_response *response);
 
 /* Who sends it, and may it do this? Counts what is granted. *caller as auth_check says; NULL too while SOUK_AUTH is off, when everything is granted. */
@@ -71,7 +72,10 @@ static inline enum auth_verdict door_check(struct worker_thread *thread, const s
                                            const struct caller **caller)
 {
     *caller = NULL;
-    return thread->auth ? auth_check(thread->auth, exchange_header(exchange, HTTP_AUTHORIZATION), scope, now_us, caller) : AUTH_GRANTED;
+    if (thread->auth == NULL)
+        return AUTH_GRANTED;
+    enum auth_verdict verdict = auth_check(thread->auth, exchange_header(exchange, HTTP_AUTHORIZATION), scope, caller);
+    return verdict == AUTH_GRANTED && !auth_count(thread->auth, *caller, now_us) ? AUTH_TOO_MANY : verdict;
 }
 
 /* For kept.c: starts the request's flow, with what is left of its time; answers it with a copy of what another was answered. */
