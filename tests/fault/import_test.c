@@ -232,7 +232,7 @@ static void write_token(const char *path, const char *token, mode_t mode)
 static void test_callers(void **state)
 {
     enum { FEW = 30000 }; /* three requests at once */
-    static const char *const env[] = {"SOUK_AUTH=tokens", "SOUK_CALLER_RATE=1", NULL};
+    static const char *const env[] = {"SOUK_AUTH=tokens", "SOUK_CALLER_RATE=1", "SOUK_LOG_LEVEL=debug", NULL};
     struct scene scene;
     char path[400];
     scene_start_with(&scene, FEW, NULL, env);
@@ -251,6 +251,11 @@ static void test_callers(void **state)
     write_token(path, feed, 0400);
     import_as(&scene, path, 0, "");
     assert_int_equal(product_count(scene.souk), FEW);
+    char *log = souk_log(scene.souk, SOUK_PRODUCT);
+    assert_non_null(strstr(log, " debug "));
+    assert_null(strstr(log, reader));
+    assert_null(strstr(log, feed));
+    free(log);
     free(reader);
     free(feed);
     scene_end(&scene);

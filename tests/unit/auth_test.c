@@ -139,7 +139,7 @@ static void test_many_callers(void **state)
     size_t len;
     FILE *out = open_memstream(&text, &len);
     for (int i = 0; i < COUNT; i++) {
-        char name[16], *line;
+        char name[32], *line;
         snprintf(name, sizeof(name), "c%d", i);
         assert_true(token_make(name, i % 3 ? "orders:read" : "events:read", NULL, &tokens[i], &line, wrong));
         fprintf(out, "%s\n", line);

@@ -98,7 +98,7 @@ static void test_look_up(void **state)
 {
     char *tokens_of[300], wrong[TOKENS_WRONG_MAX], *text = strdup("anonymous catalogue:read\n");
     for (int i = 0; i < 300; i++) {
-        char name[16], *line, *more;
+        char name[32], *line, *more;
         snprintf(name, sizeof(name), "caller-%d", i / 2); /* two tokens each */
         assert_true(token_make(name, i % 2 ? "orders:write" : "orders:read,events:read", NULL, &tokens_of[i], &line, wrong));
         assert_true(asprintf(&more, "%s%s\n", text, line) > 0);
@@ -110,7 +110,7 @@ static void test_look_up(void **state)
     assert_non_null(tokens);
     assert_int_equal(tokens_count(tokens), 150);
     for (int i = 0; i < 300; i++) {
-        char name[16];
+        char name[32];
         const struct caller *caller = tokens_find(tokens, view_of(tokens_of[i]));
         snprintf(name, sizeof(name), "caller-%d", i / 2);
         assert_non_null(caller);
