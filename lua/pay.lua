@@ -12,7 +12,7 @@
 --          EXPIRED: reserved still, but its time is over
 --          AMOUNT total
 -- state    payment (none) → processing; order's payment_status none → pending
--- writes   KEYS[1], idem:{p}:HASH, seq:{p}, payment:{p}:ID, payments:{p}, payments:{p}:in:processing, txn:{p}:pay, orders:{p}:in:…, events:{p}
+-- writes   KEYS[1], idem:{p}:HASH, seq:{p}, payment:{p}:ID, payments:{p}, payments:{p}:user:…, payments:{p}:in:processing, txn:{p}:pay, orders:{p}:in:…, events:{p}
 
 local takes = arguments.of('pay', 'order', 'partition id hash fp count? charge|authorize automatic|manual bytes bytes ms')
 
@@ -59,7 +59,7 @@ local function pay(keys, args)
     local sequence = call('HINCRBY', key.sequences(p), 'payment', 1)
     local id = int.text(sequence * guard.partitions() + p)
     local op = payments.create({p = p, id = id, order_id = order.id, amount = order.total, currency = order.currency, action = action,
-        capture = args[7], ikey = hash, doc = args[8]}, now, now_us, request)
+        capture = args[7], ikey = hash, user = order.user, doc = args[8]}, now, now_us, request)
     idem.write(record, fp, 'open', 'id', id)
     index.payment_duty(p, id, now + args[10])
     orders.move(order, {payment_status = 'pending', payment = id, cause = 'pay', request = request}, now,

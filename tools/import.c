@@ -16,6 +16,8 @@
 #include "clock.h"
 #include "view.h"
 
+#include "tokens.h"
+
 #include "import.h"
 
 #define CHUNK_BYTES (1024 * 1024) /* what a request may have */
@@ -251,6 +253,8 @@ static void chunk_refused(struct slot *slot, long status)
             slot->first_line + slot->lines, status, (int)(slot->answer_len < 1000 ? slot->answer_len : 1000), slot->answer);
     if (status == 422)
         fprintf(stderr, "soukctl: the file is not the one that run %s began with, or was cut in another way\n", import->run);
+    if (status == 401 || status == 403)
+        fprintf(stderr, "soukctl: put a token that has the scope catalogue:write into a file, and name it in SOUK_TOKEN_FILE\n");
     import->failed = import->stopped = true;
 }
 
@@ -266,7 +270,7 @@ static void chunk_answered(struct slot *slot, CURLcode code)
         chunk_done(slot);
     } else if (status == 200) {
         chunk_again(slot, "a shard does not answer");
-    } else if (status >= 500 || status == 408) {
+    } else if (status >= 500 || status == 408 || status == 429) {
         snprintf(why, sizeof(why), "the worker answers %ld", status);
         chunk_again(slot, why);
     } else {
@@ -298,6 +302,11 @@ static struct curl_slist *headers_of(const struct import *import, unsigned long 
     struct curl_slist *list = curl_slist_append(NULL, "Content-Type: application/x-ndjson");
     struct curl_slist *more = list ? curl_slist_append(list, "Expect:") : NULL; /* one turn of waiting for each chunk less */
     more = more ? curl_slist_append(list, key) : NULL;
+    if (import->settings->token) {
+        char caller[TOKEN_BYTES_MAX + sizeof("Authorization: Bearer ")];
+        snprintf(caller, sizeof(caller), "Authorization: Bearer %s", import->settings->token);
+        more = more ? curl_slist_append(list, caller) : NULL;
+    }
     CHECK(more);
     return list;
 }

@@ -13,6 +13,7 @@ struct import_settings {
     const char *url;  /* of the worker: "http://127.0.0.1:8080" */
     const char *run;  /* the name of the run to go on with; "": a new one */
     const char *file; /* "-": standard input */
+    const char *token; /* the caller's, for the worker; NULL: none */
 };
 
 /* Returns the exit status: 0 all products were taken, 1 some were not (or it was interrupted), 2 the file cannot be read. Says on stderr what happened. */

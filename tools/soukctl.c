@@ -6,11 +6,13 @@
 #include "log.h"
 #include "loop.h"
 #include "options.h"
+#include "secret.h"
 
 #include "setup.h"
 #include "store.h"
 
 #include "engine.h"
+#include "tokens.h"
 
 #include "library.h"
 
@@ -24,7 +26,7 @@
  * (init, load) uses plain connections.
  */
 struct settings {
-    const char *shards, *redis_user, *redis_password_file, *url, *run;
+    const char *shards, *redis_user, *redis_password_file, *url, *run, *token_file;
     int partitions, epoch;
 };
 
@@ -52,10 +54,12 @@ static const struct option_row OPTIONS[] = {
     {"redis-user", OPTION_TEXT, AT(redis_user), "", 0, 0, NULL, "user for AUTH; empty: the default user"},
     {"redis-password-file", OPTION_TEXT, AT(redis_password_file), "", 0, 0, NULL, "file that holds the password for AUTH; empty: none"},
     {"url", OPTION_TEXT, AT(url), "http://127.0.0.1:8080", 0, 0, NULL, "the catalogue worker that import sends to"},
+    {"token-file", OPTION_TEXT, AT(token_file), "", 0, 0, NULL, "file whose first line is the token that import sends to the worker; empty: none"},
     {"run", OPTION_TEXT, AT(run), "", 0, 0, NULL, "name of the interrupted import to go on with; empty: a new one"},
 };
 
 #define READY_WAIT_MS 3000
+#define TOKEN_FILE_MAX 4096
 
 /* ---- commands without an engine ---- */
 
@@ -86,9 +90,50 @@ static int command_load(struct control *control, int argc, char **argv)
     return 0;
 }
 
+/* The first line of SOUK_TOKEN_FILE, for secret_free. *token is NULL if none is set. Returns false, having said why, if it cannot be read. */
+static bool read_token(const struct control *control, char **token)
+{
+    const char *path = control->settings.token_file, *why = NULL;
+    *token = NULL;
+    if (*path == '\0')
+        return true;
+    *token = secret_read(path, TOKEN_FILE_MAX, NULL, &why);
+    size_t len = *token ? strcspn(*token, "\r\n") : 0;
+    if (*token && (len == 0 || len > TOKEN_BYTES_MAX))
+        why = "its first line is no token";
+    if (why)
+        fprintf(stderr, "soukctl: the token for the workers cannot be read from %s (SOUK_TOKEN_FILE): %s\n", path, why);
+    else
+        explicit_bzero(*token + len, strlen(*token + len));
+    return why == NULL;
+}
+
 static int command_import(struct control *control, int argc, char **argv)
 {
-    return import_run(&(struct import_settings){.url = control->settings.url, .run = control->settings.run, .file = argv[0]});
+    char *token;
+    int status = 2;
+    if (read_token(control, &token))
+        status = import_run(&(struct import_settings){.url = control->settings.url, .run = control->settings.run, .file = argv[0], .token = token});
+    secret_free(token);
+    return status;
+}
+
+/* The token goes to whoever will send it, the line into the workers' file; neither is kept here. */
+static int command_token(struct control *control, int argc, char **argv)
+{
+    char *token, *line, wrong[TOKENS_WRONG_MAX];
+    if (argc == 3 && strncmp(argv[2], "--user=", 7) != 0) {
+        fprintf(stderr, "soukctl: %s? behind the scopes there can only be --user=BUYER\n", argv[2]);
+        return 2;
+    }
+    if (!token_make(argv[0], argv[1], argc == 3 ? argv[2] + 7 : NULL, &token, &line, wrong)) {
+        fprintf(stderr, "soukctl: no token was made for this, since the workers would not take it: %s\n", wrong);
+        return 2;
+    }
+    printf("token %s\nline  %s\n", token, line);
+    secret_free(token);
+    free(line);
+    return 0;
 }
 
 /* A key with a hash tag says its partition, a number is an id, any other text is a buyer. */
@@ -225,17 +270,18 @@ static int command_audit(struct control *control, int argc, char **argv)
 
 static const struct command {
     const char *name;
-    int arguments;
+    int arguments, optional; /* these must be there; so many more can be */
     int (*run)(struct control *control, int argc, char **argv);
     const char *text;
 } COMMANDS[] = {
-    {"init", 0, command_init, "init                          writes souk:shard to the empty shards of the ring, checks the others"},
-    {"load", 0, command_load, "load                          loads this version's function libraries into every shard"},
-    {"shards", 0, command_shards, "shards                        the shards, how many partitions each has, and whether they are ready"},
-    {"ring", 1, command_ring, "ring KEY                      where a key, an id or a buyer lives"},
-    {"get", 2, command_get, "get order|payment|product|stock ID   a record as its shard has it; an order with its holds and history"},
-    {"import", 1, command_import, "import FILE                   sends a file of products, one JSON object on each line (-: standard input), to a catalogue worker"},
-    {"audit", 0, command_audit, "audit                         checks units, money and states of the whole store; exit status 1 on a violation"},
+    {"init", 0, 0, command_init, "init                          writes souk:shard to the empty shards of the ring, checks the others"},
+    {"load", 0, 0, command_load, "load                          loads this version's function libraries into every shard"},
+    {"shards", 0, 0, command_shards, "shards                        the shards, how many partitions each has, and whether they are ready"},
+    {"ring", 1, 0, command_ring, "ring KEY                      where a key, an id or a buyer lives"},
+    {"get", 2, 0, command_get, "get order|payment|product|stock ID   a record as its shard has it; an order with its holds and history"},
+    {"import", 1, 0, command_import, "import FILE                   sends a file of products, one JSON object on each line (-: standard input), to a catalogue worker"},
+    {"token", 2, 1, command_token, "token NAME SCOPES [--user=U]  a new token for a caller, shown this once, and its line for SOUK_TOKENS_FILE"},
+    {"audit", 0, 0, command_audit, "audit                         checks units, money and states of the whole store; exit status 1 on a violation"},
 };
 #define COMMAND_COUNT (sizeof(COMMANDS) / sizeof(*COMMANDS))
 
@@ -270,7 +316,7 @@ static int control_main(struct control *control, int argc, char **argv)
     control->world.topology = control->topology;
     int status = 2;
     for (size_t i = 0; i < COMMAND_COUNT && read_password(control); i++)
-        if (strcmp(argv[0], COMMANDS[i].name) == 0 && argc - 1 == COMMANDS[i].arguments) {
+        if (strcmp(argv[0], COMMANDS[i].name) == 0 && argc - 1 >= COMMANDS[i].arguments && argc - 1 <= COMMANDS[i].arguments + COMMANDS[i].optional) {
             status = COMMANDS[i].run(control, argc - 1, argv + 1);
             topology_free(control->topology);
             arena_thread_end();

@@ -18,6 +18,7 @@ function key.orders(p) return 'orders:{' .. p .. '}' end
 function key.orders_of_user(p, user) return 'orders:{' .. p .. '}:user:' .. user end
 function key.orders_in(p, state, payment_status) return 'orders:{' .. p .. '}:in:' .. state .. ':' .. payment_status end
 function key.payments(p) return 'payments:{' .. p .. '}' end
+function key.payments_of_user(p, user) return 'payments:{' .. p .. '}:user:' .. user end
 function key.payments_in(p, status) return 'payments:{' .. p .. '}:in:' .. status end
 function key.refund_due(p) return 'payments:{' .. p .. '}:refund_due' end
 

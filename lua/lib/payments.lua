@@ -62,7 +62,7 @@ local function history(payment, at, cause, failure, request)
         failure .. '|' .. request
 end
 
--- Makes the record of a new payment. ${new}: p id order_id amount currency action capture ikey doc, all text. Returns its op.
+-- Makes the record of a new payment. ${new}: p id order_id user (the order's) amount currency action capture ikey doc, all text. Returns its op.
 function payments.create(new, now, now_us, request)
     local p, id, status = new.p, new.id, 'processing'
     local at, at_us, op = int.text(now), int.text(now_us), new.action .. ':1'
@@ -71,6 +71,7 @@ function payments.create(new, now, now_us, request)
         'captured', '0', 'refunded', '0', 'refunding', '0', 'op', op, 'capture', new.capture, 'created', at, 'updated', at, 'gateway_ref', '',
         'failure', '', 'ikey', new.ikey, 'refunds', '0', 'doc', new.doc, 'e1', first)
     call('ZADD', key.payments(p), at_us, id)
+    call('ZADD', key.payments_of_user(p, new.user), at_us, id)
     call('ZADD', key.payments_in(p, status), at_us, id)
     return op
 end

@@ -161,6 +161,16 @@ static size_t body_max_of(const struct exchange *exchange)
     return settings->is_bulk && settings->is_bulk(exchange->http->cookie, exchange->path) ? settings->bulk_max : settings->body_max;
 }
 
+/* May a body be sent? */
+static struct gate_verdict check_sender(struct exchange *exchange)
+{
+    const struct http_settings *settings = &exchange->http->settings;
+
+    if (arena_low())
+        return (struct gate_verdict){503, "The service is short of memory and takes no bodies now."};
+    return (struct gate_verdict){settings->on_head ? settings->on_head(exchange->http->cookie, exchange) : 0, ""};
+}
+
 /* The request line and all headers are there; nothing of the body is. */
 static bool check_head(struct exchange *exchange, const char *method, const char *version)
 {
@@ -173,8 +183,8 @@ static bool check_head(struct exchange *exchange, const char *method, const char
     MHD_get_connection_values_n(exchange->mhd, MHD_HEADER_KIND, got_header, &gate);
     exchange->method = gate.method;
     verdict = gate_close(&gate);
-    if (verdict.status == 0 && arena_low() && (gate.length > 0 || gate.chunked))
-        verdict = (struct gate_verdict){503, "The service is short of memory and takes no bodies now."};
+    if (verdict.status == 0 && (gate.length > 0 || gate.chunked))
+        verdict = check_sender(exchange);
     if (verdict.status != 0) {
         exchange_refuse(exchange, verdict.status, verdict.detail);
         return false;

@@ -17,6 +17,7 @@ enum fault {
     FAULT_HEADER_NAME,
     FAULT_HEADER_VALUE,
     FAULT_HOST,
+    FAULT_AUTHORIZATION_TWICE,
     FAULT_TWO_FRAMINGS,
     FAULT_LENGTH_TWICE,
     FAULT_LENGTH_DIGITS,
@@ -39,6 +40,7 @@ static const struct gate_verdict verdicts[FAULT_COUNT] = {
     [FAULT_HEADER_NAME] = {400, "A header's name is not a token, or a space stands before its colon."},
     [FAULT_HEADER_VALUE] = {400, "A header's value holds a control byte."},
     [FAULT_HOST] = {400, "HTTP/1.1 needs exactly one Host header."},
+    [FAULT_AUTHORIZATION_TWICE] = {400, "More than one Authorization was sent."},
     [FAULT_TWO_FRAMINGS] = {400, "Transfer-Encoding and Content-Length exclude each other."},
     [FAULT_LENGTH_TWICE] = {400, "More than one Content-Length was sent."},
     [FAULT_LENGTH_DIGITS] = {400, "Content-Length must be plain digits, at most 10."},
@@ -164,6 +166,7 @@ void gate_open(struct gate *gate, struct gate_limits limits, struct view method,
 
 static const struct view known_names[HTTP_KNOWN_COUNT] = {
     [HTTP_ACCEPT] = {"Accept", 6},
+    [HTTP_AUTHORIZATION] = {"Authorization", 13},
     [HTTP_CACHE_CONTROL] = {"Cache-Control", 13},
     [HTTP_CONTENT_TYPE] = {"Content-Type", 12},
     [HTTP_IDEMPOTENCY_KEY] = {"Idempotency-Key", 15},
@@ -178,6 +181,7 @@ static void pick_out(struct gate *gate, struct view name, struct view value)
 {
     for (unsigned i = 0; i < HTTP_KNOWN_COUNT; i++) {
         if (same_name(name, known_names[i])) {
+            note(gate, FAULT_AUTHORIZATION_TWICE, i == HTTP_AUTHORIZATION && gate->known[i].at); /* a proxy may have looked at the other one */
             if (!gate->known[i].at)
                 gate->known[i] = value;
             return;

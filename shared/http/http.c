@@ -1,3 +1,4 @@
+#include <arpa/inet.h>
 #include <errno.h>
 #include <netdb.h>
 #include <poll.h>
@@ -117,6 +118,14 @@ static const char *advice(int error)
     default:
         return "check SOUK_HTTP_ADDRESS, SOUK_HTTP_PORT and the limit of open files (ulimit -n)";
     }
+}
+
+bool http_is_loopback(const char *address)
+{
+    struct in_addr v4;
+
+    return strcmp(address, "localhost") == 0 || strcmp(address, "::1") == 0 ||
+           (inet_pton(AF_INET, address, &v4) == 1 && ntohl(v4.s_addr) >> 24 == IN_LOOPBACKNET);
 }
 
 /* Returns the listening descriptor, or -1 and logs. */

@@ -27,6 +27,7 @@ const char *method_name(enum method method);
 /* The headers of a request that somebody above asks for: they are picked out while the gate looks at all of them. */
 enum http_known {
     HTTP_ACCEPT,
+    HTTP_AUTHORIZATION,
     HTTP_CACHE_CONTROL,
     HTTP_CONTENT_TYPE,
     HTTP_IDEMPOTENCY_KEY,
@@ -50,6 +51,11 @@ struct http_settings {
     int request_timeout_ms;   /* from the first byte of a request to its last: above: 408 and closed */
     /* May bodies of this path be as large as ${bulk_max}? Asked, with the cookie, before a byte of a body is read. NULL: none may. */
     bool (*is_bulk)(void *cookie, struct view path);
+    /*
+     * The head of a request with a body is whole: may the body be sent? Returns 0, or the status of a refusal, for which on_refusal is called with an empty sentence.
+     * NULL: always.
+     */
+    int (*on_head)(void *cookie, const struct exchange *exchange);
 };
 
 /*
@@ -70,6 +76,8 @@ typedef void http_on_refusal(void *cookie, struct exchange *exchange, int status
 struct http *http_start(struct loop *loop, const struct http_settings *settings, http_on_request *on_request, http_on_refusal *on_refusal,
                         void *cookie);
 int http_port(const struct http *http);
+/* Is this an address that only this machine reaches? Anything else, also what is no address, is not. */
+bool http_is_loopback(const char *address);
 
 /* The request. */
 enum method exchange_method(const struct exchange *exchange);

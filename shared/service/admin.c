@@ -126,6 +126,21 @@ static void route_metrics(struct buffer *out, struct service *service, size_t r,
     line(out, "souk_request_seconds_count{%s} %llu\n", labels, (unsigned long long)count);
 }
 
+static void auth_metrics(struct buffer *out, struct service *service)
+{
+    static const struct {
+        const char *why;
+        size_t offset;
+    } REFUSALS[] = {{"unknown", offsetof(struct metrics, refused_unknown)}, {"scope", offsetof(struct metrics, refused_scope)}, {"rate", offsetof(struct metrics, refused_rate)}};
+    if (service->keyring == NULL)
+        return;
+    line(out, "# HELP souk_callers_refused_total Requests refused for who sent them: 401, 403, 429.\n# TYPE souk_callers_refused_total counter\n");
+    for (size_t i = 0; i < sizeof(REFUSALS) / sizeof(*REFUSALS); i++)
+        line(out, "souk_callers_refused_total{why=\"%s\"} %llu\n", REFUSALS[i].why, (unsigned long long)sum_over_threads(service, REFUSALS[i].offset));
+    line(out, "# HELP souk_tokens_current Is what the file of tokens says in use? 0: its last change was refused, see the log.\n# TYPE souk_tokens_current gauge\n");
+    line(out, "souk_tokens_current %d\n", keyring_is_current(service->keyring));
+}
+
 static void shard_metrics(struct buffer *out, const struct worker_thread *thread)
 {
     const struct topology *topology = thread->public.service->topology;
@@ -194,6 +209,7 @@ static void metrics(struct worker_thread *thread, struct exchange *exchange, str
     }
     route_metrics(&out, service, METRICS_ROUTES_MAX - 1, "method=\"\",route=\"none\"");
     line(&out, "souk_refused_by_gate_total %llu\n", (unsigned long long)sum_over_threads(service, offsetof(struct metrics, refused_by_gate)));
+    auth_metrics(&out, service);
     shard_metrics(&out, thread);
     near_metrics(&out, thread);
     line(&out, "souk_flows_running %u\n", engine_running(thread->public.engine));

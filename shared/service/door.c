@@ -10,8 +10,8 @@
 #include "service_internal.h"
 
 /*
- *   exchange ─▶ kept? ─▶ shed? ─▶ route ─▶ headers ─▶ query ─▶ body ─▶ flow ─▶ engine
- *                 └────────┴─────────┴─────────┴───────┴─▶ problem
+ *   exchange ─▶ kept? ─▶ shed? ─▶ route ─▶ caller ─▶ headers ─▶ query ─▶ body ─▶ (own ─▶) flow ─▶ engine
+ *                 └────────┴─────────┴────────┴──────────┴─────────┴───────┴───────┴─▶ problem
  *   exchange ◀─────────────────── headers, body ◀── answer ◀── engine
  *
  * Each step of the understanding either fills its part of the ask or answers with a problem and returns false.
@@ -59,6 +59,7 @@ static void respond(struct request *request, const struct flow *flow, const stru
         .header_count = response_headers(request, flow, answer, headers),
     };
     metrics_request(&thread->metrics, door_route_index(request), answer->status, clock_us() - request->since_us);
+    request->answered = true;
     http_respond(request->exchange, &response);
 }
 
@@ -426,6 +427,60 @@ static bool find_route(struct request *request)
     return refuse(request, &OUTCOME_NOT_FOUND, "there is nothing at this path; /openapi.json lists what there is");
 }
 
+/* ---- the caller ---- */
+
+/* RFC 6750 section 3: what kind of token, and what was wrong with this one. */
+#define CHALLENGE "Bearer realm=\"souk\""
+
+/* One text for all who are not known, so that it tells nobody how near he is. */
+static bool refuse_unknown(struct request *request, bool sent)
+{
+    metrics_add(&request->thread->metrics.refused_unknown, 1);
+    writer_end(answer_problem(request->refusal, &OUTCOME_NO_CALLER, 0, "this needs the token of a caller that is known here: send Authorization: Bearer TOKEN"));
+    answer_header(request->refusal, "WWW-Authenticate", CHALLENGE "%s", sent ? ", error=\"invalid_token\"" : "");
+    answer_send(request->refusal);
+    return false;
+}
+
+static bool refuse_scope(struct request *request, const struct caller *caller)
+{
+    const char *scope = scope_name(request->route->scope);
+    metrics_add(&request->thread->metrics.refused_scope, 1);
+    struct writer *w = answer_problem(request->refusal, &OUTCOME_NO_SCOPE, 1, "this needs the scope %s, which caller %.*s has not; ask the operator for it", scope,
+                                      VIEW_ARG(caller->name));
+    WRITER_TEXT(w, "scope", view_of(scope));
+    writer_end(w);
+    answer_header(request->refusal, "WWW-Authenticate", CHALLENGE ", error=\"insufficient_scope\", scope=\"%s\"", scope);
+    answer_send(request->refusal);
+    return false;
+}
+
+static bool is_allowed(struct request *request)
+{
+    struct worker_thread *thread = request->thread;
+    struct arena *arena = exchange_arena(request->exchange);
+    const struct caller *caller;
+    enum auth_verdict verdict = door_check(thread, request->exchange, request->route->scope, request->since_us, &caller);
+    switch (verdict) {
+    case AUTH_NO_TOKEN:
+    case AUTH_BAD_TOKEN:
+        return refuse_unknown(request, verdict == AUTH_BAD_TOKEN);
+    case AUTH_NO_SCOPE:
+        return refuse_scope(request, caller);
+    case AUTH_TOO_MANY:
+        metrics_add(&thread->metrics.refused_rate, 1);
+        return refuse(request, &OUTCOME_TOO_MANY, "caller %.*s may send %d requests a second to each thread of a worker (SOUK_CALLER_RATE); wait, then send it again",
+                      VIEW_ARG(caller->name), thread->public.service->settings.caller_rate);
+    case AUTH_GRANTED:
+        break;
+    }
+    if (caller) { /* copied, because the file of the tokens can change while the request is under way */
+        request->ask.caller = arena_copy(arena, caller->name);
+        request->ask.buyer = caller->user.at ? arena_copy(arena, caller->user) : caller->user;
+    }
+    return true;
+}
+
 /*
  * SOUK_INSIDE_MAX bounds memory; this bounds waiting. When more is asked than can be done, requests pile up inside, and each waits for all before it:
  * then the others hear at once that they should come again (room.h). A burst is none of that: it is gone before the next look. Duties, sweeps and
@@ -457,7 +512,7 @@ static bool has_room(struct request *request)
 
 static bool understand(struct request *request)
 {
-    return has_room(request) && find_route(request) && read_accept(request) && read_key(request) && read_conditions(request) && read_query(request) &&
+    return has_room(request) && find_route(request) && is_allowed(request) && read_accept(request) && read_key(request) && read_conditions(request) && read_query(request) &&
            read_body(request);
 }
 
@@ -475,13 +530,29 @@ static struct request *request_new(struct worker_thread *thread, struct exchange
     return request;
 }
 
-void door_start(struct request *request)
+static void start(struct request *request, const struct flow_type *type, void (*got_end)(void *cookie, struct flow *flow))
 {
     struct worker_thread *thread = request->thread;
-    struct flow *flow = flow_new(exchange_arena(request->exchange), request->route->flow, thread->public.world, &request->ask);
+    struct flow *flow = flow_new(exchange_arena(request->exchange), type, thread->public.world, &request->ask);
     int64_t allowed_ms = request->route->deadline_ms ? request->route->deadline_ms : thread->public.service->settings.deadline_ms;
     int64_t left_ms = allowed_ms - (clock_us() - request->since_us) / 1000;
-    engine_start(thread->public.engine, flow, left_ms > 0 ? left_ms : 1, got_answer, NULL, request);
+    engine_start(thread->public.engine, flow, left_ms > 0 ? left_ms : 1, got_answer, got_end, request);
+}
+
+/* It is the buyer's for whom the caller acts; else it was answered. */
+static void got_own_end(void *cookie, struct flow *flow)
+{
+    struct request *request = cookie;
+    if (!request->answered)
+        start(request, request->route->flow, NULL);
+}
+
+void door_start(struct request *request)
+{
+    if (request->ask.buyer.at && request->route->own)
+        start(request, request->route->own, got_own_end);
+    else
+        start(request, request->route->flow, NULL);
 }
 
 void door_on_request(void *cookie, struct exchange *exchange)
@@ -509,6 +580,18 @@ bool door_is_bulk(void *cookie, struct view path)
     return router_has(&thread->public.service->router, path, ROUTE_BULK);
 }
 
+/* Who may not do this may not send a body for it either: his bytes would take the place of others'. door_on_refusal finds the same again. */
+int door_on_head(void *cookie, const struct exchange *exchange)
+{
+    struct worker_thread *thread = cookie;
+    int64_t ids[ASK_IDS_MAX];
+    unsigned allowed;
+    const struct caller *caller;
+    const struct route *route = router_find(&thread->public.service->router, exchange_method(exchange), exchange_path(exchange), ids, &allowed);
+    enum auth_verdict verdict = route ? auth_check(thread->auth, exchange_header(exchange, HTTP_AUTHORIZATION), route->scope, &caller) : AUTH_GRANTED;
+    return verdict == AUTH_GRANTED ? 0 : verdict == AUTH_NO_SCOPE ? OUTCOME_NO_SCOPE.status : OUTCOME_NO_CALLER.status;
+}
+
 static const struct outcome *refusal_outcome(int status)
 {
     static const struct outcome *const known[] = {&OUTCOME_BAD_REQUEST,  &OUTCOME_TIMEOUT,           &OUTCOME_TOO_LARGE,
@@ -524,8 +607,12 @@ void door_on_refusal(void *cookie, struct exchange *exchange, int status, const 
 {
     struct worker_thread *thread = cookie;
     struct request *request = request_new(thread, exchange);
-    metrics_add(&thread->metrics.refused_by_gate, 1);
-    answer_refuse(request->refusal, refusal_outcome(status), "%s", detail);
+    if (status == OUTCOME_NO_SCOPE.status || status == OUTCOME_NO_CALLER.status) {
+        CHECK(find_route(request) && !is_allowed(request));
+    } else {
+        metrics_add(&thread->metrics.refused_by_gate, 1);
+        answer_refuse(request->refusal, refusal_outcome(status), "%s", detail);
+    }
     struct http_header *headers = ARENA_ARRAY(exchange_arena(exchange), struct http_header, HEADERS_MAX);
     *response = (struct http_response){
         .status = status,

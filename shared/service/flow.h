@@ -72,7 +72,8 @@ struct ask {
     const void *body;             /* bound to the route's shape; NULL if the route has none or none was sent */
     const struct value *document; /* the body before it was bound; NULL if none */
     struct view raw_body;
-    struct view caller; /* who asks; empty while authentication is off */
+    struct view caller; /* who asks: the name of its token; empty without one, and while authentication is off */
+    struct view buyer;  /* the one buyer that the caller acts for; .at NULL: all. See struct route, own */
     bool create_only;   /* If-None-Match: * */
     struct view key;    /* Idempotency-Key, empty if none */
     struct view if_match, if_none_match, cache_control, prefer, request_id, traceparent;

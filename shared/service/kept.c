@@ -21,6 +21,7 @@ struct kept {
     struct http_prepared *whole;
     struct http_prepared *same; /* 304; made when it is needed first */
     size_t route;               /* its place in the table, for the metrics */
+    enum scope scope;           /* the route's: who may have it */
     int64_t version;            /* of a record; 0: a range */
     char etag[ETAG_MAX];
 };
@@ -132,7 +133,8 @@ bool kept_answer(struct worker_thread *thread, struct exchange *exchange)
     if (near == NULL || thread->stopping || !may_be_kept(exchange, &format))
         return false;
     key_make(&key, exchange_target(exchange), format);
-    struct kept *kept = key.view.at ? near_hit(near, key.view, clock_us()) : NULL;
+    int64_t now_us = clock_us();
+    struct kept *kept = key.view.at ? near_hit(near, key.view, now_us) : NULL;
     if (kept == NULL)
         return false;
     struct view known = exchange_header(exchange, HTTP_IF_NONE_MATCH);
@@ -143,6 +145,9 @@ bool kept_answer(struct worker_thread *thread, struct exchange *exchange)
         if (etag_names(known, view_of(kept->etag)) && (prepared = same_of(thread, key.view, kept)) == NULL)
             return false;
     }
+    const struct caller *caller;
+    if (door_check(thread, exchange, kept->scope, now_us, &caller) != AUTH_GRANTED)
+        return false; /* the long way says why */
     char made[REQUEST_ID_LEN];
     metrics_request(&thread->metrics, kept->route, prepared == kept->whole ? 200 : 304, 0);
     http_respond_prepared(exchange, prepared, door_request_id(thread, exchange, made));
@@ -192,6 +197,7 @@ static struct kept *kept_new(struct request *request, const struct answer *answe
     response.header_count += headers_of("hit", request->thread->age, headers + response.header_count);
     kept->whole = http_prepare(&response, "X-Request-Id");
     kept->route = door_route_index(request);
+    kept->scope = request->route->scope;
     kept->version = answer->version;
     memcpy(kept->etag, etag, strlen(etag) + 1);
     if (kept->whole == NULL) {

@@ -21,6 +21,7 @@ struct metrics {
         atomic_uint_fast64_t buckets[METRICS_BUCKETS + 1], total_us;
     } routes[METRICS_ROUTES_MAX];
     atomic_uint_fast64_t refused_by_gate;
+    atomic_uint_fast64_t refused_unknown, refused_scope, refused_rate; /* callers: 401, 403, 429 */
 };
 
 void metrics_request(struct metrics *metrics, size_t route, int status, int64_t took_us);

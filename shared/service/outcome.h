@@ -17,6 +17,9 @@ struct outcome {
 #define OUTCOMES_COMMON(ROW) \
     ROW(BAD_REQUEST, "bad_request", "The request could not be understood", 400, false, 0) \
     ROW(KEY_MISSING, "idempotency_key_missing", "An Idempotency-Key header is needed", 400, false, 0) \
+    ROW(NO_CALLER, "unauthorized", "A token of a known caller is needed", 401, false, 0) \
+    ROW(NO_SCOPE, "scope_missing", "This caller may not do this", 403, false, 0) \
+    ROW(OTHER_BUYER, "other_buyer", "This caller acts for another buyer", 403, false, 0) \
     ROW(NOT_FOUND, "not_found", "There is no such thing here", 404, false, 0) \
     ROW(METHOD, "method_not_allowed", "This method is not for this path", 405, false, 0) \
     ROW(NOT_ACCEPTABLE, "not_acceptable", "None of the accepted formats can be made", 406, false, 0) \
@@ -29,6 +32,7 @@ struct outcome {
     ROW(KEY_REUSED, "idempotency_key_reused", "The Idempotency-Key belongs to another request", 422, false, 0) \
     ROW(KEY_IN_FLIGHT, "idempotency_in_flight", "The first request with this key is still running", 409, true, 1) \
     ROW(PRECONDITION_MISSING, "precondition_required", "An If-Match header is needed", 428, false, 0) \
+    ROW(TOO_MANY, "too_many_requests", "This caller sends more requests than it may", 429, true, 1) \
     ROW(HEADERS_TOO_LARGE, "headers_too_large", "The header section is too large", 431, false, 0) \
     ROW(BROKEN, "internal_error", "A record or an answer made no sense to this worker", 500, false, 0) \
     ROW(NOT_IMPLEMENTED, "not_implemented", "This method or coding is not known here", 501, false, 0) \

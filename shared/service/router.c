@@ -19,12 +19,23 @@ static size_t split(struct view path, struct view segments[ROUTE_SEGMENTS_MAX])
     return count;
 }
 
+/* Who may have it, and how it knows whose a thing is, must be said; what is kept near is given to whoever may read it. */
+static void check_scope(const struct route *route)
+{
+    check_note(route->path);
+    CHECK(route->scope > SCOPE_NONE && route->scope < SCOPE_COUNT);
+    CHECK((route->own != NULL) == (scope_reach(route->scope) == REACH_BUYER));
+    CHECK(!(route->flags & (ROUTE_NEAR_RECORD | ROUTE_NEAR_RANGE)) || scope_reach(route->scope) == REACH_PUBLIC);
+    check_note(NULL);
+}
+
 void router_init(struct router *router, const struct route *routes, size_t count)
 {
     CHECK(count <= ROUTES_MAX);
     router->routes = routes;
     router->count = count;
     for (size_t i = 0; i < count; i++) {
+        check_scope(&routes[i]);
         struct view *segments = router->compiled[i].segments;
         router->compiled[i].segment_count = split(view_of(routes[i].path), segments);
         CHECK(router->compiled[i].segment_count <= ROUTE_SEGMENTS_MAX);

@@ -24,7 +24,7 @@ struct router {
     } compiled[ROUTES_MAX];
 };
 
-/* CHECKs that the table fits. */
+/* CHECKs that the table fits, and that each route says who may have it. */
 void router_init(struct router *router, const struct route *routes, size_t count);
 
 /*

@@ -1,4 +1,3 @@
-#include <arpa/inet.h>
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -44,19 +43,14 @@ static const struct option_row COMMON_OPTIONS[] = {
     {"drain-ms", OPTION_INT, AT(drain_ms), "9000", 0, 600000, NULL, "time that requests under way have after SIGTERM"},
     {"redis-user", OPTION_TEXT, AT(redis_user), "", 0, 0, NULL, "user for AUTH; empty: the default user"},
     {"redis-password-file", OPTION_TEXT, AT(redis_password_file), "", 0, 0, NULL, "file that holds the password for AUTH; empty: none"},
-    {"auth", OPTION_CHOICE, AT(auth), "off", 0, 0, "off", "how callers are known"},
+    {"auth", OPTION_CHOICE, AT(auth), "off", 0, 0, "off|tokens", "how callers are known; off: whoever reaches the worker may do everything"},
+    {"tokens-file", OPTION_TEXT, AT(tokens_file), "", 0, 0, NULL, "with auth=tokens: the file of callers, their scopes and the hashes of their tokens"},
+    {"caller-rate", OPTION_INT, AT(caller_rate), "0", 0, 1000000, NULL, "with auth=tokens: requests a second of one caller per thread; above it they are answered 429; 0: any number"},
     {"log-level", OPTION_CHOICE, AT(log_level), "info", 0, 0, "error|warn|info|debug", "least urgent level that is logged"},
 };
 #define COMMON_COUNT (sizeof(COMMON_OPTIONS) / sizeof(*COMMON_OPTIONS))
 
 /* ---- settings ---- */
-
-static bool is_loopback(const char *address)
-{
-    struct in_addr v4;
-    return strcmp(address, "localhost") == 0 || strcmp(address, "::1") == 0 ||
-           (inet_pton(AF_INET, address, &v4) == 1 && ntohl(v4.s_addr) >> 24 == 127);
-}
 
 static bool read_password(struct service *service)
 {
@@ -66,22 +60,48 @@ static bool read_password(struct service *service)
     return error == NULL;
 }
 
+/* Half of a protection is none: who has set a part of it believes to have it. */
+static bool auth_check_settings(const struct service_settings *settings)
+{
+    bool on = strcmp(settings->auth, "tokens") == 0;
+    if (on && *settings->tokens_file)
+        return true;
+    if (on)
+        log_error("SOUK_AUTH is tokens and SOUK_TOKENS_FILE is empty: name the file of the callers' tokens there");
+    else if (!http_is_loopback(settings->address))
+        log_error("SOUK_AUTH is off and SOUK_HTTP_ADDRESS is %s: anybody who reaches it could order and refund; listen on 127.0.0.1, or set SOUK_AUTH=tokens",
+                  settings->address);
+    else if (*settings->tokens_file)
+        log_error("SOUK_TOKENS_FILE is %s and SOUK_AUTH is off: nobody would be asked for a token; set SOUK_AUTH=tokens, or no file", settings->tokens_file);
+    else if (settings->caller_rate)
+        log_error("SOUK_CALLER_RATE is %d and SOUK_AUTH is off: callers that are not known cannot be counted; set SOUK_AUTH=tokens, or no rate",
+                  settings->caller_rate);
+    else
+        return true;
+    return false;
+}
+
+/* Last, because it says so when all is well. */
+static bool read_tokens(struct service *service)
+{
+    if (*service->settings.tokens_file)
+        service->keyring = keyring_open(service->settings.tokens_file);
+    return service->keyring != NULL || *service->settings.tokens_file == '\0';
+}
+
 static bool settings_check(struct service *service)
 {
     struct service_settings *settings = &service->settings;
     const char *error = NULL;
     log_start(service->program->name, (enum log_level)log_level_of(settings->log_level));
-    if (!is_loopback(settings->address)) {
-        log_error("SOUK_AUTH is off and SOUK_HTTP_ADDRESS is %s: anybody who reaches it could order and refund; listen on 127.0.0.1",
-                  settings->address);
+    if (!auth_check_settings(settings))
         return false;
-    }
     service->topology = topology_new(settings->shards, settings->partitions, settings->epoch, &error);
     if (service->topology == NULL) {
         log_error("the ring cannot be made from SOUK_SHARDS, SOUK_PARTITIONS and SOUK_RING_EPOCH: %s", error);
         return false;
     }
-    return read_password(service);
+    return read_password(service) && read_tokens(service);
 }
 
 /* The common rows and the program's own as one table over one block of memory: the common struct first, the program's behind it. */
@@ -137,6 +157,7 @@ static void thread_close(struct worker_thread *thread)
     if (thread->public.store)
         store_close(thread->public.store);
     engine_free(thread->public.engine);
+    auth_free(thread->auth);
     loop_timer_free(thread->tick);
     loop_free(thread->public.loop);
 }
@@ -167,6 +188,8 @@ static void thread_got_tick(void *cookie)
 {
     struct worker_thread *thread = cookie;
     struct service *service = thread->public.service;
+    if (thread->auth)
+        auth_refresh(thread->auth);
     const char *missing = thread_missing(thread);
     const char *before = atomic_exchange(&thread->missing, missing);
     if (before && !missing && service_missing(service) == NULL)
@@ -192,6 +215,7 @@ static bool thread_serve(struct worker_thread *thread, int index)
         .bulk_max = BULK_BODY_MAX,
         .bulk_at_once = BULK_AT_ONCE,
         .is_bulk = door_is_bulk,
+        .on_head = thread->auth ? door_on_head : NULL,
         .connections_max = (unsigned)settings->connections_max,
         .request_timeout_ms = 10000,
         .first = index == 0,
@@ -234,6 +258,8 @@ static bool thread_init(struct service *service, int index)
     if (getrandom(&thread->request_seed, sizeof(thread->request_seed), 0) != sizeof(thread->request_seed))
         thread->request_seed = (uint64_t)clock_us() << 20 ^ (uint64_t)getpid();
     atomic_store(&thread->missing, "the worker is starting");
+    if (service->keyring && (thread->auth = auth_new(service->keyring, service->settings.caller_rate)) == NULL)
+        return false;
     if ((thread->public.loop = loop_new()) == NULL)
         return false;
     if (index == 0) { /* before anybody can see that we are there, and stop us */
@@ -305,6 +331,7 @@ int service_main(const struct service_program *program, int argc, char **argv)
         router_init(&service.router, program->routes, program->route_count);
         status = service_run(&service) ? 0 : 1;
     }
+    keyring_close(service.keyring);
     topology_free(service.topology);
     free(service.threads);
     free(service.program_settings);

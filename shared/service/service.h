@@ -7,6 +7,7 @@
 #include "engine.h"
 #include "flow.h"
 #include "options.h"
+#include "scope.h"
 #include "shape.h"
 #include "store.h"
 
@@ -27,11 +28,18 @@ enum route_flags {
 struct route {
     enum method method;
     const char *path; /* "/orders/{id}/cancel" */
+    enum scope scope; /* what its caller must be allowed to do */
     const struct flow_type *flow;
     const struct shape *body; /* NULL: no body is read */
     unsigned flags;
     int deadline_ms;    /* 0: the service's default */
     const char *params; /* "limit|cursor|user": query parameters that are known; others are refused with 400. NULL: none */
+    /*
+     * Of a scope of REACH_BUYER, and only of such: is what is asked for that of the one buyer that the caller acts for (ask->buyer)? This flow is run first, for such
+     * callers only. It ends without an answer if it is; else it answers, as if there were no such thing. A list's own flow need only look at its filters: the list
+     * itself shows the buyer's.
+     */
+    const struct flow_type *own;
 };
 
 struct service;

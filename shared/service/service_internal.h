@@ -4,6 +4,7 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
+#include "auth.h"
 #include "http.h"
 #include "kept.h"
 #include "metrics.h"
@@ -13,8 +14,8 @@
 
 /* The settings every worker has; the program's own follow in their own struct. */
 struct service_settings {
-    const char *address, *shards, *log_level, *redis_user, *redis_password_file, *auth;
-    int port, threads, partitions, epoch, inside_max, connections_max, deadline_ms, drain_ms, wait_replicas, queue_ms, cache_mb, cache_age_ms;
+    const char *address, *shards, *log_level, *redis_user, *redis_password_file, *auth, *tokens_file;
+    int port, threads, partitions, epoch, inside_max, connections_max, deadline_ms, drain_ms, wait_replicas, queue_ms, cache_mb, cache_age_ms, caller_rate;
 };
 
 /* One thread and what it owns. Other threads only read ${metrics} and ${missing}. */
@@ -22,6 +23,7 @@ struct worker_thread {
     struct service_thread public; /* first: what the program sees */
     struct http *http;
     struct outside outside;
+    struct auth *auth; /* NULL: whoever reaches the worker may do everything (SOUK_AUTH=off) */
     struct metrics metrics;
     _Atomic(const char *) missing; /* what keeps this thread from being ready; NULL: nothing */
     struct loop_timer *tick;
@@ -40,6 +42,7 @@ struct service {
     struct router router;
     struct world world;
     char password[256];
+    struct keyring *keyring; /* NULL: SOUK_AUTH=off */
     struct worker_thread *threads;
     int64_t started_us;
     atomic_int port;
@@ -54,13 +57,26 @@ struct request {
     struct ask ask;
     struct flow *refusal; /* a flow that only carries the answer of a request that was not understood */
     int64_t since_us;
+    bool answered;
     struct kept_part kept;
 };
 
 /* door.c: from exchange to flow and back. */
 void door_on_request(void *cookie, struct exchange *exchange);
 bool door_is_bulk(void *cookie, struct view path);
+int door_on_head(void *cookie, const struct exchange *exchange);
 void door_on_refusal(void *cookie, struct exchange *exchange, int status, const char *detail, struct http_response *response);
+
+/* Who sends it, and may it do this? Counts what is granted. *caller as auth_check says; NULL too while SOUK_AUTH is off, when everything is granted. */
+static inline enum auth_verdict door_check(struct worker_thread *thread, const struct exchange *exchange, enum scope scope, int64_t now_us,
+                                           const struct caller **caller)
+{
+    *caller = NULL;
+    if (thread->auth == NULL)
+        return AUTH_GRANTED;
+    enum auth_verdict verdict = auth_check(thread->auth, exchange_header(exchange, HTTP_AUTHORIZATION), scope, caller);
+    return verdict == AUTH_GRANTED && !auth_count(thread->auth, *caller, now_us) ? AUTH_TOO_MANY : verdict;
+}
 
 /* For kept.c: starts the request's flow, with what is left of its time; answers it with a copy of what another was answered. */
 void door_start(struct request *request);

@@ -1,4 +1,3 @@
-#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -7,10 +6,12 @@
 #include <hiredis/hiredis.h>
 
 #include "clock.h"
+#include "secret.h"
 
 #include "setup.h"
 
 #define CONNECT_TIMEOUT_S 2
+#define PASSWORD_FILE_MAX 4096
 
 static _Thread_local char said[512];
 
@@ -159,14 +160,18 @@ const char *setup_load(const struct store_settings *settings, unsigned shard)
 
 const char *setup_password(const char *path, char *out, size_t size)
 {
+    const char *why;
     out[0] = '\0';
     if (*path == '\0')
         return NULL;
-    FILE *file = fopen(path, "r");
-    bool read = file && fgets(out, (int)size, file);
-    const char *why = file ? "it is empty" : strerror(errno);
-    if (file)
-        fclose(file);
-    out[strcspn(out, "\r\n")] = '\0';
-    return read ? NULL : say("cannot read the password for the shards from %s (SOUK_REDIS_PASSWORD_FILE): %s; put it there in one line", path, why);
+    char *text = secret_read(path, PASSWORD_FILE_MAX, NULL, &why);
+    size_t len = text ? strcspn(text, "\r\n") : 0;
+    if (text && len == 0)
+        why = "its first line is empty";
+    else if (len >= size)
+        why = "its first line is too long";
+    else if (text)
+        snprintf(out, size, "%.*s", (int)len, text);
+    secret_free(text);
+    return why ? say("cannot read the password for the shards from %s (SOUK_REDIS_PASSWORD_FILE): %s; put it there in one line", path, why) : NULL;
 }

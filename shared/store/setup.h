@@ -19,7 +19,8 @@ const char *setup_init(const struct store_settings *settings, unsigned shard, bo
 const char *setup_load(const struct store_settings *settings, unsigned shard);
 
 /*
- * Reads the password for AUTH from the first line of the file ${path}; an empty path is no password. Returns NULL, or a sentence as above; ${out} is then empty.
+ * Reads the password for AUTH from the first line of the file ${path}, which only its owner and its group may be able to read; an empty path is no password.
+ * Returns NULL, or a sentence as above; ${out} is then empty.
  */
 const char *setup_password(const char *path, char *out, size_t size);
 

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -25,18 +26,23 @@ struct scene {
     pid_t pid;
 };
 
-static void scene_start(struct scene *scene, const char *odd_line)
+static void scene_start_with(struct scene *scene, int lines, const char *odd_line, const char *const *env)
 {
-    scene->souk = souk_start(&(struct souk_settings){.roles = {[SOUK_PRODUCT] = true, [SOUK_ORDER] = true}});
+    scene->souk = souk_start(&(struct souk_settings){.roles = {[SOUK_PRODUCT] = true, [SOUK_ORDER] = true}, .env = env});
     snprintf(scene->file, sizeof(scene->file), "%s/products", souk_dir(scene->souk));
     snprintf(scene->said, sizeof(scene->said), "%s/said", souk_dir(scene->souk));
     FILE *file = fopen(scene->file, "w");
     assert_non_null(file);
-    for (int i = 0; i < LINES; i++)
+    for (int i = 0; i < lines; i++)
         fprintf(file, "{\"name\":\"Product number %d\",\"price\":%d,\"stock\":3,\"attributes\":{\"number\":%d}}\n", i, i % 1000, i);
     if (odd_line)
         fprintf(file, "\n%s\n", odd_line);
     fclose(file);
+}
+
+static void scene_start(struct scene *scene, const char *odd_line)
+{
+    scene_start_with(scene, LINES, odd_line, NULL);
 }
 
 static void scene_end(struct scene *scene)
@@ -200,11 +206,66 @@ static void test_another_file(void **state)
     scene_end(&scene);
 }
 
+/* Runs it to its end with SOUK_TOKEN_FILE as ${token_file} says, and expects this exit status and this among what it says. */
+static void import_as(struct scene *scene, const char *token_file, int status, const char *want)
+{
+    setenv("SOUK_TOKEN_FILE", token_file, 1);
+    import_start(scene, "--run=mine");
+    unsetenv("SOUK_TOKEN_FILE");
+    assert_int_equal(import_end(scene), status);
+    char *text = said(scene);
+    if (!strstr(text, want))
+        fail_msg("\"%s\" is not said, but: %s", want, text);
+    free(text);
+}
+
+static void write_token(const char *path, const char *token, mode_t mode)
+{
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    fprintf(file, "%s\nthis is no part of it\n", token);
+    assert_int_equal(fclose(file), 0);
+    assert_int_equal(chmod(path, mode), 0);
+}
+
+/* A worker that asks for tokens, and is asked too often: the import goes on when it may, and every line is there once. */
+static void test_callers(void **state)
+{
+    enum { FEW = 30000 }; /* three requests at once */
+    static const char *const env[] = {"SOUK_AUTH=tokens", "SOUK_CALLER_RATE=1", "SOUK_LOG_LEVEL=debug", NULL};
+    struct scene scene;
+    char path[400];
+    scene_start_with(&scene, FEW, NULL, env);
+    snprintf(path, sizeof(path), "%s/token", souk_dir(scene.souk));
+    char *reader = souk_caller(scene.souk, "reader", "catalogue:read", NULL), *feed = souk_caller(scene.souk, "feed", "catalogue:write", NULL);
+    souk_callers_known(scene.souk);
+
+    import_as(&scene, "", 1, "were refused with 401");
+    write_token(path, reader, 0600);
+    import_as(&scene, path, 1, "needs the scope catalogue:write");
+    write_token(path, feed, 0644);
+    import_as(&scene, path, 2, "(SOUK_TOKEN_FILE): its mode is 0644");
+    write_token(path, "", 0600);
+    import_as(&scene, path, 2, "its first line is no token");
+    assert_int_equal(product_count(scene.souk), 0);
+    write_token(path, feed, 0400);
+    import_as(&scene, path, 0, "");
+    assert_int_equal(product_count(scene.souk), FEW);
+    char *log = souk_log(scene.souk, SOUK_PRODUCT);
+    assert_non_null(strstr(log, " debug "));
+    assert_null(strstr(log, reader));
+    assert_null(strstr(log, feed));
+    free(log);
+    free(reader);
+    free(feed);
+    scene_end(&scene);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_worker_dies), cmocka_unit_test(test_shard_dies),   cmocka_unit_test(test_interrupted),
-        cmocka_unit_test(test_refused),     cmocka_unit_test(test_another_file),
+        cmocka_unit_test(test_refused),     cmocka_unit_test(test_another_file), cmocka_unit_test(test_callers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

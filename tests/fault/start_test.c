@@ -1,6 +1,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -10,6 +11,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -125,6 +127,38 @@ static int some_port(int *fd)
 
 /* ---- settings that cannot be right ---- */
 
+/* The files that settings name, in a directory of its own, which is the present one while the test runs. */
+static void write_here(const char *name, const char *text, mode_t mode)
+{
+    FILE *file = fopen(name, "w");
+    assert_non_null(file);
+    fputs(text, file);
+    assert_int_equal(fclose(file), 0);
+    assert_int_equal(chmod(name, mode), 0);
+}
+
+static char before[PATH_MAX], here[64];
+
+static int enter_directory(void **state)
+{
+    const char *tmp = getenv("TMPDIR");
+    snprintf(here, sizeof(here), "%s/start-test-XXXXXX", tmp ? tmp : "/tmp");
+    if (!getcwd(before, sizeof(before)) || !mkdtemp(here) || chdir(here) != 0)
+        return -1;
+    write_here("open-to-all", "secret\n", 0644);
+    write_here("wrong", "my caller may all\n", 0640);
+    write_here("tokens", "shop orders:read 0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\n", 0440);
+    return 0;
+}
+
+static int leave_directory(void **state)
+{
+    unlink("open-to-all");
+    unlink("wrong");
+    unlink("tokens");
+    return chdir(before) == 0 && rmdir(here) == 0 ? 0 : -1;
+}
+
 static void test_bad_settings(void **state)
 {
     static const struct {
@@ -150,7 +184,15 @@ static void test_bad_settings(void **state)
         {"SOUK_HTTP_PORT=", "SOUK_HTTP_PORT", NULL},
         {"SOUK_LOG_LEVEL=loud", "SOUK_LOG_LEVEL is \"loud\" but must be one of", NULL},
         {"SOUK_REDIS_PASSWORD_FILE=/nowhere/password", "cannot read the password for the shards from /nowhere/password", NULL},
-        {"SOUK_AUTH=none", "SOUK_AUTH", NULL},
+        {"SOUK_REDIS_PASSWORD_FILE=open-to-all", "cannot read the password for the shards from open-to-all (SOUK_REDIS_PASSWORD_FILE): its mode is 0644", NULL},
+        {"SOUK_AUTH=none", "SOUK_AUTH is \"none\" but must be one of off|tokens", NULL},
+        {"SOUK_AUTH=tokens", "SOUK_AUTH is tokens and SOUK_TOKENS_FILE is empty", NULL},
+        {"SOUK_TOKENS_FILE=/etc/passwd", "SOUK_TOKENS_FILE is /etc/passwd and SOUK_AUTH is off", NULL},
+        {"SOUK_CALLER_RATE=5", "SOUK_CALLER_RATE is 5 and SOUK_AUTH is off", NULL},
+        {"SOUK_CALLER_RATE=-1", "SOUK_CALLER_RATE", NULL},
+        {"SOUK_AUTH=tokens", "cannot be taken from open-to-all (SOUK_TOKENS_FILE): its mode is 0644", "--tokens-file=open-to-all"},
+        {"SOUK_AUTH=tokens", "cannot be taken from /nowhere/tokens (SOUK_TOKENS_FILE): No such file", "--tokens-file=/nowhere/tokens"},
+        {"SOUK_AUTH=tokens", "cannot be taken from wrong (SOUK_TOKENS_FILE): line 1: \"caller\" is no scope that a caller can have; there are, ", "--tokens-file=wrong"},
         {"SOUK_LOG_LEVEL=info", "--garbage", "--garbage=1"},
         {"SOUK_LOG_LEVEL=info", "--partitions", "--partitions=100x"},
     };
@@ -167,6 +209,59 @@ static void test_bad_settings(void **state)
             if (strstr(child.said, cases[i].want) == NULL)
                 fail_msg("\"%s\" is not said", cases[i].want);
         }
+}
+
+/* ---- beyond loopback ---- */
+
+struct answering {
+    struct child child;
+    struct client *client;
+    char url[64];
+    int status;
+};
+
+static bool answers_or_ended(void *cookie)
+{
+    struct answering *answering = cookie;
+    const struct client_request request = {.method = "GET", .url = answering->url};
+    if (child_has_ended(&answering->child))
+        return true;
+    struct response *response = client_send(answering->client, &request);
+    answering->status = response->status;
+    response_free(response);
+    return answering->status != 0;
+}
+
+/* A worker listens anywhere once it asks for tokens; the gateway for tests only if it is told that this is meant. */
+static void test_beyond_loopback(void **state)
+{
+    static const struct {
+        const char *program, *settings[4], *want; /* want: it refuses; NULL: it answers on 127.0.0.1 as well */
+    } cases[] = {
+        {"souk-order", {"SOUK_HTTP_ADDRESS=0.0.0.0", "SOUK_AUTH=tokens", "SOUK_TOKENS_FILE=tokens"}, NULL},
+        {"souk-product", {"SOUK_HTTP_ADDRESS=::", "SOUK_AUTH=tokens", "SOUK_TOKENS_FILE=tokens"}, NULL},
+        {"souk-payment", {"SOUK_HTTP_ADDRESS=0.0.0.0"}, "SOUK_AUTH is off"},
+        {"souk-sandbox", {"SOUK_HTTP_ADDRESS=0.0.0.0", "SOUK_JOURNAL=/dev/null"}, "set SOUK_SANDBOX_OPEN=yes"},
+        {"souk-sandbox", {"SOUK_HTTP_ADDRESS=0.0.0.0", "SOUK_JOURNAL=/dev/null", "SOUK_SANDBOX_OPEN=yes"}, NULL},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        int number = some_port(NULL);
+        char port[32];
+        snprintf(port, sizeof(port), "SOUK_HTTP_PORT=%d", number);
+        const char *const settings[] = {port, cases[i].settings[0], cases[i].settings[1] ? cases[i].settings[1] : port, cases[i].settings[2] ? cases[i].settings[2] : port, NULL};
+        struct answering answering = {.client = client_new()};
+        snprintf(answering.url, sizeof(answering.url), "http://127.0.0.1:%d/livez", number);
+        child_start(&answering.child, cases[i].program, settings, NULL);
+        bool answers = souk_wait(answers_or_ended, &answering, 5000) && answering.status != 0;
+        int status = child_end(&answering.child, SIGTERM);
+        client_free(answering.client);
+        print_message("%s", answering.child.said);
+        assert_int_equal(answers, cases[i].want == NULL);
+        if (cases[i].want) {
+            assert_int_equal(status, 1);
+            assert_non_null(strstr(answering.child.said, cases[i].want));
+        }
+    }
 }
 
 static void test_port_taken(void **state)
@@ -341,7 +436,9 @@ static void test_ready_and_small(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_bad_settings), cmocka_unit_test(test_port_taken),           cmocka_unit_test(test_bad_shards),
+        cmocka_unit_test_setup_teardown(test_bad_settings, enter_directory, leave_directory),
+        cmocka_unit_test_setup_teardown(test_beyond_loopback, enter_directory, leave_directory),
+        cmocka_unit_test(test_port_taken), cmocka_unit_test(test_bad_shards),
         cmocka_unit_test(test_no_shard),     cmocka_unit_test(test_nobody_reads_the_log), cmocka_unit_test(test_ready_and_small),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -147,6 +147,7 @@ static const struct {
     {"with", talk_with},       {"again", talk_again},   {"at once", talk_at_once},     {"raw", talk_raw},     {"expect", talk_expect},
     {"save", talk_save},       {"kill", talk_kill},     {"terminate", talk_terminate}, {"pause", talk_pause}, {"resume", talk_resume},
     {"restart", talk_restart}, {"second", talk_second}, {"redis", talk_redis},         {"audit", talk_audit}, {"run", talk_program},
+    {"caller", talk_caller},   {"forget caller", talk_forget_caller},
 };
 
 static void set_line(struct talk *talk, const char *rest)
@@ -165,6 +166,8 @@ static void run_line(struct talk *talk, const char *line)
         set_line(talk, line);
         return;
     }
+    if (strncmp(line, "caller ", 7) != 0) /* all callers that are added together are waited for once */
+        souk_callers_known(talk->souk);
     for (size_t i = 0; i < sizeof(LINES) / sizeof(*LINES); i++) {
         if (talk_accept(&line, LINES[i].word)) {
             LINES[i].act(talk, line);

@@ -121,6 +121,35 @@ void talk_second(struct talk *talk, const char *rest)
     free(name);
 }
 
+/* "NAME SCOPES [USER]": a caller of the workers, and the variable NAME with his token. */
+void talk_caller(struct talk *talk, const char *rest)
+{
+    char *name = talk_next(talk, &rest), *scopes = talk_next(talk, &rest), *user = talk_next(talk, &rest);
+
+    if (name == NULL || scopes == NULL) {
+        talk_abort(talk, "`caller` needs a name and scopes with commas between them, and may name a buyer");
+    } else {
+        char *token = souk_caller(talk->souk, name, scopes, user);
+
+        talk_set(talk, name, token);
+        free(token);
+    }
+    free(name);
+    free(scopes);
+    free(user);
+}
+
+void talk_forget_caller(struct talk *talk, const char *rest)
+{
+    char *name = talk_next(talk, &rest);
+
+    if (name)
+        souk_forget_caller(talk->souk, name);
+    else
+        talk_abort(talk, "`forget caller` needs a name");
+    free(name);
+}
+
 /* ---- redis ---- */
 
 /* Sets the variable p to the hash tag of the record that `shard-of ID` named, so that "order:$p:4369" can be written. */

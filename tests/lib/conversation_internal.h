@@ -99,6 +99,8 @@ void talk_pause(struct talk *talk, const char *rest);
 void talk_resume(struct talk *talk, const char *rest);
 void talk_restart(struct talk *talk, const char *rest);
 void talk_second(struct talk *talk, const char *rest);
+void talk_caller(struct talk *talk, const char *rest);
+void talk_forget_caller(struct talk *talk, const char *rest);
 void talk_redis(struct talk *talk, const char *rest);
 void talk_audit(struct talk *talk, const char *rest);
 void talk_program(struct talk *talk, const char *rest);

@@ -165,6 +165,7 @@ struct souk *souk_start(const struct souk_settings *settings)
     souk->client = client_new();
     start_shards(souk);
     init_shards(souk);
+    callers_start(souk);
     start_workers(souk);
     return souk;
 }
@@ -228,6 +229,7 @@ unsigned souk_stop(struct souk *souk)
         redis_stop(souk->replicas[i]);
         redis_stop(souk->shards[i]);
     }
+    callers_end(souk);
     topology_free(souk->topology);
     client_free(souk->client);
     wrong = souk->wrong;
@@ -381,7 +383,9 @@ static bool audit_is_fine(void *cookie)
 {
     struct audit *audit = cookie;
     char url[128];
-    struct client_request request = {.method = "GET", .url = url};
+    char *caller = fixture_text("Authorization: Bearer %s", audit->souk->token ? audit->souk->token : "");
+    const char *const headers[] = {audit->souk->token ? caller : NULL, NULL};
+    struct client_request request = {.method = "GET", .url = url, .headers = headers};
     bool fine;
 
     snprintf(url, sizeof(url), "%s/admin/audit", souk_url(audit->souk, SOUK_ORDER));
@@ -390,6 +394,7 @@ static bool audit_is_fine(void *cookie)
     free(audit->last);
     audit->last = strdup(response->status ? response->body : response->error);
     response_free(response);
+    free(caller);
     return fine;
 }
 

@@ -96,6 +96,18 @@ struct redis_fixture *souk_replica(struct souk *souk, unsigned shard);
 unsigned souk_shard_of(const struct souk *souk, int64_t id);
 unsigned souk_shard_of_text(const struct souk *souk, const char *text);
 
+/*
+ * With SOUK_AUTH=tokens among the settings the workers read a file of the fixture's own. souk_caller adds a caller to it (by `soukctl token`; ${user} NULL: for all buyers)
+ * and returns his token, to be freed; souk_callers_known waits until all workers know those added. `anonymous` has no token and is not waited for. souk_forget_caller takes
+ * all lines of that name out.
+ */
+char *souk_caller(struct souk *souk, const char *name, const char *scopes, const char *user);
+void souk_callers_known(struct souk *souk);
+void souk_forget_caller(struct souk *souk, const char *name);
+/* Makes this the file, until the next change of it; its path, freed by the caller. */
+void souk_write_tokens(struct souk *souk, const char *text, unsigned mode);
+char *souk_tokens_file(const struct souk *souk);
+
 /* What a worker has logged so far. Freed by the caller. */
 char *souk_log(const struct souk *souk, int worker);
 /* The sandbox's journal of charges. Freed by the caller; empty if there is none yet. */

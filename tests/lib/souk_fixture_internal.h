@@ -7,6 +7,7 @@
 /*
  *   souk_fixture.c   shards, start and stop, looking at what runs
  *   souk_worker.c    ports and processes of the workers
+ *   souk_callers.c   who may ask them
  */
 #define READY_MS 30000
 #define SHARD_ARGS_MAX 32
@@ -30,6 +31,9 @@ struct souk {
     struct worker workers[SOUK_WORKERS_MAX];
     bool used[SOUK_WORKERS_MAX];
     int worker_count; /* numbers given so far */
+    char *tokens, *token; /* the text of the file of tokens, and the fixture's own; NULL: whoever reaches a worker may do everything */
+    char *newcomer; /* the token of the last caller, if it is not sure yet that the workers know him */
+    unsigned tokens_written;
     unsigned wrong;
     bool keep;
     struct client *client;
@@ -45,6 +49,10 @@ char *fixture_text(const char *format, ...) __attribute__((format(printf, 1, 2))
 char *fixture_file(const char *path);
 /* Prints the end of a log. */
 void fixture_show_log(const char *path);
+
+/* Before the workers, and after them. */
+void callers_start(struct souk *souk);
+void callers_end(struct souk *souk);
 
 /* A program of the build, with the fixture's environment (and ${worker}'s port), its output appended to ${log}. */
 pid_t program_launch(const struct souk *souk, const struct worker *worker, const char *program, const char *argument, const char *log);

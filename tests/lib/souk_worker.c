@@ -44,6 +44,10 @@ static void set_environment(const struct souk *souk, const struct worker *worker
         setenv("SOUK_GATEWAY_URL", souk->workers[SOUK_SANDBOX].url, 1);
     snprintf(text, sizeof(text), "%s/journal", souk->dir);
     setenv("SOUK_JOURNAL", text, 1);
+    if (souk->tokens) {
+        snprintf(text, sizeof(text), "%s/tokens", souk->dir);
+        setenv("SOUK_TOKENS_FILE", text, 1);
+    }
     set_all(souk->settings.env);
     set_all(worker->env);
 }

@@ -85,7 +85,7 @@ static const struct lua_case CASES[] = {
     {"pay: another payment is unknown", CHARGE_UNKNOWN, "pay order:{7}:263 7 263 $J $F '' charge automatic P q1 10000", "27 263", ""},
     {"pay: another payment is authorized", AUTHORIZED, "pay order:{7}:263 7 263 $J $F '' charge automatic P q1 10000", "27 263", ""},
     {"pay: again after a failure", FAILED, "pay order:{7}:263 7 263 $J $F '' charge automatic P q1 10000", "0 519 500 USD @+0 1 charge:1",
-     "HMGET order:{7}:263 payments payment_status v => 263,519 pending 4 ; ZRANGE payments:{7} 0 -1 => 263 519"},
+     "HMGET order:{7}:263 payments payment_status v => 263,519 pending 4 ; ZRANGE payments:{7} 0 -1 => 263 519 ; ZRANGE payments:{7}:user:u1 0 -1 => 263 519"},
     {"pay: paid already", SUCCEEDED, "pay order:{7}:263 7 263 $J $F '' charge automatic P q1 10000", "26 paid paid", ""},
     {"pay: cancelled", PLACED " ; " CANCEL, "pay order:{7}:263 7 263 $I $F '' charge automatic P q1 10000", "26 cancelled none", ""},
     {"pay: expired", PLACED " ; " EXPIRE, "pay order:{7}:263 7 263 $I $F '' charge automatic P q1 10000", "26 expired none", ""},

@@ -62,6 +62,8 @@ static const struct row rows[] = {
     {"no Host", GET_LINE, {NULL}, 400},
     {"Host twice", GET_LINE, {"Host", "a", "HOST", "a"}, 400},
     {"Host twice in 1.0", "GET", "/", "HTTP/1.0", {"Host", "a", "Host", "b"}, 400},
+    {"one Authorization", GET_LINE, {"Host", "a", "Authorization", "Bearer a"}, 0},
+    {"Authorization twice", GET_LINE, {"Host", "a", "Authorization", "Bearer a", "authorization", "Bearer a"}, 400},
     {"space before the colon", POST_LINE, {"Host", "a", "Transfer-Encoding ", "chunked"}, 400},
     {"tab before the colon", POST_LINE, {"Host", "a", "Content-Length\t", "3"}, 400},
     {"empty name", GET_LINE, {"Host", "a", "", "x"}, 400},

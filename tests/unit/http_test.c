@@ -260,6 +260,15 @@ static bool is_bulk(void *cookie, struct view path)
     return view_equal(path, VIEW("/bulk"));
 }
 
+/* Whoever sends no Authorization may send no body to this path. */
+static int may_send(void *cookie, const struct exchange *exchange)
+{
+    return view_equal(exchange_path(exchange), VIEW("/bulk")) && exchange_header(exchange, HTTP_AUTHORIZATION).at == NULL &&
+                   exchange_header(exchange, HTTP_X_REQUEST_ID).at
+               ? 401
+               : 0;
+}
+
 static struct http_settings settings_of(int port, bool first)
 {
     return (struct http_settings){.address = "127.0.0.1",
@@ -270,6 +279,7 @@ static struct http_settings settings_of(int port, bool first)
                                   .bulk_max = BULK_MAX,
                                   .bulk_at_once = 1,
                                   .is_bulk = is_bulk,
+                                  .on_head = may_send,
                                   .connections_max = CONNECTIONS_MAX,
                                   .request_timeout_ms = TIMEOUT_MS};
 }
@@ -1240,6 +1250,28 @@ static void test_no_descriptors(void **state)
 
 #define WITH_SERVER(test) cmocka_unit_test_setup_teardown(test, server_start, server_stop)
 
+/* Who may not send a body is told so before he has, and the connection ends; a request without a body is on_request's to judge. */
+static void test_refused_at_the_head(void **state)
+{
+    static const char *const framings[] = {"Content-Length: 1048576", "Content-Length: 1", "Transfer-Encoding: chunked"};
+    for (size_t i = 0; i < sizeof(framings) / sizeof(*framings); i++) {
+        struct client *client = client_open(*state);
+        char text[256];
+
+        snprintf(text, sizeof(text), "POST /bulk" HOST "X-Request-Id: a\r\n%s\r\n\r\n", framings[i]);
+        say(client, text);
+        assert_int_equal(hear(client).status, 401);
+        hear_end(client);
+        client_close(client);
+    }
+    struct client *client = client_open(*state);
+    say(client, "POST /bulk" HOST "X-Request-Id: a\r\nAuthorization: x\r\nContent-Length: 3\r\n\r\nabc");
+    hear_ok(client, "3");
+    say(client, "POST /bulk" HOST "X-Request-Id: a\r\nContent-Length: 0\r\n\r\n");
+    hear_ok(client, "0");
+    client_close(client);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1257,6 +1289,7 @@ int main(void)
         WITH_SERVER(test_chunked),
         WITH_SERVER(test_body_sizes),
         WITH_SERVER(test_bulk),
+        WITH_SERVER(test_refused_at_the_head),
         WITH_SERVER(test_body_too_large),
         WITH_SERVER(test_refusals),
         WITH_SERVER(test_refusals_pipelined),

@@ -4,6 +4,7 @@
 
 #include "audit.h"
 #include "auditor.h"
+#include "own.h"
 #include "sweep.h"
 
 #include "order.h"
@@ -11,14 +12,36 @@
 /* souk-order: orders from their placing to their fulfilment, the event feed, and the audit of the whole store. */
 
 static const struct route ROUTES[] = {
-    {.method = METHOD_GET, .path = "/orders", .flow = &ORDER_LIST_FLOW, .params = "user|state|payment_status|limit|cursor"},
-    {.method = METHOD_POST, .path = "/orders", .flow = &PLACE_FLOW, .body = &PLACE_BODY, .flags = ROUTE_KEY},
-    {.method = METHOD_GET, .path = "/orders/{id}", .flow = &ORDER_GET_FLOW},
-    {.method = METHOD_GET, .path = "/orders/{id}/events", .flow = &ORDER_HISTORY_FLOW},
-    {.method = METHOD_POST, .path = "/orders/{id}/cancel", .flow = &CANCEL_FLOW, .body = &CANCEL_BODY, .flags = ROUTE_KEY | ROUTE_BODY_OPTIONAL},
-    {.method = METHOD_POST, .path = "/orders/{id}/fulfil", .flow = &FULFIL_FLOW, .body = &FULFIL_BODY, .flags = ROUTE_KEY | ROUTE_BODY_OPTIONAL},
-    {.method = METHOD_GET, .path = "/events", .flow = &EVENTS_FLOW, .params = "after|limit"},
-    {.method = METHOD_GET, .path = "/admin/audit", .flow = &AUDIT_FLOW, .deadline_ms = 600000},
+    {.method = METHOD_GET,
+     .path = "/orders",
+     .scope = SCOPE_ORDERS_READ,
+     .own = &OWN_ORDER_LIST,
+     .flow = &ORDER_LIST_FLOW,
+     .params = "user|state|payment_status|limit|cursor"},
+    {.method = METHOD_POST,
+     .path = "/orders",
+     .scope = SCOPE_ORDERS_WRITE,
+     .own = &OWN_PLACE,
+     .flow = &PLACE_FLOW,
+     .body = &PLACE_BODY,
+     .flags = ROUTE_KEY},
+    {.method = METHOD_GET, .path = "/orders/{id}", .scope = SCOPE_ORDERS_READ, .own = &OWN_ORDER, .flow = &ORDER_GET_FLOW},
+    {.method = METHOD_GET, .path = "/orders/{id}/events", .scope = SCOPE_ORDERS_READ, .own = &OWN_ORDER, .flow = &ORDER_HISTORY_FLOW},
+    {.method = METHOD_POST,
+     .path = "/orders/{id}/cancel",
+     .scope = SCOPE_ORDERS_WRITE,
+     .own = &OWN_ORDER,
+     .flow = &CANCEL_FLOW,
+     .body = &CANCEL_BODY,
+     .flags = ROUTE_KEY | ROUTE_BODY_OPTIONAL},
+    {.method = METHOD_POST,
+     .path = "/orders/{id}/fulfil",
+     .scope = SCOPE_ORDERS_FULFIL,
+     .flow = &FULFIL_FLOW,
+     .body = &FULFIL_BODY,
+     .flags = ROUTE_KEY | ROUTE_BODY_OPTIONAL},
+    {.method = METHOD_GET, .path = "/events", .scope = SCOPE_EVENTS_READ, .flow = &EVENTS_FLOW, .params = "after|limit"},
+    {.method = METHOD_GET, .path = "/admin/audit", .scope = SCOPE_AUDIT_READ, .flow = &AUDIT_FLOW, .deadline_ms = 600000},
 };
 
 struct order_settings {

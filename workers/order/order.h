@@ -7,6 +7,8 @@
 
 /* The flows of the order service, one for each route. */
 extern const struct flow_type PLACE_FLOW, ORDER_GET_FLOW, ORDER_HISTORY_FLOW, ORDER_LIST_FLOW, CANCEL_FLOW, FULFIL_FLOW, EVENTS_FLOW;
+/* The own flows of two of them. */
+extern const struct flow_type OWN_ORDER_LIST, OWN_PLACE;
 
 /* What POST /orders reads. */
 struct place_item {

@@ -70,7 +70,7 @@ static bool filter_known(struct flow *flow, const char *param, struct view value
 static void list_start(struct flow *flow)
 {
     struct list *list = (struct list *)flow;
-    list->user = ask_param(flow->ask, "user");
+    list->user = flow->ask->buyer.at ? flow->ask->buyer : ask_param(flow->ask, "user");
     list->state = ask_param(flow->ask, "state");
     list->payment_status = ask_param(flow->ask, "payment_status");
     struct view filter =

@@ -4,6 +4,7 @@
 #include "log.h"
 
 #include "library.h"
+#include "own.h"
 #include "sweep.h"
 
 #include "gateway_port.h"
@@ -25,19 +26,45 @@ static const struct option_row OPTIONS[] = {
 
 #define ACT_FLAGS (ROUTE_KEY | ROUTE_BODY_OPTIONAL)
 static const struct route ROUTES[] = {
-    {.method = METHOD_GET, .path = "/payments", .flow = &PAYMENT_LIST_FLOW, .params = "order_id|status|refund_due|limit|cursor"},
-    {.method = METHOD_POST, .path = "/payments", .flow = &PAY_FLOW, .body = &PAY_BODY, .flags = ROUTE_KEY, .deadline_ms = PAY_DEADLINE_MS},
-    {.method = METHOD_GET, .path = "/payments/{id}", .flow = &PAYMENT_GET_FLOW, .params = "wait", .deadline_ms = PAY_DEADLINE_MS},
+    {.method = METHOD_GET,
+     .path = "/payments",
+     .scope = SCOPE_PAYMENTS_READ,
+     .own = &OWN_PAYMENT_LIST,
+     .flow = &PAYMENT_LIST_FLOW,
+     .params = "order_id|status|refund_due|limit|cursor"},
+    {.method = METHOD_POST,
+     .path = "/payments",
+     .scope = SCOPE_PAYMENTS_WRITE,
+     .own = &OWN_PAY,
+     .flow = &PAY_FLOW,
+     .body = &PAY_BODY,
+     .flags = ROUTE_KEY,
+     .deadline_ms = PAY_DEADLINE_MS},
+    {.method = METHOD_GET,
+     .path = "/payments/{id}",
+     .scope = SCOPE_PAYMENTS_READ,
+     .own = &OWN_PAYMENT,
+     .flow = &PAYMENT_GET_FLOW,
+     .params = "wait",
+     .deadline_ms = PAY_DEADLINE_MS},
     {.method = METHOD_POST,
      .path = "/payments/{id}/capture",
+     .scope = SCOPE_PAYMENTS_CAPTURE,
      .flow = &CAPTURE_FLOW,
      .body = &ACT_BODY,
      .flags = ACT_FLAGS,
      .deadline_ms = PAY_DEADLINE_MS},
-    {.method = METHOD_POST, .path = "/payments/{id}/void", .flow = &VOID_FLOW, .body = &ACT_BODY, .flags = ACT_FLAGS, .deadline_ms = PAY_DEADLINE_MS},
-    {.method = METHOD_GET, .path = "/payments/{id}/refunds", .flow = &REFUND_LIST_FLOW},
+    {.method = METHOD_POST,
+     .path = "/payments/{id}/void",
+     .scope = SCOPE_PAYMENTS_CAPTURE,
+     .flow = &VOID_FLOW,
+     .body = &ACT_BODY,
+     .flags = ACT_FLAGS,
+     .deadline_ms = PAY_DEADLINE_MS},
+    {.method = METHOD_GET, .path = "/payments/{id}/refunds", .scope = SCOPE_PAYMENTS_READ, .own = &OWN_PAYMENT, .flow = &REFUND_LIST_FLOW},
     {.method = METHOD_POST,
      .path = "/payments/{id}/refunds",
+     .scope = SCOPE_PAYMENTS_REFUND,
      .flow = &REFUND_FLOW,
      .body = &REFUND_BODY,
      .flags = ACT_FLAGS,

@@ -16,6 +16,8 @@ struct payment_settings {
 
 /* The flows, one for each route. */
 extern const struct flow_type PAY_FLOW, CAPTURE_FLOW, VOID_FLOW, REFUND_FLOW, REFUND_LIST_FLOW, PAYMENT_GET_FLOW, PAYMENT_LIST_FLOW;
+/* The own flows of two of them. */
+extern const struct flow_type OWN_PAYMENT_LIST, OWN_PAY;
 
 /* A payment's duty: asks the gateway what became of an operation or refund, voids, refunds; see reconcile.c. A child flow; the payment sweep's. */
 struct flow *reconcile_new(struct flow *parent, int64_t payment_id);

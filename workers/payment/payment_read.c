@@ -6,7 +6,8 @@
 
 /*
  * GET /payments/{id}: the record; with wait=1 … 5, read again every WAIT_STEP_MS until the payment is decided or the seconds are over.
- * GET /payments: one order's payments by its record, else a page over all partitions: of all, of one status, or of those that must be refunded.
+ * GET /payments: one order's payments by its record, else a page over all partitions: of all, of one status, or of those that must be refunded. For a caller that acts
+ * for one buyer: those of his order, else a page of his own, looked through for the status.
  */
 #define WAIT_STEP_MS 50
 #define WAIT_MAX_S 5
@@ -91,7 +92,7 @@ const struct flow_type PAYMENT_GET_FLOW = {
 struct list {
     struct flow flow;
     struct page page;
-    struct view status;
+    struct view status, buyer;
     bool refund_due;
     unsigned partition;       /* of one order's payments */
     struct payment *payments; /* one order's, the latest first */
@@ -106,6 +107,8 @@ static struct view index_key(void *cookie, struct arena *arena, unsigned partiti
     const struct list *list = cookie;
     if (n > 0)
         return (struct view){NULL, 0};
+    if (list->buyer.at)
+        return arena_printf(arena, "payments:{%u}:user:%.*s", partition, VIEW_ARG(list->buyer));
     if (list->refund_due)
         return arena_printf(arena, "payments:{%u}:refund_due", partition);
     if (list->status.at)
@@ -175,6 +178,8 @@ static void got_order(struct list *list, const struct reply *reply)
         return;
     }
     struct view ids = reply_text(reply, 0);
+    if (list->buyer.at && !view_equal(list->buyer, reply_text(reply, 1)))
+        ids = VIEW(""); /* as of an order that is not there */
     for (size_t i = 0; i < ids.len; i++)
         list->count += ids.at[i] == ',';
     list->payments = ARENA_ARRAY(flow->arena, struct payment, list->count + 1);
@@ -212,9 +217,10 @@ static void start_of_order(struct list *list, struct view text)
         return;
     }
     list->partition = topology_partition_of_id(flow->world->topology, order_id);
-    struct call *call = call_command(flow->arena, "HGET", list->partition);
+    struct call *call = call_command(flow->arena, "HMGET", list->partition);
     call_arg(call, arena_printf(flow->arena, "order:{%u}:%lld", list->partition, order_id));
     call_arg(call, VIEW("payments"));
+    call_arg(call, VIEW("user"));
     flow_call(flow, call, TAG_ORDER, 0);
 }
 
@@ -224,6 +230,7 @@ static bool filters_read(struct list *list, struct view order_id)
     struct flow *flow = &list->flow;
     struct view refund_due = ask_param(flow->ask, "refund_due");
     list->status = ask_param(flow->ask, "status");
+    list->buyer = flow->ask->buyer;
     list->refund_due = view_equal(refund_due, VIEW("true"));
     if (list->status.at && !is_one_of(STATUSES, list->status)) {
         answer_refuse(flow, &OUTCOME_BAD_REQUEST, "\"%.*s\" is no status of a payment; there are: %s",
@@ -234,7 +241,8 @@ static bool filters_read(struct list *list, struct view order_id)
         answer_refuse(flow, &OUTCOME_BAD_REQUEST, "refund_due can only be true, and not together with order_id");
         return false;
     }
-    struct view filter = arena_printf(flow->arena, "%.*s|%.*s|%d", VIEW_ARG(order_id), VIEW_ARG(list->status), list->refund_due);
+    struct view filter = arena_printf(flow->arena, "%.*s|%.*s|%d|%.*s", VIEW_ARG(order_id), VIEW_ARG(list->status), list->refund_due,
+                                      VIEW_ARG(list->buyer));
     return page_read(flow, &list->page, true, filter);
 }
 
@@ -247,7 +255,7 @@ static void list_start(struct flow *flow)
     else if (order_id.at)
         start_of_order(list, order_id);
     else
-        page_ask(flow, &list->page, TAG_PAGE, "payment", -1, index_key, list, list->status.at ? list->status : VIEW(""), VIEW(""),
+        page_ask(flow, &list->page, TAG_PAGE, "payment", list->buyer.at ? (int)topology_partition_of_text(flow->world->topology, list->buyer) : -1, index_key, list, list->status.at ? list->status : VIEW(""), VIEW(""),
                  PAYMENT_FIELD_NAMES, PAYMENT_FIELD_COUNT);
 }
 

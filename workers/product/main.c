@@ -22,16 +22,16 @@ static const struct option_row OPTIONS[] = {
 
 /* Stock is always live: those answers are not kept and so are marked no-store. */
 static const struct route ROUTES[] = {
-    {METHOD_GET, "/products", &PRODUCT_LIST_FLOW, NULL, ROUTE_NEAR_RANGE, 0, "ids|limit|cursor"},
-    {METHOD_POST, "/products", &PRODUCT_CREATE_FLOW, &PRODUCT_BODY, ROUTE_KEY, 0, NULL},
-    {METHOD_POST, "/products/import", &PRODUCT_IMPORT_FLOW, NULL, ROUTE_KEY | ROUTE_BULK, IMPORT_DEADLINE_MS, NULL},
-    {METHOD_GET, "/products/{id}", &PRODUCT_READ_FLOW, NULL, ROUTE_NEAR_RECORD, 0, NULL},
-    {METHOD_PUT, "/products/{id}", &PRODUCT_PUT_FLOW, &PRODUCT_BODY, ROUTE_IF_MATCH, 0, NULL},
-    {METHOD_PATCH, "/products/{id}", &PRODUCT_PATCH_FLOW, NULL, ROUTE_IF_MATCH | ROUTE_RAW, 0, NULL},
-    {METHOD_DELETE, "/products/{id}", &PRODUCT_DELETE_FLOW, NULL, ROUTE_IF_MATCH, 0, NULL},
-    {METHOD_GET, "/products/{id}/stock", &STOCK_READ_FLOW, NULL, 0, 0, NULL},
-    {METHOD_POST, "/products/{id}/stock-adjustments", &STOCK_ADJUST_FLOW, &ADJUST_BODY, ROUTE_KEY, 0, NULL},
-    {METHOD_GET, "/products/{id}/stock-movements", &STOCK_MOVES_FLOW, NULL, 0, 0, "limit|cursor"},
+    {METHOD_GET, "/products", SCOPE_CATALOGUE_READ, &PRODUCT_LIST_FLOW, NULL, ROUTE_NEAR_RANGE, 0, "ids|limit|cursor", NULL},
+    {METHOD_POST, "/products", SCOPE_CATALOGUE_WRITE, &PRODUCT_CREATE_FLOW, &PRODUCT_BODY, ROUTE_KEY, 0, NULL, NULL},
+    {METHOD_POST, "/products/import", SCOPE_CATALOGUE_WRITE, &PRODUCT_IMPORT_FLOW, NULL, ROUTE_KEY | ROUTE_BULK, IMPORT_DEADLINE_MS, NULL, NULL},
+    {METHOD_GET, "/products/{id}", SCOPE_CATALOGUE_READ, &PRODUCT_READ_FLOW, NULL, ROUTE_NEAR_RECORD, 0, NULL, NULL},
+    {METHOD_PUT, "/products/{id}", SCOPE_CATALOGUE_WRITE, &PRODUCT_PUT_FLOW, &PRODUCT_BODY, ROUTE_IF_MATCH, 0, NULL, NULL},
+    {METHOD_PATCH, "/products/{id}", SCOPE_CATALOGUE_WRITE, &PRODUCT_PATCH_FLOW, NULL, ROUTE_IF_MATCH | ROUTE_RAW, 0, NULL, NULL},
+    {METHOD_DELETE, "/products/{id}", SCOPE_CATALOGUE_WRITE, &PRODUCT_DELETE_FLOW, NULL, ROUTE_IF_MATCH, 0, NULL, NULL},
+    {METHOD_GET, "/products/{id}/stock", SCOPE_STOCK_READ, &STOCK_READ_FLOW, NULL, 0, 0, NULL, NULL},
+    {METHOD_POST, "/products/{id}/stock-adjustments", SCOPE_STOCK_WRITE, &STOCK_ADJUST_FLOW, &ADJUST_BODY, ROUTE_KEY, 0, NULL, NULL},
+    {METHOD_GET, "/products/{id}/stock-movements", SCOPE_STOCK_READ, &STOCK_MOVES_FLOW, NULL, 0, 0, "limit|cursor", NULL},
 };
 
 static bool thread_start(struct service_thread *thread, struct outside *outside)

@@ -1,5 +1,6 @@
 #include <signal.h>
 #include <stddef.h>
+#include <string.h>
 
 #include "log.h"
 #include "loop.h"
@@ -10,13 +11,15 @@
 /* souk-sandbox: a payment gateway for tests and demonstrations, as stubborn as a real one. */
 
 struct settings {
-    const char *address, *journal, *log_level;
+    const char *address, *journal, *log_level, *open;
     int port;
 };
 #define AT(field) offsetof(struct settings, field)
 static const struct option_row OPTIONS[] = {
-    {"http-address", OPTION_TEXT, AT(address), "127.0.0.1", 0, 0, NULL, "address to listen on"},
+    {"http-address", OPTION_TEXT, AT(address), "127.0.0.1", 0, 0, NULL, "address to listen on; only a loopback address, unless the sandbox is open"},
     {"http-port", OPTION_INT, AT(port), "8083", 0, 65535, NULL, "port to listen on; 0 takes any free one"},
+    {"sandbox-open", OPTION_CHOICE, AT(open), "no", 0, 0, "no|yes",
+     "yes: listen on any address, for whoever reaches it; it takes no money and asks nobody who he is, so only in a cluster for tests"},
     {"journal", OPTION_TEXT, AT(journal), "souk-sandbox.journal", 0, 0, NULL,
      "file of what was charged, one JSON line each; read again at the start"},
     {"log-level", OPTION_CHOICE, AT(log_level), "info", 0, 0, "error|warn|info|debug", "least urgent level that is logged"},
@@ -38,6 +41,16 @@ static void got_stop_signal(void *cookie, int signum)
     http_quiesce(sandbox->http);
     desk_stop(sandbox->desk);
     loop_stop(sandbox->loop);
+}
+
+static bool may_listen(const struct settings *settings)
+{
+    if (http_is_loopback(settings->address) || strcmp(settings->open, "yes") == 0)
+        return true;
+    log_error("SOUK_HTTP_ADDRESS is %s, and the sandbox is for tests: whoever reaches it could make up payments; listen on 127.0.0.1, or set SOUK_SANDBOX_OPEN=yes where "
+              "nothing else can reach it",
+              settings->address);
+    return false;
 }
 
 static bool start(struct sandbox *sandbox)
@@ -86,6 +99,8 @@ int main(int argc, char **argv)
         return options == OPTIONS_EXIT_OK ? 0 : 2;
     log_start("souk-sandbox", (enum log_level)log_level_of(sandbox.settings.log_level));
     signal(SIGPIPE, SIG_IGN);
+    if (!may_listen(&sandbox.settings))
+        return 1;
     bool started = start(&sandbox);
     if (started)
         loop_run(sandbox.loop);
