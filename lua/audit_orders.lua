@@ -261,6 +261,9 @@ local function check_payment_lists(page)
         else
             complain(page, 'payment', id, 'is not in payments')
         end
+        if call('ZSCORE', key.payments_of_user(p, payment.user), id) ~= scores[n] then
+            complain(page, 'payment', id, 'is not in the index of its user')
+        end
         if payment.owed and not owed[n] then
             complain(page, 'payment', id, 'is owed back and not in refund_due')
         elseif owed[n] and not payment.owed then
@@ -277,6 +280,7 @@ local function list_payment_later(page, payment, order, is_latest)
     if page.payment_count == AT_ONCE then
         check_payment_lists(page)
     end
+    payment.user = order.user or ''
     payment.owed = is_latest and order.payment_status == 'refund_due'
     payment.duty = payments.duty(payment, order.state) ~= 'none'
     page.payment_count = page.payment_count + 1

@@ -35,6 +35,7 @@ struct walk {
     struct order_row *rows;
     struct payment_row *payments;
     size_t count, payment_count;
+    unsigned *users; /* as group_by_user made it */
     unsigned asked[ASKED_AT_ONCE], asked_count;
 
     /* The feed, and the orders that it says have moved. */
@@ -56,6 +57,7 @@ enum {
     TAG_OWED,
     TAG_PAYMENT_DUTIES,
     TAG_STATUS,
+    TAG_PAYMENT_USER,
     TAG_VERSION,
     TAG_ASKED,
     TAG_FEED,
@@ -213,10 +215,10 @@ static void got_record(struct walk *walk, size_t index, const struct reply *repl
 
 /* ---- a block: where else its orders stand, and its payments ---- */
 
-/* Rows of one buyer are looked for with one command. Returns the first row of each, in places of a hash table: 0 is none, else its number and 1. */
-static unsigned *group_by_user(struct walk *walk)
+/* Rows of one buyer are looked for with one command. ${users}: the first row of each, in places of a hash table: 0 is none, else its number and 1. */
+static void group_by_user(struct walk *walk)
 {
-    unsigned *first = ARENA_ARRAY(walk->page, unsigned, USERS);
+    unsigned *first = walk->users = ARENA_ARRAY(walk->page, unsigned, USERS);
 
     for (size_t i = walk->count; i-- > 0;) {
         struct order_row *row = &walk->rows[i];
@@ -228,12 +230,11 @@ static unsigned *group_by_user(struct walk *walk)
         row->next_of_user = first[at];
         first[at] = (unsigned)i + 1;
     }
-    return first;
 }
 
 static void ask_users(struct walk *walk)
 {
-    const unsigned *first = group_by_user(walk);
+    const unsigned *first = walk->users;
 
     for (size_t at = 0; at < USERS; at++) {
         if (first[at] == 0)
@@ -304,6 +305,7 @@ static void ask_places(struct walk *walk)
 {
     size_t payments = 0;
 
+    group_by_user(walk);
     ask_users(walk);
     ask_words(walk);
     for (size_t i = 0; i < walk->count; i++)
@@ -353,6 +355,36 @@ static void ask_statuses(struct walk *walk)
     }
 }
 
+/* The payments of each buyer, in the order of got_payment_user. */
+static void ask_payment_users(struct walk *walk)
+{
+    for (size_t at = 0; at < USERS; at++) {
+        struct call *call = NULL;
+        for (unsigned n = walk->users[at]; n; n = walk->rows[n - 1].next_of_user) {
+            const struct order_row *row = &walk->rows[n - 1];
+            if (row->payment_count > 0 && !call) {
+                call = call_command(walk->page, "ZMSCORE", walk->partition);
+                call_keyf(call, "payments:{%u}:user:%.*s", walk->partition, VIEW_ARG(row->user));
+            }
+            for (unsigned i = 0; i < row->payment_count; i++)
+                call_arg(call, walk->payments[row->first_payment + i].id);
+        }
+        if (call)
+            flow_call(&walk->flow, call, TAG_PAYMENT_USER, (int)walk->users[at]);
+    }
+}
+
+static void got_payment_user(struct walk *walk, size_t index, const struct reply *reply)
+{
+    size_t at = 0;
+
+    for (unsigned n = (unsigned)index; n; n = walk->rows[n - 1].next_of_user) {
+        struct order_row *row = &walk->rows[n - 1];
+        for (unsigned i = 0; i < row->payment_count; i++)
+            row->suspect |= !view_equal(reply_text(reply, at++), walk->payments[row->first_payment + i].score);
+    }
+}
+
 static void ask_payment_places(struct walk *walk)
 {
     if (walk->payment_count == 0)
@@ -361,6 +393,7 @@ static void ask_payment_places(struct walk *walk)
     ask_all_payments(walk, "payments", ":refund_due", TAG_OWED);
     ask_all_payments(walk, "txn", ":pay", TAG_PAYMENT_DUTIES);
     ask_statuses(walk);
+    ask_payment_users(walk);
     for (size_t i = 0; i < walk->payment_count; i++) {
         struct call *call = record_call(walk, "HGET", walk->payment_prefix, walk->payments[i].id);
         call_arg(call, VIEW("v"));
@@ -602,6 +635,7 @@ static void got_reply(struct flow *flow, struct call *call, const struct reply *
                                                                                                    [TAG_OWED] = got_owed,
                                                                                                    [TAG_PAYMENT_DUTIES] = got_payment_duties,
                                                                                                    [TAG_STATUS] = got_status,
+                                                                                                   [TAG_PAYMENT_USER] = got_payment_user,
                                                                                                    [TAG_VERSION] = got_version,
                                                                                                    [TAG_ASKED] = got_asked,
                                                                                                    [TAG_FEED] = got_feed,

@@ -130,6 +130,9 @@ static const struct damage ORDER_DAMAGE[] = {
     {PAID, "ZADD orders:{7}:in:expired:none 5 263", "partition 7: the indexes of states have more or fewer orders than there are"},
     {PAID, "ZADD payments:{7}:in:failed 5 263", "partition 7: the indexes of statuses have more or fewer payments than there are"},
 
+    {PAID, "ZREM payments:{7}:user:u1 263", "payment 263: is not in the index of its user"},
+    {PAID, "ZADD payments:{7}:user:u1 5 263", "payment 263: is not in the index of its user"},
+
     {PAID, "DEL payment:{7}:263", "payment 263: has no record"},
     {PAID, "HSET payment:{7}:263 captured -5", "payment 263: captured is not an integer from 0"},
     {PAID, "HSET payment:{7}:263 refunds x", "payment 263: refunds is not an integer from 0"},
