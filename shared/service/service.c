@@ -29,9 +29,9 @@
 
 #define AT(field) offsetof(struct service_settings, field)
 static const struct option_row COMMON_OPTIONS[] = {
-    {"http-address", OPTION_TEXT, AT(address), "127.0.0.1", 0, 0, NULL, "address to listen on; while auth is off only a loopback address"},
+    {"http-address", OPTION_ADDRESS, AT(address), "127.0.0.1", 0, 0, NULL, "address to listen on; while auth is off only a loopback address"},
     {"http-port", OPTION_INT, AT(port), NULL, 0, 65535, NULL, "port to listen on; 0 takes any free one"},
-    {"shards", OPTION_TEXT, AT(shards), "shard-1=127.0.0.1:7001,shard-2=127.0.0.1:7002,shard-3=127.0.0.1:7003", 0, 0, NULL,
+    {"shards", OPTION_TEXT, AT(shards), "shard-1=127.0.0.1:7001,shard-2=127.0.0.1:7002,shard-3=127.0.0.1:7003", 0, 65536, NULL,
      "the ring: name=host:port[*weight],…"},
     {"partitions", OPTION_INT, AT(partitions), "256", 1, PARTITIONS_MAX, NULL, "partitions of the store, a power of two, fixed when it was made"},
     {"ring-epoch", OPTION_INT, AT(epoch), "1", 1, 1000000000, NULL, "rises by one with every change of the ring"},
@@ -51,37 +51,56 @@ static const struct option_row COMMON_OPTIONS[] = {
 
 /* ---- settings ---- */
 
+/* A worker's options, and what they are read into. */
+struct service_options {
+    struct options options;
+    struct service *service;
+};
+
 static bool is_loopback(const char *address)
 {
     struct in_addr v4;
-    return strcmp(address, "localhost") == 0 || strcmp(address, "::1") == 0 ||
-           (inet_pton(AF_INET, address, &v4) == 1 && ntohl(v4.s_addr) >> 24 == 127);
+    return strcmp(address, "::1") == 0 || (inet_pton(AF_INET, address, &v4) == 1 && ntohl(v4.s_addr) >> 24 == 127);
 }
 
-static bool read_password(struct service *service)
+static bool check_address(const struct options *options, const struct service_settings *settings)
+{
+    if (is_loopback(settings->address))
+        return true;
+    options_say(options, "SOUK_AUTH is off and SOUK_HTTP_ADDRESS is %s: anybody who reaches it could order and refund; listen on 127.0.0.1",
+                settings->address);
+    return false;
+}
+
+static bool check_ring(const struct options *options, struct service *service)
+{
+    const struct service_settings *settings = &service->settings;
+    const char *error = NULL;
+    service->topology = topology_new(settings->shards, settings->partitions, settings->epoch, &error);
+    if (service->topology == NULL)
+        options_say(options, "the ring cannot be made from SOUK_SHARDS, SOUK_PARTITIONS and SOUK_RING_EPOCH: %s", error);
+    return service->topology != NULL;
+}
+
+static bool check_password(const struct options *options, struct service *service)
 {
     const char *error = setup_password(service->settings.redis_password_file, service->password, sizeof(service->password));
     if (error)
-        log_error("%s", error);
+        options_say(options, "%s", error);
     return error == NULL;
 }
 
-static bool settings_check(struct service *service)
+/* What its settings mean together. Each part is checked, so that one run tells of all that is wrong; what they are made into is kept. */
+static bool settings_check(void *cookie, void *settings)
 {
-    struct service_settings *settings = &service->settings;
-    const char *error = NULL;
-    log_start(service->program->name, (enum log_level)log_level_of(settings->log_level));
-    if (!is_loopback(settings->address)) {
-        log_error("SOUK_AUTH is off and SOUK_HTTP_ADDRESS is %s: anybody who reaches it could order and refund; listen on 127.0.0.1",
-                  settings->address);
-        return false;
-    }
-    service->topology = topology_new(settings->shards, settings->partitions, settings->epoch, &error);
-    if (service->topology == NULL) {
-        log_error("the ring cannot be made from SOUK_SHARDS, SOUK_PARTITIONS and SOUK_RING_EPOCH: %s", error);
-        return false;
-    }
-    return read_password(service);
+    struct service_options *read = cookie;
+    struct service *service = read->service;
+    memcpy(&service->settings, settings, sizeof(service->settings));
+    log_start(service->program->name, (enum log_level)log_level_of(service->settings.log_level));
+    bool address = check_address(&read->options, &service->settings);
+    bool ring = check_ring(&read->options, service);
+    bool password = check_password(&read->options, service);
+    return address && ring && password;
 }
 
 /* The common rows and the program's own as one table over one block of memory: the common struct first, the program's behind it. */
@@ -108,8 +127,11 @@ static enum options_result settings_read(struct service *service, int argc, char
     char *block = calloc(1, sizeof(struct service_settings) + program->settings_size);
     if (block == NULL)
         return OPTIONS_EXIT_BAD;
-    enum options_result result = options_read(rows, count, block, program->name, argc, argv);
-    memcpy(&service->settings, block, sizeof(struct service_settings));
+    struct service_options read = {
+        .options = {.program = program->name, .about = program->about, .rows = rows, .count = count, .check = settings_check, .cookie = &read},
+        .service = service,
+    };
+    enum options_result result = options_read(&read.options, block, argc, argv);
     if (program->settings_size && (service->program_settings = malloc(program->settings_size)))
         memcpy(service->program_settings, block + sizeof(struct service_settings), program->settings_size);
     free(block);
@@ -294,16 +316,14 @@ int service_main(const struct service_program *program, int argc, char **argv)
     signal(SIGPIPE, SIG_IGN);
     log_start(program->name, LOG_INFO);
     enum options_result options = settings_read(&service, argc, argv);
-    if (options != OPTIONS_RUN) {
-        free(service.program_settings);
-        return options == OPTIONS_EXIT_OK ? 0 : 2;
-    }
-    int status = 1;
-    service.threads = calloc((size_t)service.settings.threads, sizeof(struct worker_thread));
-    if (service.threads && settings_check(&service)) {
+    int status = options == OPTIONS_EXIT_OK ? 0 : 2;
+    if (options == OPTIONS_RUN) {
+        status = 1;
         service.world = (struct world){.topology = service.topology, .settings = service.program_settings};
         router_init(&service.router, program->routes, program->route_count);
-        status = service_run(&service) ? 0 : 1;
+        service.threads = calloc((size_t)service.settings.threads, sizeof(struct worker_thread));
+        if (service.threads && service_run(&service))
+            status = 0;
     }
     topology_free(service.topology);
     free(service.threads);

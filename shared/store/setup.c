@@ -163,10 +163,16 @@ const char *setup_password(const char *path, char *out, size_t size)
     if (*path == '\0')
         return NULL;
     FILE *file = fopen(path, "r");
-    bool read = file && fgets(out, (int)size, file);
     const char *why = file ? "it is empty" : strerror(errno);
+    bool read = file && fgets(out, (int)size, file);
+    if (read && strchr(out, '\n') == NULL && fgetc(file) != EOF) {
+        why = "it is too long";
+        read = false;
+    } else if (file && ferror(file)) {
+        why = strerror(errno);
+    }
     if (file)
         fclose(file);
-    out[strcspn(out, "\r\n")] = '\0';
+    out[read ? strcspn(out, "\r\n") : 0] = '\0';
     return read ? NULL : say("cannot read the password for the shards from %s (SOUK_REDIS_PASSWORD_FILE): %s; put it there in one line", path, why);
 }

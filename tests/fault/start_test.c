@@ -133,7 +133,7 @@ static void test_bad_settings(void **state)
     } cases[] = {
         {"SOUK_HTTP_ADDRESS=0.0.0.0", "SOUK_AUTH is off and SOUK_HTTP_ADDRESS is 0.0.0.0", NULL},
         {"SOUK_HTTP_ADDRESS=192.0.2.1", "listen on 127.0.0.1", NULL},
-        {"SOUK_HTTP_ADDRESS=garbage", "SOUK_HTTP_ADDRESS is garbage", NULL},
+        {"SOUK_HTTP_ADDRESS=garbage", "SOUK_HTTP_ADDRESS is \"garbage\" but must be a numeric address", NULL},
         {"SOUK_SHARDS=", "SOUK_SHARDS", NULL},
         {"SOUK_SHARDS=garbage", "SOUK_SHARDS", NULL},
         {"SOUK_SHARDS=a=127.0.0.1:1,a=127.0.0.1:2", "SOUK_SHARDS", NULL},

@@ -15,7 +15,7 @@ struct settings {
 };
 #define AT(field) offsetof(struct settings, field)
 static const struct option_row OPTIONS[] = {
-    {"http-address", OPTION_TEXT, AT(address), "127.0.0.1", 0, 0, NULL, "address to listen on"},
+    {"http-address", OPTION_ADDRESS, AT(address), "127.0.0.1", 0, 0, NULL, "address to listen on"},
     {"http-port", OPTION_INT, AT(port), "8083", 0, 65535, NULL, "port to listen on; 0 takes any free one"},
     {"journal", OPTION_TEXT, AT(journal), "souk-sandbox.journal", 0, 0, NULL,
      "file of what was charged, one JSON line each; read again at the start"},
@@ -31,6 +31,15 @@ struct sandbox {
     struct desk *desk;
     struct http *http;
 };
+
+static bool check(void *cookie, void *read)
+{
+    const struct settings *settings = read;
+    const char *error = journal_check(settings->journal);
+    if (error)
+        options_say(cookie, "SOUK_JOURNAL is %s, which cannot be written: %s; set it to a file of this program's own", settings->journal, error);
+    return error == NULL;
+}
 
 static void got_stop_signal(void *cookie, int signum)
 {
@@ -81,9 +90,17 @@ int main(int argc, char **argv)
 {
     struct sandbox sandbox = {.loop = NULL};
     log_start("souk-sandbox", LOG_INFO);
-    enum options_result options = options_read(OPTIONS, sizeof(OPTIONS) / sizeof(*OPTIONS), &sandbox.settings, "souk-sandbox", argc, argv);
-    if (options != OPTIONS_RUN)
-        return options == OPTIONS_EXIT_OK ? 0 : 2;
+    struct options options = {
+        .program = "souk-sandbox",
+        .about = "a payment gateway for tests and demonstrations, as stubborn as a real one",
+        .rows = OPTIONS,
+        .count = sizeof(OPTIONS) / sizeof(*OPTIONS),
+        .check = check,
+        .cookie = &options,
+    };
+    enum options_result result = options_read(&options, &sandbox.settings, argc, argv);
+    if (result != OPTIONS_RUN)
+        return result == OPTIONS_EXIT_OK ? 0 : 2;
     log_start("souk-sandbox", (enum log_level)log_level_of(sandbox.settings.log_level));
     signal(SIGPIPE, SIG_IGN);
     bool started = start(&sandbox);
