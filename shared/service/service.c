@@ -16,6 +16,7 @@
 #include "setup.h"
 
 #include "service_internal.h"
+#include "supervisor.h"
 
 /*
  *   main thread     settings ─▶ topology ─▶ threads made one after another ─▶ runs thread 0's loop ─▶ joins ─▶ frees
@@ -196,6 +197,7 @@ static void thread_got_tick(void *cookie)
                  (long long)(clock_us() - service->started_us) / 1000);
     if (missing && !before)
         log_warn("not ready: %s; see /readyz", missing);
+    supervisor_tick(thread);
     if (atomic_load(&service->draining))
         thread_drain(thread);
     else
@@ -231,6 +233,7 @@ static void got_stop_signal(void *cookie, int signum)
     if (atomic_exchange(&service->draining, true))
         return;
     log_info("stopping on signal %d: finishing what is under way", signum);
+    supervisor_stopping(service);
     for (int i = 0; i < service->settings.threads; i++)
         loop_wake(service->threads[i].public.loop);
 }
@@ -304,6 +307,7 @@ static bool service_run(struct service *service)
             log_error("cannot start thread %d of %d: %s; lower SOUK_THREADS", i + 1, count, strerror(errno));
             return false;
         }
+    supervisor_started(service);
     thread_run(&service->threads[0]);
     for (int i = 1; i < count; i++)
         pthread_join(threads[i], NULL);

@@ -3,6 +3,7 @@
 
 #include "log.h"
 #include "loop.h"
+#include "notify.h"
 #include "options.h"
 
 #include "desk.h"
@@ -44,6 +45,7 @@ static bool check(void *cookie, void *read)
 static void got_stop_signal(void *cookie, int signum)
 {
     struct sandbox *sandbox = cookie;
+    notify_send("STOPPING=1");
     http_quiesce(sandbox->http);
     desk_stop(sandbox->desk);
     loop_stop(sandbox->loop);
@@ -72,6 +74,7 @@ static bool start(struct sandbox *sandbox)
     sandbox->http = http_start(sandbox->loop, &http, desk_on_request, desk_on_refusal, sandbox->desk);
     if (sandbox->http == NULL)
         return false;
+    notify_send("READY=1\nSTATUS=listening on port %d", http_port(sandbox->http));
     log_info("listening on %s:%d, journal %s", sandbox->settings.address, http_port(sandbox->http), sandbox->settings.journal);
     return true;
 }
