@@ -13,6 +13,7 @@ import sys
 import time
 
 PATIENCE_S = 20
+CALLED = {"zset": "sorted set"}  # as people say it
 
 
 class Shard:
@@ -154,6 +155,7 @@ def look(shards, text):
         for name in sorted(shard.keys()):
             kind = shard.ask("TYPE", name)
             records = records_of(shard, name, kind) if kind != "none" else []
+            kind = CALLED.get(kind, kind)
             if kind == "none" or records == [{}]:  # it ended meanwhile
                 continue
             counts[kind] += 1
