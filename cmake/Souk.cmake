@@ -10,9 +10,20 @@ target_compile_definitions(souk_flags INTERFACE _GNU_SOURCE)
 target_compile_options(souk_flags INTERFACE
     -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wwrite-strings -Wvla
     -Wformat=2 -Wundef -Wno-unused-parameter # callbacks have the signature of their caller
-    -fno-common -fstack-protector-strong -fno-omit-frame-pointer)
+    -fno-common -fstack-protector-strong -fno-omit-frame-pointer
+    -fmacro-prefix-map=${CMAKE_SOURCE_DIR}/=) # what a failed CHECK names is a place in Souk, not on the machine that built it
 if(CMAKE_BUILD_TYPE STREQUAL "Release")
     target_compile_options(souk_flags INTERFACE -O2 -g -D_FORTIFY_SOURCE=2)
+    # What makes a fault in memory harder to use: programs at places of chance (PIE), tables of the linker that are read-only once it is done, and stacks that are probed
+    # page by page. package/programs looks for them. Not -fcf-protection: its marks count only if everything linked has them, and Debian's start files have none.
+    # -fPIE for the layers too, which CMake would give -fPIC: that is for libraries that others load, and keeps functions from being inlined.
+    set(program $<NOT:$<STREQUAL:$<TARGET_PROPERTY:TYPE>,SHARED_LIBRARY>>)
+    target_compile_options(souk_flags INTERFACE $<${program}:-fPIE>)
+    target_link_options(souk_flags INTERFACE $<${program}:-pie> -Wl,-z,relro,-z,now)
+    check_c_compiler_flag(-fstack-clash-protection SOUK_HAS_STACK_CLASH_PROTECTION)
+    if(SOUK_HAS_STACK_CLASH_PROTECTION)
+        target_compile_options(souk_flags INTERFACE -fstack-clash-protection)
+    endif()
 endif()
 if(SOUK_SANITIZE)
     target_compile_options(souk_flags INTERFACE -fsanitize=${SOUK_SANITIZE} -fno-sanitize-recover=all -O1)

@@ -31,6 +31,7 @@ struct settings {
 };
 
 struct control {
+    struct options options;
     struct settings settings;
     struct topology *topology;
     struct store_settings store;
@@ -47,15 +48,15 @@ struct control {
 
 #define AT(field) offsetof(struct settings, field)
 static const struct option_row OPTIONS[] = {
-    {"shards", OPTION_TEXT, AT(shards), "shard-1=127.0.0.1:7001,shard-2=127.0.0.1:7002,shard-3=127.0.0.1:7003", 0, 0, NULL,
+    {"shards", OPTION_TEXT, AT(shards), "shard-1=127.0.0.1:7001,shard-2=127.0.0.1:7002,shard-3=127.0.0.1:7003", 0, 65536, NULL,
      "the ring: name=host:port[*weight],…"},
     {"partitions", OPTION_INT, AT(partitions), "256", 1, PARTITIONS_MAX, NULL, "partitions of the store, a power of two"},
     {"ring-epoch", OPTION_INT, AT(epoch), "1", 1, 1000000000, NULL, "rises by one with every change of the ring"},
     {"redis-user", OPTION_TEXT, AT(redis_user), "", 0, 0, NULL, "user for AUTH; empty: the default user"},
     {"redis-password-file", OPTION_TEXT, AT(redis_password_file), "", 0, 0, NULL, "file that holds the password for AUTH; empty: none"},
-    {"url", OPTION_TEXT, AT(url), "http://127.0.0.1:8080", 0, 0, NULL, "the catalogue worker that import sends to"},
+    {"url", OPTION_URL, AT(url), "http://127.0.0.1:8080", 0, 400, NULL, "the catalogue worker that import sends to"},
     {"token-file", OPTION_TEXT, AT(token_file), "", 0, 0, NULL, "file whose first line is the token that import sends to the worker; empty: none"},
-    {"run", OPTION_TEXT, AT(run), "", 0, 0, NULL, "name of the interrupted import to go on with; empty: a new one"},
+    {"run", OPTION_TEXT, AT(run), "", 0, 40, NULL, "name of the interrupted import to go on with; empty: a new one"},
 };
 
 #define READY_WAIT_MS 3000
@@ -285,68 +286,84 @@ static const struct command {
 };
 #define COMMAND_COUNT (sizeof(COMMANDS) / sizeof(*COMMANDS))
 
-static int usage(FILE *out, int status)
+static void print_commands(FILE *out)
 {
-    fprintf(out, "usage: soukctl [--shards=…] [--partitions=…] [--ring-epoch=…] COMMAND\n\n");
+    fprintf(out, "\ncommands:\n");
     for (size_t i = 0; i < COMMAND_COUNT; i++)
         fprintf(out, "  %s\n", COMMANDS[i].text);
-    fprintf(out, "\nThe ring comes from SOUK_SHARDS, SOUK_PARTITIONS and SOUK_RING_EPOCH, as for the workers.\n");
-    return status;
 }
 
-static bool read_password(struct control *control)
+static const struct command *find_command(int argc, char **argv)
 {
-    const char *error = setup_password(control->settings.redis_password_file, control->password, sizeof(control->password));
-    control->store.password = *control->password ? control->password : NULL;
-    control->store.user = *control->settings.redis_user ? control->settings.redis_user : NULL;
-    if (error)
-        fprintf(stderr, "soukctl: %s\n", error);
-    return error == NULL;
+    for (size_t i = 0; argc > 0 && i < COMMAND_COUNT; i++)
+        if (strcmp(argv[0], COMMANDS[i].name) == 0)
+            return &COMMANDS[i];
+    return NULL;
+}
+
+/* NULL, after a sentence, if there is none that can be run. */
+static const struct command *command_of(const struct options *options, int argc, char **argv)
+{
+    const struct command *command = find_command(argc, argv);
+    if (argc == 0)
+        options_say(options, "a command is missing; --help lists them");
+    else if (command == NULL)
+        options_say(options, "%s is no command; --help lists them", argv[0]);
+    else if (argc - 1 < command->arguments || argc - 1 > command->arguments + command->optional)
+        options_say(options, "%s takes %d arguments and got %d: soukctl %s", argv[0], command->arguments, argc - 1, command->text);
+    else
+        return command;
+    return NULL;
+}
+
+/* The ring and the password, which every command may need. */
+static bool check(void *cookie, void *settings)
+{
+    struct control *control = cookie;
+    const char *ring = NULL;
+    control->topology = topology_new(control->settings.shards, control->settings.partitions, control->settings.epoch, &ring);
+    if (control->topology == NULL)
+        options_say(&control->options, "the ring cannot be made from SOUK_SHARDS, SOUK_PARTITIONS and SOUK_RING_EPOCH: %s", ring);
+    const char *password = setup_password(control->settings.redis_password_file, control->password, sizeof(control->password));
+    if (password)
+        options_say(&control->options, "%s", password);
+    return control->topology && password == NULL;
 }
 
 static int control_main(struct control *control, int argc, char **argv)
 {
-    const char *error = NULL;
-    control->topology = topology_new(control->settings.shards, control->settings.partitions, control->settings.epoch, &error);
-    if (control->topology == NULL) {
-        fprintf(stderr, "soukctl: %s\n", error);
+    const struct command *command = command_of(&control->options, argc, argv);
+    if (command == NULL)
         return 2;
-    }
-    control->store = (struct store_settings){.topology = control->topology, .libraries = SOUK_LIBRARIES, .library_count = SOUK_LIBRARY_COUNT};
+    control->store = (struct store_settings){
+        .topology = control->topology,
+        .libraries = SOUK_LIBRARIES,
+        .library_count = SOUK_LIBRARY_COUNT,
+        .user = *control->settings.redis_user ? control->settings.redis_user : NULL,
+        .password = *control->password ? control->password : NULL,
+    };
     control->world.topology = control->topology;
-    int status = 2;
-    for (size_t i = 0; i < COMMAND_COUNT && read_password(control); i++)
-        if (strcmp(argv[0], COMMANDS[i].name) == 0 && argc - 1 >= COMMANDS[i].arguments && argc - 1 <= COMMANDS[i].arguments + COMMANDS[i].optional) {
-            status = COMMANDS[i].run(control, argc - 1, argv + 1);
-            topology_free(control->topology);
-            arena_thread_end();
-            return status;
-        }
-    topology_free(control->topology);
-    return usage(stderr, status);
-}
-
-/* Options come before the command; what is behind them is the command's. */
-static int options_end(int argc, char **argv)
-{
-    int at = 1;
-    while (at < argc && strncmp(argv[at], "--", 2) == 0)
-        at++;
-    return at;
+    return command->run(control, argc - 1, argv + 1);
 }
 
 int main(int argc, char **argv)
 {
-    struct control control = {0};
-    int command = options_end(argc, argv);
+    struct control control = {
+        .options = {.program = "soukctl",
+                    .about = "the operator's command of Souk",
+                    .rows = OPTIONS,
+                    .count = sizeof(OPTIONS) / sizeof(*OPTIONS),
+                    .check = check,
+                    .cookie = &control,
+                    .operands = "COMMAND [ARGUMENT…]",
+                    .more = print_commands},
+    };
     log_start("soukctl", LOG_ERROR);
-    switch (options_read(OPTIONS, sizeof(OPTIONS) / sizeof(*OPTIONS), &control.settings, "soukctl", command, argv)) {
-    case OPTIONS_EXIT_OK:
-        return usage(stdout, 0);
-    case OPTIONS_EXIT_BAD:
-        return 2;
-    case OPTIONS_RUN:
-        break;
-    }
-    return command < argc ? control_main(&control, argc - command, argv + command) : usage(stderr, 2);
+    enum options_result result = options_read(&control.options, &control.settings, argc, argv);
+    int at = options_operands(&control.options, argc, argv), status = result == OPTIONS_EXIT_OK ? 0 : 2;
+    if (result == OPTIONS_RUN)
+        status = control_main(&control, argc - at, argv + at);
+    topology_free(control.topology);
+    arena_thread_end();
+    return status;
 }

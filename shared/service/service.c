@@ -15,6 +15,7 @@
 #include "setup.h"
 
 #include "service_internal.h"
+#include "supervisor.h"
 
 /*
  *   main thread     settings ─▶ topology ─▶ threads made one after another ─▶ runs thread 0's loop ─▶ joins ─▶ frees
@@ -28,9 +29,9 @@
 
 #define AT(field) offsetof(struct service_settings, field)
 static const struct option_row COMMON_OPTIONS[] = {
-    {"http-address", OPTION_TEXT, AT(address), "127.0.0.1", 0, 0, NULL, "address to listen on; while auth is off only a loopback address"},
+    {"http-address", OPTION_ADDRESS, AT(address), "127.0.0.1", 0, 0, NULL, "address to listen on; while auth is off only a loopback address"},
     {"http-port", OPTION_INT, AT(port), NULL, 0, 65535, NULL, "port to listen on; 0 takes any free one"},
-    {"shards", OPTION_TEXT, AT(shards), "shard-1=127.0.0.1:7001,shard-2=127.0.0.1:7002,shard-3=127.0.0.1:7003", 0, 0, NULL,
+    {"shards", OPTION_TEXT, AT(shards), "shard-1=127.0.0.1:7001,shard-2=127.0.0.1:7002,shard-3=127.0.0.1:7003", 0, 65536, NULL,
      "the ring: name=host:port[*weight],…"},
     {"partitions", OPTION_INT, AT(partitions), "256", 1, PARTITIONS_MAX, NULL, "partitions of the store, a power of two, fixed when it was made"},
     {"ring-epoch", OPTION_INT, AT(epoch), "1", 1, 1000000000, NULL, "rises by one with every change of the ring"},
@@ -52,56 +53,73 @@ static const struct option_row COMMON_OPTIONS[] = {
 
 /* ---- settings ---- */
 
-static bool read_password(struct service *service)
-{
-    const char *error = setup_password(service->settings.redis_password_file, service->password, sizeof(service->password));
-    if (error)
-        log_error("%s", error);
-    return error == NULL;
-}
+/* A worker's options, and what they are read into. */
+struct service_options {
+    struct options options;
+    struct service *service;
+};
 
 /* Half of a protection is none: who has set a part of it believes to have it. */
-static bool auth_check_settings(const struct service_settings *settings)
+static bool check_auth(const struct options *options, const struct service_settings *settings)
 {
     bool on = strcmp(settings->auth, "tokens") == 0;
     if (on && *settings->tokens_file)
         return true;
     if (on)
-        log_error("SOUK_AUTH is tokens and SOUK_TOKENS_FILE is empty: name the file of the callers' tokens there");
+        options_say(options, "SOUK_AUTH is tokens and SOUK_TOKENS_FILE is empty: name the file of the callers' tokens there");
     else if (!http_is_loopback(settings->address))
-        log_error("SOUK_AUTH is off and SOUK_HTTP_ADDRESS is %s: anybody who reaches it could order and refund; listen on 127.0.0.1, or set SOUK_AUTH=tokens",
-                  settings->address);
+        options_say(options,
+                    "SOUK_AUTH is off and SOUK_HTTP_ADDRESS is %s: anybody who reaches it could order and refund; listen on 127.0.0.1, or set SOUK_AUTH=tokens",
+                    settings->address);
     else if (*settings->tokens_file)
-        log_error("SOUK_TOKENS_FILE is %s and SOUK_AUTH is off: nobody would be asked for a token; set SOUK_AUTH=tokens, or no file", settings->tokens_file);
+        options_say(options, "SOUK_TOKENS_FILE is %s and SOUK_AUTH is off: nobody would be asked for a token; set SOUK_AUTH=tokens, or no file",
+                    settings->tokens_file);
     else if (settings->caller_rate)
-        log_error("SOUK_CALLER_RATE is %d and SOUK_AUTH is off: callers that are not known cannot be counted; set SOUK_AUTH=tokens, or no rate",
-                  settings->caller_rate);
+        options_say(options, "SOUK_CALLER_RATE is %d and SOUK_AUTH is off: callers that are not known cannot be counted; set SOUK_AUTH=tokens, or no rate",
+                    settings->caller_rate);
     else
         return true;
     return false;
 }
 
-/* Last, because it says so when all is well. */
-static bool read_tokens(struct service *service)
+static bool check_ring(const struct options *options, struct service *service)
 {
-    if (*service->settings.tokens_file)
-        service->keyring = keyring_open(service->settings.tokens_file);
-    return service->keyring != NULL || *service->settings.tokens_file == '\0';
+    const struct service_settings *settings = &service->settings;
+    const char *error = NULL;
+    service->topology = topology_new(settings->shards, settings->partitions, settings->epoch, &error);
+    if (service->topology == NULL)
+        options_say(options, "the ring cannot be made from SOUK_SHARDS, SOUK_PARTITIONS and SOUK_RING_EPOCH: %s", error);
+    return service->topology != NULL;
 }
 
-static bool settings_check(struct service *service)
+static bool check_password(const struct options *options, struct service *service)
 {
-    struct service_settings *settings = &service->settings;
-    const char *error = NULL;
-    log_start(service->program->name, (enum log_level)log_level_of(settings->log_level));
-    if (!auth_check_settings(settings))
-        return false;
-    service->topology = topology_new(settings->shards, settings->partitions, settings->epoch, &error);
-    if (service->topology == NULL) {
-        log_error("the ring cannot be made from SOUK_SHARDS, SOUK_PARTITIONS and SOUK_RING_EPOCH: %s", error);
-        return false;
-    }
-    return read_password(service) && read_tokens(service);
+    const char *error = setup_password(service->settings.redis_password_file, service->password, sizeof(service->password));
+    if (error)
+        options_say(options, "%s", error);
+    return error == NULL;
+}
+
+static bool read_tokens(struct service *service)
+{
+    bool wanted = strcmp(service->settings.auth, "tokens") == 0 && *service->settings.tokens_file;
+    if (wanted)
+        service->keyring = keyring_open(service->settings.tokens_file);
+    return service->keyring != NULL || !wanted;
+}
+
+/* What its settings mean together. Each part is checked, so that one run tells of all that is wrong; what they are made into is kept. */
+static bool settings_check(void *cookie, void *settings)
+{
+    struct service_options *read = cookie;
+    struct service *service = read->service;
+    memcpy(&service->settings, settings, sizeof(service->settings));
+    log_start(service->program->name, (enum log_level)log_level_of(service->settings.log_level));
+    bool auth = check_auth(&read->options, &service->settings);
+    bool ring = check_ring(&read->options, service);
+    bool password = check_password(&read->options, service);
+    bool tokens = read_tokens(service);
+    return auth && ring && password && tokens;
 }
 
 /* The common rows and the program's own as one table over one block of memory: the common struct first, the program's behind it. */
@@ -128,8 +146,11 @@ static enum options_result settings_read(struct service *service, int argc, char
     char *block = calloc(1, sizeof(struct service_settings) + program->settings_size);
     if (block == NULL)
         return OPTIONS_EXIT_BAD;
-    enum options_result result = options_read(rows, count, block, program->name, argc, argv);
-    memcpy(&service->settings, block, sizeof(struct service_settings));
+    struct service_options read = {
+        .options = {.program = program->name, .about = program->about, .rows = rows, .count = count, .check = settings_check, .cookie = &read},
+        .service = service,
+    };
+    enum options_result result = options_read(&read.options, block, argc, argv);
     if (program->settings_size && (service->program_settings = malloc(program->settings_size)))
         memcpy(service->program_settings, block + sizeof(struct service_settings), program->settings_size);
     free(block);
@@ -197,6 +218,7 @@ static void thread_got_tick(void *cookie)
                  (long long)(clock_us() - service->started_us) / 1000);
     if (missing && !before)
         log_warn("not ready: %s; see /readyz", missing);
+    supervisor_tick(thread);
     if (atomic_load(&service->draining))
         thread_drain(thread);
     else
@@ -233,6 +255,7 @@ static void got_stop_signal(void *cookie, int signum)
     if (atomic_exchange(&service->draining, true))
         return;
     log_info("stopping on signal %d: finishing what is under way", signum);
+    supervisor_stopping(service);
     for (int i = 0; i < service->settings.threads; i++)
         loop_wake(service->threads[i].public.loop);
 }
@@ -308,6 +331,7 @@ static bool service_run(struct service *service)
             log_error("cannot start thread %d of %d: %s; lower SOUK_THREADS", i + 1, count, strerror(errno));
             return false;
         }
+    supervisor_started(service);
     thread_run(&service->threads[0]);
     for (int i = 1; i < count; i++)
         pthread_join(threads[i], NULL);
@@ -320,16 +344,14 @@ int service_main(const struct service_program *program, int argc, char **argv)
     signal(SIGPIPE, SIG_IGN);
     log_start(program->name, LOG_INFO);
     enum options_result options = settings_read(&service, argc, argv);
-    if (options != OPTIONS_RUN) {
-        free(service.program_settings);
-        return options == OPTIONS_EXIT_OK ? 0 : 2;
-    }
-    int status = 1;
-    service.threads = calloc((size_t)service.settings.threads, sizeof(struct worker_thread));
-    if (service.threads && settings_check(&service)) {
+    int status = options == OPTIONS_EXIT_OK ? 0 : 2;
+    if (options == OPTIONS_RUN) {
+        status = 1;
         service.world = (struct world){.topology = service.topology, .settings = service.program_settings};
         router_init(&service.router, program->routes, program->route_count);
-        status = service_run(&service) ? 0 : 1;
+        service.threads = calloc((size_t)service.settings.threads, sizeof(struct worker_thread));
+        if (service.threads && service_run(&service))
+            status = 0;
     }
     keyring_close(service.keyring);
     topology_free(service.topology);

@@ -54,7 +54,8 @@ struct service_thread {
 };
 
 struct service_program {
-    const char *name; /* "souk-order" */
+    const char *name;  /* "souk-order" */
+    const char *about; /* what it is, in one line for --help */
     int preset_port;
     const struct route *routes;
     size_t route_count;
@@ -76,7 +77,7 @@ struct service_program {
     void (*metrics)(struct service_thread *first, struct buffer *out);
 };
 
-/* Runs until SIGTERM or SIGINT and a drain of at most 10 s. Returns the exit status. */
+/* Runs until SIGTERM or SIGINT and a drain of at most SOUK_DRAIN_MS. Returns the exit status: 2 if a setting is wrong, 1 if it could not start otherwise. */
 int service_main(const struct service_program *program, int argc, char **argv);
 
 /* The n-th thread of ${thread}'s service, from 0; NULL if there are fewer. */

@@ -18,7 +18,14 @@ struct service_settings {
     int port, threads, partitions, epoch, inside_max, connections_max, deadline_ms, drain_ms, wait_replicas, queue_ms, cache_mb, cache_age_ms, caller_rate;
 };
 
-/* One thread and what it owns. Other threads only read ${metrics} and ${missing}. */
+/* What the service manager was told; the first thread's. */
+struct supervisor {
+    bool wanted, told;
+    const char *missing;              /* as last told */
+    int64_t alive_every_us, alive_us; /* 0: it waits for no signs of life */
+};
+
+/* One thread and what it owns. Other threads only read ${metrics}, ${missing} and ${ticked_us}. */
 struct worker_thread {
     struct service_thread public; /* first: what the program sees */
     struct http *http;
@@ -27,6 +34,7 @@ struct worker_thread {
     struct metrics metrics;
     _Atomic(const char *) missing; /* what keeps this thread from being ready; NULL: nothing */
     struct loop_timer *tick;
+    _Atomic(int64_t) ticked_us; /* when its loop last turned; read by the first thread */
     int64_t drain_until_us;
     uint64_t request_seed, request_count; /* of the ids that are given to requests without one */
     bool stopping, quiesced;
@@ -47,6 +55,7 @@ struct service {
     int64_t started_us;
     atomic_int port;
     atomic_bool draining;
+    struct supervisor supervisor;
 };
 
 /* One request, in its exchange's arena. */

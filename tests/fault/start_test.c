@@ -1,4 +1,5 @@
 #include <arpa/inet.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -10,8 +11,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/ptrace.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -167,7 +170,7 @@ static void test_bad_settings(void **state)
     } cases[] = {
         {"SOUK_HTTP_ADDRESS=0.0.0.0", "SOUK_AUTH is off and SOUK_HTTP_ADDRESS is 0.0.0.0", NULL},
         {"SOUK_HTTP_ADDRESS=192.0.2.1", "listen on 127.0.0.1", NULL},
-        {"SOUK_HTTP_ADDRESS=garbage", "SOUK_HTTP_ADDRESS is garbage", NULL},
+        {"SOUK_HTTP_ADDRESS=garbage", "SOUK_HTTP_ADDRESS is \"garbage\" but must be a numeric address", NULL},
         {"SOUK_SHARDS=", "SOUK_SHARDS", NULL},
         {"SOUK_SHARDS=garbage", "SOUK_SHARDS", NULL},
         {"SOUK_SHARDS=a=127.0.0.1:1,a=127.0.0.1:2", "SOUK_SHARDS", NULL},
@@ -241,8 +244,8 @@ static void test_beyond_loopback(void **state)
         {"souk-order", {"SOUK_HTTP_ADDRESS=0.0.0.0", "SOUK_AUTH=tokens", "SOUK_TOKENS_FILE=tokens"}, NULL},
         {"souk-product", {"SOUK_HTTP_ADDRESS=::", "SOUK_AUTH=tokens", "SOUK_TOKENS_FILE=tokens"}, NULL},
         {"souk-payment", {"SOUK_HTTP_ADDRESS=0.0.0.0"}, "SOUK_AUTH is off"},
-        {"souk-sandbox", {"SOUK_HTTP_ADDRESS=0.0.0.0", "SOUK_JOURNAL=/dev/null"}, "set SOUK_SANDBOX_OPEN=yes"},
-        {"souk-sandbox", {"SOUK_HTTP_ADDRESS=0.0.0.0", "SOUK_JOURNAL=/dev/null", "SOUK_SANDBOX_OPEN=yes"}, NULL},
+        {"souk-sandbox", {"SOUK_HTTP_ADDRESS=0.0.0.0", "SOUK_JOURNAL=journal"}, "set SOUK_SANDBOX_OPEN=yes"},
+        {"souk-sandbox", {"SOUK_HTTP_ADDRESS=0.0.0.0", "SOUK_JOURNAL=journal", "SOUK_SANDBOX_OPEN=yes"}, NULL},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         int number = some_port(NULL);
@@ -258,7 +261,7 @@ static void test_beyond_loopback(void **state)
         print_message("%s", answering.child.said);
         assert_int_equal(answers, cases[i].want == NULL);
         if (cases[i].want) {
-            assert_int_equal(status, 1);
+            assert_int_equal(status, 2);
             assert_non_null(strstr(answering.child.said, cases[i].want));
         }
     }
@@ -433,6 +436,119 @@ static void test_ready_and_small(void **state)
     assert_int_equal(souk_stop(souk), 0);
 }
 
+/* ---- what the service manager hears ---- */
+
+/* The service manager's end, and what came. */
+struct manager {
+    int fd;
+    char setting[64]; /* NOTIFY_SOCKET=… */
+    char heard[16384];
+    size_t len;
+    const char *want;
+};
+
+static void manager_open(struct manager *manager)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int len = snprintf(manager->setting, sizeof(manager->setting), "NOTIFY_SOCKET=@souk-start-%d", (int)getpid()) - 14;
+    memcpy(address.sun_path + 1, manager->setting + 15, (size_t)len - 1);
+    manager->fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    assert_int_equal(bind(manager->fd, (struct sockaddr *)&address, (socklen_t)(offsetof(struct sockaddr_un, sun_path) + (size_t)len)), 0);
+}
+
+static void manager_listen(struct manager *manager)
+{
+    ssize_t got;
+    while ((got = recv(manager->fd, manager->heard + manager->len, sizeof(manager->heard) - 2 - manager->len, 0)) > 0) {
+        manager->len += (size_t)got;
+        manager->heard[manager->len++] = ';';
+    }
+    manager->heard[manager->len] = '\0';
+}
+
+static bool manager_has_heard(void *cookie)
+{
+    struct manager *manager = cookie;
+    manager_listen(manager);
+    return strstr(manager->heard, manager->want) != NULL;
+}
+
+/* Waits for it, and forgets it with what came before. */
+static void expect_heard(struct manager *manager, const char *want)
+{
+    manager->want = want;
+    if (!souk_wait(manager_has_heard, manager, 10000))
+        fail_msg("\"%s\" was not told, but: %s", want, manager->heard);
+    const char *rest = strstr(manager->heard, want) + strlen(want);
+    manager->len -= (size_t)(rest - manager->heard);
+    memmove(manager->heard, rest, manager->len + 1);
+}
+
+/* Stops, or lets go on, every thread of a worker but its first, as if they hung. */
+static void hang_threads(pid_t pid, bool hang)
+{
+    char path[64];
+    snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
+    DIR *tasks = opendir(path);
+    unsigned count = 0;
+    for (struct dirent *entry; (entry = readdir(tasks));) {
+        pid_t thread = (pid_t)atoi(entry->d_name);
+        if (thread == 0 || thread == pid)
+            continue;
+        if (hang) {
+            assert_int_equal(ptrace(PTRACE_SEIZE, thread, NULL, NULL), 0);
+            assert_int_equal(ptrace(PTRACE_INTERRUPT, thread, NULL, NULL), 0);
+            assert_int_equal(waitpid(thread, NULL, __WALL), thread);
+        } else {
+            assert_int_equal(ptrace(PTRACE_DETACH, thread, NULL, NULL), 0);
+        }
+        count++;
+    }
+    closedir(tasks);
+    assert_true(count > 0);
+}
+
+static bool time_is_over(void *cookie)
+{
+    return clock_now_ms() > *(int64_t *)cookie;
+}
+
+static void listen_for_ms(struct manager *manager, int ms)
+{
+    int64_t end = clock_now_ms() + ms;
+    souk_wait(time_is_over, &end, ms + 1000);
+    manager_listen(manager);
+}
+
+#define WATCHDOG_MS 300 /* a sign of life comes three times within it */
+
+static void test_the_service_manager_is_told(void **state)
+{
+    for (size_t p = 0; p < PROGRAM_COUNT; p++) {
+        struct manager manager = {.len = 0};
+        manager_open(&manager);
+        /* Its shard is away: that is told, and it is alive all the same. */
+        const char *const settings[] = {manager.setting, "WATCHDOG_USEC=300000", "SOUK_HTTP_PORT=0", "SOUK_THREADS=2", "SOUK_SHARDS=a=127.0.0.1:1", NULL};
+        struct child child;
+        child_start(&child, PROGRAMS[p], settings, "--drain-ms=3000");
+        expect_heard(&manager, "READY=1;");
+        expect_heard(&manager, "not ready: a shard is not reachable;");
+        expect_heard(&manager, "WATCHDOG=1;");
+        expect_heard(&manager, "WATCHDOG=1;");
+        hang_threads(child.pid, true);
+        listen_for_ms(&manager, WATCHDOG_MS);
+        manager.len = 0;
+        listen_for_ms(&manager, 2 * WATCHDOG_MS);
+        assert_string_equal(manager.heard, "");
+        hang_threads(child.pid, false);
+        expect_heard(&manager, "WATCHDOG=1;");
+        kill(child.pid, SIGTERM);
+        expect_heard(&manager, "STOPPING=1\nEXTEND_TIMEOUT_USEC=5000000\n");
+        assert_int_equal(child_end(&child, 0), 0);
+        close(manager.fd);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -440,6 +556,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_beyond_loopback, enter_directory, leave_directory),
         cmocka_unit_test(test_port_taken), cmocka_unit_test(test_bad_shards),
         cmocka_unit_test(test_no_shard),     cmocka_unit_test(test_nobody_reads_the_log), cmocka_unit_test(test_ready_and_small),
+        cmocka_unit_test(test_the_service_manager_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "clock.h"
+#include "redis_fixture.h"
 
 #include "conversation_internal.h"
 
@@ -316,6 +317,19 @@ static void set_urls(struct talk *talk)
             talk_set(talk, NAMES[i], souk_url(talk->souk, i));
 }
 
+/* "7001,7002,7003" */
+static void set_shards(struct talk *talk)
+{
+    char ports[SOUK_SHARDS_MAX * 8] = "";
+
+    for (unsigned i = 0; i < souk_shard_count(talk->souk); i++) {
+        size_t len = strlen(ports);
+
+        snprintf(ports + len, sizeof(ports) - len, "%s%d", i ? "," : "", redis_port(souk_shard(talk->souk, i)));
+    }
+    talk_set(talk, "shards", ports);
+}
+
 static void talk_init(struct talk *talk, struct souk *souk, const char *file)
 {
     const char *slash = strrchr(file, '/'), *base = slash ? slash + 1 : file;
@@ -327,6 +341,7 @@ static void talk_init(struct talk *talk, struct souk *souk, const char *file)
     talk_set(talk, "flow", talk->name);
     talk_set(talk, "nl", "\n");
     set_urls(talk);
+    set_shards(talk);
 }
 
 static void talk_free(struct talk *talk)

@@ -89,6 +89,7 @@ static void metrics(struct service_thread *first, struct buffer *out)
 
 static const struct service_program PROGRAM = {
     .name = "souk-order",
+    .about = "the order worker of Souk: orders from their placing to their fulfilment, the event feed, the audit",
     .preset_port = 8081,
     .routes = ROUTES,
     .route_count = sizeof(ROUTES) / sizeof(*ROUTES),

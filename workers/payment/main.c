@@ -14,7 +14,7 @@
 
 #define AT(field) offsetof(struct payment_settings, field)
 static const struct option_row OPTIONS[] = {
-    {"gateway-url", OPTION_TEXT, AT(gateway_url), "http://127.0.0.1:8083", 0, 0, NULL, "address of the payment gateway"},
+    {"gateway-url", OPTION_URL, AT(gateway_url), "http://127.0.0.1:8083", 0, 0, NULL, "address of the payment gateway"},
     {"gateway-timeout-ms", OPTION_INT, AT(gateway_timeout_ms), "5000", 100, 7000, NULL,
      "time the gateway has; after it the outcome is unknown, and is asked for until it is known"},
     {"authorization-hold-s", OPTION_INT, AT(authorization_hold_s), "604800", 60, 2592000, NULL,
@@ -109,6 +109,7 @@ static bool thread_start(struct service_thread *thread, struct outside *outside)
 
 static const struct service_program PROGRAM = {
     .name = "souk-payment",
+    .about = "the payment worker of Souk: payments, captures, voids and refunds",
     .preset_port = 8082,
     .routes = ROUTES,
     .route_count = sizeof(ROUTES) / sizeof(*ROUTES),

@@ -86,6 +86,7 @@ static void metrics(struct service_thread *first, struct buffer *out)
 
 static const struct service_program PROGRAM = {
     .name = "souk-product",
+    .about = "the catalogue worker of Souk: products, their prices and their stock",
     .preset_port = 8080,
     .routes = ROUTES,
     .route_count = sizeof(ROUTES) / sizeof(*ROUTES),

@@ -1,6 +1,9 @@
 #include <errno.h>
 #include <fcntl.h>
+#include <libgen.h>
+#include <limits.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -70,6 +73,21 @@ static bool load_file(struct book *book, int fd, const char *path)
         return false;
     }
     return whole >= 0;
+}
+
+const char *journal_check(const char *path)
+{
+    struct stat stat_of;
+    char folder[PATH_MAX];
+    if (strlen(path) >= sizeof(folder))
+        return strerror(ENAMETOOLONG);
+    if (stat(path, &stat_of) == 0) {
+        if (!S_ISREG(stat_of.st_mode))
+            return "it is no file";
+        return access(path, R_OK | W_OK) == 0 ? NULL : strerror(errno);
+    }
+    strcpy(folder, path);
+    return access(dirname(folder), W_OK | X_OK) == 0 ? NULL : strerror(errno);
 }
 
 struct journal *journal_open(const char *path, struct book *book)

@@ -11,6 +11,9 @@
  */
 struct journal;
 
+/* Could ${path} be a journal? Returns NULL, or why not (static). Makes and reads nothing. */
+const char *journal_check(const char *path);
+
 /*
  * Reads ${path} (made if it is not there) into ${book}. A last line without its end was never answered and is cut off. Returns NULL and logs if
  * the file cannot be used or one of its lines makes no sense.

@@ -4,6 +4,7 @@
 
 #include "log.h"
 #include "loop.h"
+#include "notify.h"
 #include "options.h"
 
 #include "desk.h"
@@ -16,7 +17,7 @@ struct settings {
 };
 #define AT(field) offsetof(struct settings, field)
 static const struct option_row OPTIONS[] = {
-    {"http-address", OPTION_TEXT, AT(address), "127.0.0.1", 0, 0, NULL, "address to listen on; only a loopback address, unless the sandbox is open"},
+    {"http-address", OPTION_ADDRESS, AT(address), "127.0.0.1", 0, 0, NULL, "address to listen on; only a loopback address, unless the sandbox is open"},
     {"http-port", OPTION_INT, AT(port), "8083", 0, 65535, NULL, "port to listen on; 0 takes any free one"},
     {"sandbox-open", OPTION_CHOICE, AT(open), "no", 0, 0, "no|yes",
      "yes: listen on any address, for whoever reaches it; it takes no money and asks nobody who he is, so only in a cluster for tests"},
@@ -35,22 +36,26 @@ struct sandbox {
     struct http *http;
 };
 
+static bool check(void *cookie, void *read)
+{
+    const struct settings *settings = read;
+    const char *error = journal_check(settings->journal);
+    bool may_listen = http_is_loopback(settings->address) || strcmp(settings->open, "yes") == 0;
+    if (error)
+        options_say(cookie, "SOUK_JOURNAL is %s, which cannot be written: %s; set it to a file of this program's own", settings->journal, error);
+    if (!may_listen)
+        options_say(cookie, "SOUK_HTTP_ADDRESS is %s, and the sandbox is for tests: whoever reaches it could make up payments; listen on 127.0.0.1, or set "
+                            "SOUK_SANDBOX_OPEN=yes where nothing else can reach it", settings->address);
+    return error == NULL && may_listen;
+}
+
 static void got_stop_signal(void *cookie, int signum)
 {
     struct sandbox *sandbox = cookie;
+    notify_send("STOPPING=1");
     http_quiesce(sandbox->http);
     desk_stop(sandbox->desk);
     loop_stop(sandbox->loop);
-}
-
-static bool may_listen(const struct settings *settings)
-{
-    if (http_is_loopback(settings->address) || strcmp(settings->open, "yes") == 0)
-        return true;
-    log_error("SOUK_HTTP_ADDRESS is %s, and the sandbox is for tests: whoever reaches it could make up payments; listen on 127.0.0.1, or set SOUK_SANDBOX_OPEN=yes where "
-              "nothing else can reach it",
-              settings->address);
-    return false;
 }
 
 static bool start(struct sandbox *sandbox)
@@ -76,6 +81,7 @@ static bool start(struct sandbox *sandbox)
     sandbox->http = http_start(sandbox->loop, &http, desk_on_request, desk_on_refusal, sandbox->desk);
     if (sandbox->http == NULL)
         return false;
+    notify_send("READY=1\nSTATUS=listening on port %d", http_port(sandbox->http));
     log_info("listening on %s:%d, journal %s", sandbox->settings.address, http_port(sandbox->http), sandbox->settings.journal);
     return true;
 }
@@ -94,13 +100,19 @@ int main(int argc, char **argv)
 {
     struct sandbox sandbox = {.loop = NULL};
     log_start("souk-sandbox", LOG_INFO);
-    enum options_result options = options_read(OPTIONS, sizeof(OPTIONS) / sizeof(*OPTIONS), &sandbox.settings, "souk-sandbox", argc, argv);
-    if (options != OPTIONS_RUN)
-        return options == OPTIONS_EXIT_OK ? 0 : 2;
+    struct options options = {
+        .program = "souk-sandbox",
+        .about = "a payment gateway for tests and demonstrations, as stubborn as a real one",
+        .rows = OPTIONS,
+        .count = sizeof(OPTIONS) / sizeof(*OPTIONS),
+        .check = check,
+        .cookie = &options,
+    };
+    enum options_result result = options_read(&options, &sandbox.settings, argc, argv);
+    if (result != OPTIONS_RUN)
+        return result == OPTIONS_EXIT_OK ? 0 : 2;
     log_start("souk-sandbox", (enum log_level)log_level_of(sandbox.settings.log_level));
     signal(SIGPIPE, SIG_IGN);
-    if (!may_listen(&sandbox.settings))
-        return 1;
     bool started = start(&sandbox);
     if (started)
         loop_run(sandbox.loop);
