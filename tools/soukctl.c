@@ -294,7 +294,7 @@ int main(int argc, char **argv)
     struct control control = {0};
     int command = options_end(argc, argv);
     log_start("soukctl", LOG_ERROR);
-    switch (options_read(OPTIONS, sizeof(OPTIONS) / sizeof(*OPTIONS), &control.settings, "soukctl", command, argv)) {
+    switch (options_read(OPTIONS, sizeof(OPTIONS) / sizeof(*OPTIONS), NULL, &control.settings, "soukctl", command, argv)) {
     case OPTIONS_EXIT_OK:
         return usage(stdout, 0);
     case OPTIONS_EXIT_BAD:

@@ -26,6 +26,7 @@ static const struct {
 struct reader {
     const struct option_row *rows;
     size_t count;
+    const struct option_print *print;
     const char *program;
     int argc;
     char **argv;
@@ -53,12 +54,12 @@ static bool is_flag(const char *arg, const char *name)
     return flag_len(arg) == strlen(name) && strncmp(arg + 2, name, flag_len(arg)) == 0;
 }
 
-static bool is_common(const char *arg)
+static bool is_common(const struct reader *reader, const char *arg)
 {
     for (size_t i = 0; i < sizeof(common) / sizeof(common[0]); i++)
         if (is_flag(arg, common[i].flag) && !strchr(arg, '='))
             return true;
-    return false;
+    return reader->print && is_flag(arg, reader->print->flag) && !strchr(arg, '=');
 }
 
 static const struct option_row *find_row(const struct reader *reader, const char *arg)
@@ -73,7 +74,7 @@ static const struct option_row *find_row(const struct reader *reader, const char
 static bool has_common(const struct reader *reader, const char *name)
 {
     for (int i = 1; i < reader->argc; i++) {
-        if (is_flag(reader->argv[i], name) && is_common(reader->argv[i]))
+        if (is_flag(reader->argv[i], name) && is_common(reader, reader->argv[i]))
             return true;
         if (find_row(reader, reader->argv[i]) && !strchr(reader->argv[i], '='))
             i++;
@@ -87,7 +88,7 @@ static bool check_flags(const struct reader *reader)
     for (int i = 1; i < reader->argc; i++) {
         const char *arg = reader->argv[i];
 
-        if (is_common(arg))
+        if (is_common(reader, arg))
             continue;
         if (!find_row(reader, arg)) {
             fprintf(stderr, "%s: %s is not a flag of this program; --help lists them\n", reader->program, arg);
@@ -235,6 +236,8 @@ static void print_help(const struct reader *reader)
     printf("\n");
     for (size_t i = 0; i < sizeof(common) / sizeof(common[0]); i++)
         printf("  --%-*s  %s\n", flag_width - 2, common[i].flag, common[i].text);
+    if (reader->print)
+        printf("  --%-*s  %s\n", flag_width - 2, reader->print->flag, reader->print->text);
 }
 
 static void print_settings(const struct reader *reader, const void *settings)
@@ -252,9 +255,10 @@ static void print_settings(const struct reader *reader, const void *settings)
     }
 }
 
-enum options_result options_read(const struct option_row *rows, size_t count, void *settings, const char *program, int argc, char **argv)
+enum options_result options_read(const struct option_row *rows, size_t count, const struct option_print *print, void *settings, const char *program, int argc,
+                                 char **argv)
 {
-    const struct reader reader = {rows, count, program, argc, argv};
+    const struct reader reader = {rows, count, print, program, argc, argv};
     bool good = true;
 
     if (has_common(&reader, "help")) {
@@ -263,6 +267,10 @@ enum options_result options_read(const struct option_row *rows, size_t count, vo
     }
     if (has_common(&reader, "version")) {
         printf("%s %s\n", program, SOUK_VERSION);
+        return OPTIONS_EXIT_OK;
+    }
+    if (print && has_common(&reader, print->flag)) {
+        print->print(print->cookie);
         return OPTIONS_EXIT_OK;
     }
     if (!check_flags(&reader))

@@ -20,12 +20,21 @@ struct option_row {
     const char *text;    /* one sentence for --help */
 };
 
+/* A program's own flag that prints something and exits, as --help does. */
+struct option_print {
+    const char *flag, *text; /* "metrics" */
+    void (*print)(const void *cookie);
+    const void *cookie;
+};
+
 enum options_result { OPTIONS_RUN, OPTIONS_EXIT_OK, OPTIONS_EXIT_BAD };
 
 /*
  * Fills ${settings} from the ${count} rows, the environment and argv. Texts borrow from argv and environ. On OPTIONS_EXIT_* everything
- * to say has been printed; a bad value names the variable, the value and what is allowed. --check-config reads everything and exits.
+ * to say has been printed; a bad value names the variable, the value and what is allowed. --check-config reads everything and exits. ${print}: NULL, or
+ * one more flag.
  */
-enum options_result options_read(const struct option_row *rows, size_t count, void *settings, const char *program, int argc, char **argv);
+enum options_result options_read(const struct option_row *rows, size_t count, const struct option_print *print, void *settings, const char *program, int argc,
+                                 char **argv);
 
 #endif

@@ -45,7 +45,7 @@ static size_t response_headers(struct request *request, const struct flow *flow,
 
 size_t door_route_index(const struct request *request)
 {
-    return request->route ? (size_t)(request->route - request->thread->public.service->program->routes) : METRICS_ROUTES_MAX - 1;
+    return request->route ? (size_t)(request->route - request->thread->public.service->program->routes) : METRICS_NO_ROUTE;
 }
 
 static void respond(struct request *request, const struct flow *flow, const struct answer *answer)
@@ -524,7 +524,7 @@ void door_on_refusal(void *cookie, struct exchange *exchange, int status, const 
 {
     struct worker_thread *thread = cookie;
     struct request *request = request_new(thread, exchange);
-    metrics_add(&thread->metrics.refused_by_gate, 1);
+    metrics_refused(&thread->metrics, status);
     answer_refuse(request->refusal, refusal_outcome(status), "%s", detail);
     struct http_header *headers = ARENA_ARRAY(exchange_arena(exchange), struct http_header, HEADERS_MAX);
     *response = (struct http_response){

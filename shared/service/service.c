@@ -23,6 +23,7 @@
  *   SIGTERM         draining ─▶ each thread: not ready, http quiesced, no new sweeps, what is inside finishes ─▶ its loop stops ─▶ closes
  */
 #define TICK_MS 20
+#define PUBLISH_US 1000000
 #define ARENA_RESERVE (512 * 1024)
 #define OPTIONS_MAX 48
 #define BULK_AT_ONCE 8 /* large bodies of one thread, which take some 6 MiB each with what is made of them */
@@ -108,7 +109,8 @@ static enum options_result settings_read(struct service *service, int argc, char
     char *block = calloc(1, sizeof(struct service_settings) + program->settings_size);
     if (block == NULL)
         return OPTIONS_EXIT_BAD;
-    enum options_result result = options_read(rows, count, block, program->name, argc, argv);
+    const struct option_print print = {"metrics", "print the metrics of /metrics and exit", metrics_print, program};
+    enum options_result result = options_read(rows, count, &print, block, program->name, argc, argv);
     memcpy(&service->settings, block, sizeof(struct service_settings));
     if (program->settings_size && (service->program_settings = malloc(program->settings_size)))
         memcpy(service->program_settings, block + sizeof(struct service_settings), program->settings_size);
@@ -141,6 +143,24 @@ static void thread_close(struct worker_thread *thread)
     loop_free(thread->public.loop);
 }
 
+static void tick_set(struct worker_thread *thread, int64_t ms)
+{
+    thread->tick_due_us = clock_us() + ms * 1000;
+    loop_timer_set(thread->tick, ms);
+}
+
+/* How late the tick is, is how late everything on this loop is. (A loop that was woken comes early, and says nothing.) */
+static void note_tick(struct worker_thread *thread)
+{
+    int64_t now = clock_us();
+    if (now >= thread->tick_due_us)
+        metric_time(&thread->metrics.lag, now - thread->tick_due_us);
+    if (thread->public.service->settings.threads > 1 && now - thread->published_us >= PUBLISH_US) {
+        metrics_publish(thread); /* for the thread that is asked; who is alone publishes when he is asked */
+        thread->published_us = now;
+    }
+}
+
 static void thread_drain(struct worker_thread *thread)
 {
     struct service *service = thread->public.service;
@@ -160,13 +180,14 @@ static void thread_drain(struct worker_thread *thread)
             service->program->thread_abandon(&thread->public);
         _exit(0);
     }
-    loop_timer_set(thread->tick, TICK_MS);
+    tick_set(thread, TICK_MS);
 }
 
 static void thread_got_tick(void *cookie)
 {
     struct worker_thread *thread = cookie;
     struct service *service = thread->public.service;
+    note_tick(thread);
     const char *missing = thread_missing(thread);
     const char *before = atomic_exchange(&thread->missing, missing);
     if (before && !missing && service_missing(service) == NULL)
@@ -177,7 +198,7 @@ static void thread_got_tick(void *cookie)
     if (atomic_load(&service->draining))
         thread_drain(thread);
     else
-        loop_timer_set(thread->tick, missing ? 2 : TICK_MS);
+        tick_set(thread, missing ? 2 : TICK_MS);
 }
 
 static bool thread_serve(struct worker_thread *thread, int index)
@@ -234,6 +255,8 @@ static bool thread_init(struct service *service, int index)
     if (getrandom(&thread->request_seed, sizeof(thread->request_seed), 0) != sizeof(thread->request_seed))
         thread->request_seed = (uint64_t)clock_us() << 20 ^ (uint64_t)getpid();
     atomic_store(&thread->missing, "the worker is starting");
+    if (!metrics_open(thread))
+        return false;
     if ((thread->public.loop = loop_new()) == NULL)
         return false;
     if (index == 0) { /* before anybody can see that we are there, and stop us */
@@ -249,7 +272,7 @@ static bool thread_init(struct service *service, int index)
     thread->tick = loop_timer_new(thread->public.loop, thread_got_tick, thread);
     if (thread->tick == NULL || !thread_serve(thread, index))
         return false;
-    loop_timer_set(thread->tick, 0);
+    tick_set(thread, 0);
     loop_on_wake(thread->public.loop, thread_got_tick, thread);
     return true;
 }
@@ -305,15 +328,12 @@ int service_main(const struct service_program *program, int argc, char **argv)
         router_init(&service.router, program->routes, program->route_count);
         status = service_run(&service) ? 0 : 1;
     }
+    for (int i = 0; service.threads && i < service.settings.threads; i++)
+        metrics_close(&service.threads[i]);
     topology_free(service.topology);
     free(service.threads);
     free(service.program_settings);
     return status;
-}
-
-struct service_thread *service_thread_at(const struct service_thread *thread, int n)
-{
-    return n < thread->service->settings.threads ? &thread->service->threads[n].public : NULL;
 }
 
 bool service_draining(const struct service_thread *thread)

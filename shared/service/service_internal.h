@@ -17,14 +17,17 @@ struct service_settings {
     int port, threads, partitions, epoch, inside_max, connections_max, deadline_ms, drain_ms, wait_replicas, queue_ms, cache_mb, cache_age_ms;
 };
 
-/* One thread and what it owns. Other threads only read ${metrics} and ${missing}. */
+/* One thread and what it owns. Other threads only read ${words} and ${missing}. */
 struct worker_thread {
     struct service_thread public; /* first: what the program sees */
     struct http *http;
     struct outside outside;
     struct metrics metrics;
+    atomic_uint_fast64_t *words; /* what it has published of its figures, see metrics.c */
+    int64_t published_us;
     _Atomic(const char *) missing; /* what keeps this thread from being ready; NULL: nothing */
     struct loop_timer *tick;
+    int64_t tick_due_us;
     int64_t drain_until_us;
     uint64_t request_seed, request_count; /* of the ids that are given to requests without one */
     bool stopping, quiesced;

@@ -26,7 +26,8 @@
 #define WAIT_MS 500
 _Static_assert((SHARD_WAITS_MAX + 1) * WAIT_MS < STORE_CALL_TIMEOUT_MS, "silent replicas must not look like a silent shard");
 
-static const struct reply UNCONFIRMED = {.kind = REPLY_UNKNOWN, .why = "the shard's replicas did not confirm the write in time"};
+static const struct reply UNCONFIRMED = {
+    .kind = REPLY_UNKNOWN, .fault = REPLY_UNCONFIRMED, .why = "the shard's replicas did not confirm the write in time"};
 
 /* ---- holding answers ---- */
 
@@ -99,7 +100,7 @@ static void got_wait(struct call *call, const struct reply *reply)
     if (shard->unconfirmed)
         pipeline_want_write(shard);
     while ((held = queue_take(&shard->held))) {
-        shard->figures.unknown += !confirmed;
+        shard->figures.faults[REPLY_UNCONFIRMED] += !confirmed;
         pipeline_complete(shard, held, confirmed ? held->fate : &UNCONFIRMED);
     }
 }
@@ -137,7 +138,7 @@ void durability_settle(struct shard *shard, const struct reply *fate)
     struct call *held;
 
     while ((held = queue_take(&shard->held))) {
-        shard->figures.unknown++;
+        shard->figures.faults[fate->fault]++;
         store_fail(shard->store, held, fate);
     }
     shard->waits = shard->unconfirmed = 0;

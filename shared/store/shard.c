@@ -38,9 +38,9 @@ static const struct {
     [SHARD_READY] = {"ready", 1 << SHARD_DOWN | 1 << SHARD_CHECKING},
 };
 
-static const struct reply LOST = {.kind = REPLY_UNKNOWN, .why = "the connection to the shard was lost before the answer came"};
-static const struct reply LATE = {.kind = REPLY_UNKNOWN, .why = "the shard did not answer in time"};
-static const struct reply CLOSED = {.kind = REPLY_UNKNOWN, .why = "the store was closed before the answer came"};
+static const struct reply LOST = {.kind = REPLY_UNKNOWN, .fault = REPLY_LOST, .why = "the connection to the shard was lost before the answer came"};
+static const struct reply LATE = {.kind = REPLY_UNKNOWN, .fault = REPLY_NO_ANSWER, .why = "the shard did not answer in time"};
+static const struct reply CLOSED = {.kind = REPLY_UNKNOWN, .fault = REPLY_LOST, .why = "the store was closed before the answer came"};
 
 static void rang(void *cookie);
 

@@ -44,6 +44,7 @@ struct shard {
     unsigned in_flight;     /* of ${owed} and ${held}, the calls of others */
     unsigned gathered;      /* the calls of others since the last write */
     int64_t gathering_us;   /* when the first command of this turn was appended, the time of all of them; 0: none was */
+    int64_t read_us;        /* when the last reading began, the time of all answers in it */
     int64_t answered_us;    /* when the last call was sent that was answered in this reading; 0: none was */
     struct shard *next_dirty;
     bool dirty;          /* in the store's list of those that have something to write */

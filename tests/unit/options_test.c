@@ -76,7 +76,7 @@ static void run(struct run *run, const char *variables, const char *args)
     fflush(stdout);
     kept_out = divert(STDOUT_FILENO, out);
     kept_err = divert(STDERR_FILENO, err);
-    run->result = options_read(rows, sizeof(rows) / sizeof(rows[0]), &run->settings, "souk-test", argc, argv);
+    run->result = options_read(rows, sizeof(rows) / sizeof(rows[0]), NULL, &run->settings, "souk-test", argc, argv);
     fflush(stdout);
     take_back(STDOUT_FILENO, kept_out, out, run->out, sizeof(run->out));
     take_back(STDERR_FILENO, kept_err, err, run->err, sizeof(run->err));
@@ -148,7 +148,7 @@ static void test_a_setting_without_preset_must_be_set(void **state)
     char name[] = "souk-test", *argv[] = {name};
 
     unsetenv("SOUK_SHARDS");
-    assert_int_equal(options_read(rows, sizeof(rows) / sizeof(rows[0]), &settings, "souk-test", 1, argv), OPTIONS_EXIT_BAD);
+    assert_int_equal(options_read(rows, sizeof(rows) / sizeof(rows[0]), NULL, &settings, "souk-test", 1, argv), OPTIONS_EXIT_BAD);
 }
 
 static void test_the_tables_are_printed(void **state)

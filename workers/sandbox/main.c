@@ -81,7 +81,7 @@ int main(int argc, char **argv)
 {
     struct sandbox sandbox = {.loop = NULL};
     log_start("souk-sandbox", LOG_INFO);
-    enum options_result options = options_read(OPTIONS, sizeof(OPTIONS) / sizeof(*OPTIONS), &sandbox.settings, "souk-sandbox", argc, argv);
+    enum options_result options = options_read(OPTIONS, sizeof(OPTIONS) / sizeof(*OPTIONS), NULL, &sandbox.settings, "souk-sandbox", argc, argv);
     if (options != OPTIONS_RUN)
         return options == OPTIONS_EXIT_OK ? 0 : 2;
     log_start("souk-sandbox", (enum log_level)log_level_of(sandbox.settings.log_level));
