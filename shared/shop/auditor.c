@@ -205,10 +205,12 @@ static void read_violations(struct metric_page *page)
 const struct metric_row AUDIT_METRICS[] = {
     {"souk_audits_total", METRIC_COUNTER, "", "Audits that this worker has completed.", metric_read_number, FIGURE(audits)},
     {"souk_audits_failed_total", METRIC_COUNTER, "", "Audits that a shard did not let it complete.", metric_read_number, FIGURE(failed)},
-    {"souk_audit_timestamp_seconds", METRIC_GAUGE, "", "When its last one ended, in seconds since 1970. Of all workers the latest counts.", read_time, 0},
+    {"souk_audit_timestamp_seconds", METRIC_GAUGE, "",
+     "When its last one ended, in seconds since 1970. Of all workers the latest counts.", read_time, 0},
     {"souk_audit_duration_seconds", METRIC_GAUGE, "", "How long it took.", read_duration, 0},
     {"souk_audit_checked", METRIC_GAUGE, "what", "How many it looked at: products, orders, payments, holds, events.", read_checked, 0},
     {"souk_audit_violations", METRIC_GAUGE, "kind", "What it found, and what must be 0: units, state, money, index, pair, feed.", read_violations, 0},
-    {"souk_holds", METRIC_GAUGE, "state", "Holds of units at that audit, by state: held, committed, and ended, whose marks stay for 10 minutes.", read_holds, 0},
+    {"souk_holds", METRIC_GAUGE, "state",
+     "Holds of units at that audit, by state: held, committed, and ended, whose marks stay for 10 minutes.", read_holds, 0},
     {0},
 };

@@ -288,12 +288,16 @@ static void read_oldest(struct metric_page *page)
 #define SHARD(member) offsetof(struct census_shard, member)
 #define OWED(member) offsetof(struct census_duties, member)
 const struct metric_row CENSUS_METRICS[] = {
-    {"souk_census_timestamp_seconds", METRIC_GAUGE, "shard", "When this worker has counted what follows, in seconds since 1970. One worker counts a shard; the others show nothing of it.", read_time, 0},
+    {"souk_census_timestamp_seconds", METRIC_GAUGE, "shard",
+     "When this worker has counted what follows, in seconds since 1970. One worker counts a shard; the others show nothing of it.", read_time, 0},
     {"souk_products", METRIC_GAUGE, "shard", "Products.", read_number, SHARD(products)},
     {"souk_orders", METRIC_GAUGE, "shard,state,payment_status", "Orders.", read_orders, 0},
     {"souk_payments", METRIC_GAUGE, "shard,status", "Payments.", read_payments, 0},
-    {"souk_payments_refund_due", METRIC_GAUGE, "shard", "Payments of orders that ended after the money was taken, and that must be given back.", read_number, SHARD(refund_due)},
-    {"souk_duties", METRIC_GAUGE, "shard,kind", "What must be done at some time: for an order (expire, confirm, release, consume), for a payment (reconcile, void, refund), a look at a product's holds.", read_duties, OWED(listed)},
+    {"souk_payments_refund_due", METRIC_GAUGE, "shard",
+     "Payments of orders that ended after the money was taken, and that must be given back.", read_number, SHARD(refund_due)},
+    {"souk_duties", METRIC_GAUGE, "shard,kind",
+     "What must be done at some time: for an order (expire, confirm, release, consume), for a payment (reconcile, void, refund), a look at a "
+     "product's holds.", read_duties, OWED(listed)},
     {"souk_duties_due", METRIC_GAUGE, "shard,kind", "Of these, what is due; at most 64 of a partition are looked at.", read_duties, OWED(due)},
     {"souk_duties_older", METRIC_GAUGE, "shard,kind,age", "Of these, what is due since more than 10 s, 1 minute, 10 minutes.", read_older, 0},
     {"souk_duty_oldest_seconds", METRIC_GAUGE, "shard,kind", "For how long the oldest of these is due.", read_oldest, 0},

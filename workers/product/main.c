@@ -59,13 +59,18 @@ static void thread_abandon(struct service_thread *thread)
 
 #define FIGURE(member) offsetof(struct writeback_figures, member)
 static const struct metric_row WRITEBACK_METRICS[] = {
-    {"souk_writeback_accepted_total", METRIC_COUNTER, "", "Changes with Prefer: respond-async that were answered 202.", metric_read_number, FIGURE(accepted)},
-    {"souk_writeback_coalesced_total", METRIC_COUNTER, "", "Of these, joined with others of the same product.", metric_read_number, FIGURE(coalesced)},
+    {"souk_writeback_accepted_total", METRIC_COUNTER, "",
+     "Changes with Prefer: respond-async that were answered 202.", metric_read_number, FIGURE(accepted)},
+    {"souk_writeback_coalesced_total", METRIC_COUNTER, "",
+     "Of these, joined with others of the same product.", metric_read_number, FIGURE(coalesced)},
     {"souk_writeback_written_total", METRIC_COUNTER, "", "Products that were written.", metric_read_number, FIGURE(written)},
-    {"souk_writeback_unchanged_total", METRIC_COUNTER, "", "Products that were as the changes would have them.", metric_read_number, FIGURE(unchanged)},
-    {"souk_writeback_dropped_total", METRIC_COUNTER, "", "Changes that were answered 202 and could not be made.", metric_read_number, FIGURE(dropped)},
+    {"souk_writeback_unchanged_total", METRIC_COUNTER, "",
+     "Products that were as the changes would have them.", metric_read_number, FIGURE(unchanged)},
+    {"souk_writeback_dropped_total", METRIC_COUNTER, "",
+     "Changes that were answered 202 and could not be made.", metric_read_number, FIGURE(dropped)},
     {"souk_writeback_refused_total", METRIC_COUNTER, "", "Changes that found no room and were answered 503.", metric_read_number, FIGURE(refused)},
-    {"souk_writeback_retried_total", METRIC_COUNTER, "", "Times when a product was put off: its shard did not answer, or another change was faster.", metric_read_number, FIGURE(retried)},
+    {"souk_writeback_retried_total", METRIC_COUNTER, "",
+     "Times when a product was put off: its shard did not answer, or another change was faster.", metric_read_number, FIGURE(retried)},
     {"souk_writeback_bytes", METRIC_GAUGE, "", "Memory of the changes that are not written yet.", metric_read_number, FIGURE(bytes)},
     {"souk_writeback_products", METRIC_GAUGE, "", "Products with such changes.", metric_read_number, FIGURE(products)},
     {"souk_writeback_waiting", METRIC_GAUGE, "", "Changes that wait for room.", metric_read_number, FIGURE(waiting)},
