@@ -48,6 +48,20 @@ size_t door_route_index(const struct request *request)
     return request->route ? (size_t)(request->route - request->thread->public.service->program->routes) : METRICS_NO_ROUTE;
 }
 
+static void tell(struct request *request, const struct answer *answer, int64_t took_us)
+{
+    const struct access access = {
+        .exchange = request->exchange,
+        .route = request->ask.route,
+        .request_id = request->ask.request_id,
+        .traceparent = exchange_header(request->exchange, HTTP_TRACEPARENT),
+        .status = answer->status,
+        .took_us = took_us,
+        .outcome = answer->outcome,
+    };
+    access_tell(&request->thread->access, &access);
+}
+
 static void respond(struct request *request, const struct flow *flow, const struct answer *answer)
 {
     struct http_header headers[HEADERS_MAX];
@@ -58,7 +72,10 @@ static void respond(struct request *request, const struct flow *flow, const stru
         .headers = headers,
         .header_count = response_headers(request, flow, answer, headers),
     };
-    metrics_request(&thread->metrics, door_route_index(request), answer->status, clock_us() - request->since_us);
+    int64_t took_us = clock_us() - request->since_us;
+    metrics_request(&thread->metrics, door_route_index(request), answer->status, took_us);
+    if (access_is_told(answer->status))
+        tell(request, answer, took_us);
     http_respond(request->exchange, &response);
 }
 
@@ -491,6 +508,8 @@ void door_on_request(void *cookie, struct exchange *exchange)
     if (kept_answer(thread, exchange))
         return;
     if (admin_answer(thread, exchange, &admin)) {
+        if (log_level() == LOG_DEBUG)
+            access_tell(&thread->access, &(struct access){.exchange = exchange, .status = admin.status});
         http_respond(exchange, &admin);
         return;
     }
@@ -526,6 +545,8 @@ void door_on_refusal(void *cookie, struct exchange *exchange, int status, const 
     struct request *request = request_new(thread, exchange);
     metrics_refused(&thread->metrics, status);
     answer_refuse(request->refusal, refusal_outcome(status), "%s", detail);
+    if (access_is_told(status))
+        tell(request, request->refusal->answer, 0);
     struct http_header *headers = ARENA_ARRAY(exchange_arena(exchange), struct http_header, HEADERS_MAX);
     *response = (struct http_response){
         .status = status,

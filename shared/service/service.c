@@ -46,7 +46,8 @@ static const struct option_row COMMON_OPTIONS[] = {
     {"redis-user", OPTION_TEXT, AT(redis_user), "", 0, 0, NULL, "user for AUTH; empty: the default user"},
     {"redis-password-file", OPTION_TEXT, AT(redis_password_file), "", 0, 0, NULL, "file that holds the password for AUTH; empty: none"},
     {"auth", OPTION_CHOICE, AT(auth), "off", 0, 0, "off", "how callers are known"},
-    {"log-level", OPTION_CHOICE, AT(log_level), "info", 0, 0, "error|warn|info|debug", "least urgent level that is logged"},
+    {"log-level", OPTION_CHOICE, AT(log_level), "info", 0, 0, "error|warn|info|debug", "least urgent level that is logged; SIGUSR1 shows more, SIGUSR2 less"},
+    {"log-format", OPTION_CHOICE, AT(log_format), "text", 0, 0, "text|json", "how a line is written: for people, or as a JSON object"},
 };
 #define COMMON_COUNT (sizeof(COMMON_OPTIONS) / sizeof(*COMMON_OPTIONS))
 
@@ -72,6 +73,8 @@ static bool settings_check(struct service *service)
     struct service_settings *settings = &service->settings;
     const char *error = NULL;
     log_start(service->program->name, (enum log_level)log_level_of(settings->log_level));
+    log_set_format((enum log_format)log_format_of(settings->log_format));
+    log_describe_by(access_describe);
     if (!is_loopback(settings->address)) {
         log_error("SOUK_AUTH is off and SOUK_HTTP_ADDRESS is %s: anybody who reaches it could order and refund; listen on 127.0.0.1",
                   settings->address);
@@ -262,6 +265,8 @@ static bool thread_init(struct service *service, int index)
     if (index == 0) { /* before anybody can see that we are there, and stop us */
         loop_on_signal(thread->public.loop, SIGTERM, got_stop_signal, service);
         loop_on_signal(thread->public.loop, SIGINT, got_stop_signal, service);
+        loop_on_signal(thread->public.loop, SIGUSR1, log_got_signal, NULL);
+        loop_on_signal(thread->public.loop, SIGUSR2, log_got_signal, NULL);
     }
     if ((thread->public.store = store_open(thread->public.loop, &store)) == NULL)
         return false;
@@ -316,6 +321,8 @@ int service_main(const struct service_program *program, int argc, char **argv)
     struct service service = {.program = program, .started_us = clock_us()};
     signal(SIGPIPE, SIG_IGN);
     log_start(program->name, LOG_INFO);
+    signal(SIGUSR1, SIG_IGN); /* until there is a loop that they are for */
+    signal(SIGUSR2, SIG_IGN);
     enum options_result options = settings_read(&service, argc, argv);
     if (options != OPTIONS_RUN) {
         free(service.program_settings);

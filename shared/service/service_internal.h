@@ -5,6 +5,8 @@
 #include <stdint.h>
 
 #include "http.h"
+
+#include "access.h"
 #include "kept.h"
 #include "metrics.h"
 #include "room.h"
@@ -13,7 +15,7 @@
 
 /* The settings every worker has; the program's own follow in their own struct. */
 struct service_settings {
-    const char *address, *shards, *log_level, *redis_user, *redis_password_file, *auth;
+    const char *address, *shards, *log_level, *log_format, *redis_user, *redis_password_file, *auth;
     int port, threads, partitions, epoch, inside_max, connections_max, deadline_ms, drain_ms, wait_replicas, queue_ms, cache_mb, cache_age_ms;
 };
 
@@ -32,6 +34,7 @@ struct worker_thread {
     uint64_t request_seed, request_count; /* of the ids that are given to requests without one */
     bool stopping, quiesced;
     struct room room; /* the door's */
+    struct access_log access;
     char age[12];     /* of what is kept, for the header Age */
 };
 

@@ -70,7 +70,8 @@ static void got_barrier(struct call *call, const struct reply *reply)
 
     shard->barrier_failed = reply->root->type == ITEM_ERROR;
     if (shard->barrier_failed && shard_may_complain(shard))
-        log_error("shard %s refused SET souk:barrier (%.*s): the writes before it are answered as unknown; allow this user SET on souk:barrier",
+        shard_log(shard, LOG_ERROR,
+                  "shard %s refused SET souk:barrier (%.*s): the writes before it are answered as unknown; allow this user SET on souk:barrier",
                   shard->address->name, VIEW_ARG(reply->root->text));
 }
 
@@ -79,10 +80,11 @@ static void complain(struct shard *shard, const struct reply *reply)
     if (!shard_may_complain(shard))
         return;
     if (reply->root->type == ITEM_ERROR)
-        log_error("shard %s answered WAIT with \"%.*s\": the writes before it are answered as unknown", shard->address->name,
+        shard_log(shard, LOG_ERROR, "shard %s answered WAIT with \"%.*s\": the writes before it are answered as unknown", shard->address->name,
                   VIEW_ARG(reply->root->text));
     else
-        log_error("shard %s: %lld replicas confirmed its writes within %d ms, SOUK_WAIT_REPLICAS is %d: they are answered as unknown",
+        shard_log(shard, LOG_ERROR,
+                  "shard %s: %lld replicas confirmed its writes within %d ms, SOUK_WAIT_REPLICAS is %d: they are answered as unknown",
                   shard->address->name, (long long)reply->root->integer, WAIT_MS, shard->store->settings.wait_replicas);
 }
 
@@ -167,8 +169,9 @@ static void got_settings(struct call *call, const struct reply *reply)
     shard->fsyncs = tells && setting_is(list, "appendonly", "yes") && setting_is(list, "appendfsync", "always") &&
                     setting_is(list, "no-appendfsync-on-rewrite", "no");
     if (before && !shard->fsyncs)
-        log_warn("shard %s does not write each change to disk any more (appendonly yes, appendfsync always, no-appendfsync-on-rewrite no)",
-                 shard->address->name);
+        shard_log(shard, LOG_WARN,
+                  "shard %s does not write each change to disk any more (appendonly yes, appendfsync always, no-appendfsync-on-rewrite no)",
+                  shard->address->name);
 }
 
 void durability_ask(struct shard *shard)

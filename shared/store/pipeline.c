@@ -35,7 +35,7 @@ bool shard_may_complain(struct shard *shard)
         return false;
     }
     if (shard->complaints)
-        log_warn("shard %s: %u errors were not logged", shard->address->name, shard->complaints);
+        shard_log(shard, LOG_WARN, "shard %s: %u errors were not logged", shard->address->name, shard->complaints);
     shard->complained_us = now;
     shard->complaints = 0;
     return true;
@@ -47,9 +47,10 @@ static void complain(struct shard *shard, const struct call *call, const struct 
     const char *what = call->function ? call->function->name : "a command";
 
     if (unclassified)
-        log_error("shard %s gave an unclassified answer to %s, \"%.*s\": %s", shard->address->name, what, VIEW_ARG(reply->root->text), reply->why);
+        shard_log(shard, LOG_ERROR, "shard %s gave an unclassified answer to %s, \"%.*s\": %s", shard->address->name, what,
+                  VIEW_ARG(reply->root->text), reply->why);
     else if (shard_may_complain(shard))
-        log_write(reply->kind == REPLY_UNKNOWN ? LOG_ERROR : LOG_WARN, "shard %s answered %s with \"%.*s\": %s", shard->address->name, what,
+        shard_log(shard, reply->kind == REPLY_UNKNOWN ? LOG_ERROR : LOG_WARN, "shard %s answered %s with \"%.*s\": %s", shard->address->name, what,
                   VIEW_ARG(reply->root->text), reply->why);
 }
 
@@ -66,7 +67,8 @@ static void heed(struct shard *shard, const struct call *call, const struct repl
     if (reply->root->type == ITEM_ERROR || unclassified)
         complain(shard, call, reply, unclassified);
     if (ring && !shard->ring_told) {
-        log_warn("shard %s has another ring epoch than %ld: checking it again", shard->address->name, shard->store->settings.topology->epoch);
+        shard_log(shard, LOG_WARN, "shard %s has another ring epoch than %ld: checking it again", shard->address->name,
+                  shard->store->settings.topology->epoch);
         shard->ring_told = true;
     }
     if ((ring || classify_library_gone(reply->root)) && shard->state == SHARD_READY)

@@ -85,6 +85,10 @@ struct shard {
     unsigned complaints; /* not logged since then */
 };
 
+/* A line of the log about this shard. */
+#define shard_log(shard, level, ...) \
+    log_with((level), &(const struct log_field){"shard", {(shard)->address->name, strlen((shard)->address->name)}, false}, 1, __VA_ARGS__)
+
 /* Returns NULL if memory is short. It is DOWN; shard_connect begins its life. */
 struct shard *shard_new(struct store *store, unsigned index);
 void shard_connect(struct shard *shard);
