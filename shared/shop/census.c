@@ -8,8 +8,8 @@
 
 #include "census.h"
 
-/* One call counts so many partitions, some half a millisecond of the shard's time; others are answered between two. */
-#define PARTITIONS_AT_ONCE 16
+/* One call counts so many partitions, about half a millisecond of the shard's time; others are answered between two. */
+#define PARTITIONS_AT_ONCE 8
 
 static const char *const STATES[CENSUS_STATES] = {"reserved", "paid", "fulfilled", "cancelled", "expired"};
 static const char *const PAYMENT_STATUSES[CENSUS_PAYMENT_STATUSES] = {"none",     "pending",    "authorized", "paid", "partially_refunded",
