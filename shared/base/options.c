@@ -71,12 +71,12 @@ static bool is_flag(const char *arg, const char *name)
     return flag_len(arg) == strlen(name) && strncmp(arg + 2, name, flag_len(arg)) == 0;
 }
 
-static bool is_common(const char *arg)
+static bool is_common(const struct reader *reader, const char *arg)
 {
     for (size_t i = 0; i < sizeof(common) / sizeof(common[0]); i++)
         if (is_flag(arg, common[i].flag) && !strchr(arg, '='))
             return true;
-    return false;
+    return reader->options->print && is_flag(arg, reader->options->print->flag) && !strchr(arg, '=');
 }
 
 static const struct option_row *find_row(const struct options *options, const char *arg)
@@ -100,7 +100,7 @@ int options_operands(const struct options *options, int argc, char **argv)
 static bool has_common(const struct reader *reader, const char *name)
 {
     for (int i = 1; i < reader->argc; i++) {
-        if (is_flag(reader->argv[i], name) && is_common(reader->argv[i]))
+        if (is_flag(reader->argv[i], name) && is_common(reader, reader->argv[i]))
             return true;
         if (find_row(reader->options, reader->argv[i]) && !strchr(reader->argv[i], '='))
             i++;
@@ -147,7 +147,7 @@ static bool check_flags(const struct reader *reader)
     for (int i = 1; i < reader->argc; i++) {
         const char *arg = reader->argv[i];
 
-        if (is_common(arg))
+        if (is_common(reader, arg))
             continue;
         if (!find_row(reader->options, arg)) {
             say_unknown_flag(reader->options, arg);
@@ -453,6 +453,8 @@ static void print_help(const struct options *options)
     printf("\n");
     for (size_t i = 0; i < sizeof(common) / sizeof(common[0]); i++)
         printf("  --%-*s  %s\n", flag_width - 2, common[i].flag, common[i].text);
+    if (options->print)
+        printf("  --%-*s  %s\n", flag_width - 2, options->print->flag, options->print->text);
     if (options->more)
         options->more(stdout);
 }
@@ -482,6 +484,10 @@ enum options_result options_read(const struct options *options, void *settings, 
     }
     if (has_common(&reader, "version")) {
         printf("%s %s\n", options->program, SOUK_VERSION);
+        return OPTIONS_EXIT_OK;
+    }
+    if (options->print && has_common(&reader, options->print->flag)) {
+        options->print->print(options->print->cookie);
         return OPTIONS_EXIT_OK;
     }
     bool good = read_settings(&reader, settings);

@@ -28,6 +28,13 @@ struct option_row {
     const char *text;    /* one sentence for --help */
 };
 
+/* A program's own flag that prints something and exits, as --help does. */
+struct option_print {
+    const char *flag, *text; /* "metrics" */
+    void (*print)(const void *cookie);
+    const void *cookie;
+};
+
 struct options {
     const char *program; /* "souk-order" */
     const char *about;   /* what the program is, in one line for --help */
@@ -41,6 +48,7 @@ struct options {
     void *cookie;
     const char *operands;    /* what may stand behind the flags, for --help: "COMMAND [ARGUMENT…]"; NULL: nothing may */
     void (*more)(FILE *out); /* prints what --help says behind the flags; may be NULL */
+    const struct option_print *print; /* one more flag; may be NULL */
 };
 
 enum options_result { OPTIONS_RUN, OPTIONS_EXIT_OK, OPTIONS_EXIT_BAD };

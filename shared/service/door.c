@@ -45,7 +45,21 @@ static size_t response_headers(struct request *request, const struct flow *flow,
 
 size_t door_route_index(const struct request *request)
 {
-    return request->route ? (size_t)(request->route - request->thread->public.service->program->routes) : METRICS_ROUTES_MAX - 1;
+    return request->route ? (size_t)(request->route - request->thread->public.service->program->routes) : METRICS_NO_ROUTE;
+}
+
+static void tell(struct request *request, const struct answer *answer, int64_t took_us)
+{
+    const struct access access = {
+        .exchange = request->exchange,
+        .route = request->ask.route,
+        .request_id = request->ask.request_id,
+        .traceparent = exchange_header(request->exchange, HTTP_TRACEPARENT),
+        .status = answer->status,
+        .took_us = took_us,
+        .outcome = answer->outcome,
+    };
+    access_tell(&request->thread->access, &access);
 }
 
 static void respond(struct request *request, const struct flow *flow, const struct answer *answer)
@@ -58,8 +72,11 @@ static void respond(struct request *request, const struct flow *flow, const stru
         .headers = headers,
         .header_count = response_headers(request, flow, answer, headers),
     };
-    metrics_request(&thread->metrics, door_route_index(request), answer->status, clock_us() - request->since_us);
+    int64_t took_us = clock_us() - request->since_us;
+    metrics_request(&thread->metrics, door_route_index(request), answer->status, took_us);
     request->answered = true;
+    if (access_is_told(answer->status))
+        tell(request, answer, took_us);
     http_respond(request->exchange, &response);
 }
 
@@ -435,7 +452,7 @@ static bool find_route(struct request *request)
 /* One text for all who are not known, so that it tells nobody how near he is. */
 static bool refuse_unknown(struct request *request, bool sent)
 {
-    metrics_add(&request->thread->metrics.refused_unknown, 1);
+    request->thread->metrics.refused_unknown++;
     writer_end(answer_problem(request->refusal, &OUTCOME_NO_CALLER, 0, "this needs the token of a caller that is known here: send Authorization: Bearer TOKEN"));
     answer_header(request->refusal, "WWW-Authenticate", CHALLENGE "%s", sent ? ", error=\"invalid_token\"" : "");
     answer_send(request->refusal);
@@ -445,7 +462,7 @@ static bool refuse_unknown(struct request *request, bool sent)
 static bool refuse_scope(struct request *request, const struct caller *caller)
 {
     const char *scope = scope_name(request->route->scope);
-    metrics_add(&request->thread->metrics.refused_scope, 1);
+    request->thread->metrics.refused_scope++;
     struct writer *w = answer_problem(request->refusal, &OUTCOME_NO_SCOPE, 1, "this needs the scope %s, which caller %.*s has not; ask the operator for it", scope,
                                       VIEW_ARG(caller->name));
     WRITER_TEXT(w, "scope", view_of(scope));
@@ -468,7 +485,7 @@ static bool is_allowed(struct request *request)
     case AUTH_NO_SCOPE:
         return refuse_scope(request, caller);
     case AUTH_TOO_MANY:
-        metrics_add(&thread->metrics.refused_rate, 1);
+        thread->metrics.refused_rate++;
         return refuse(request, &OUTCOME_TOO_MANY, "caller %.*s may send %d requests a second to each thread of a worker (SOUK_CALLER_RATE); wait, then send it again",
                       VIEW_ARG(caller->name), thread->public.service->settings.caller_rate);
     case AUTH_GRANTED:
@@ -562,6 +579,8 @@ void door_on_request(void *cookie, struct exchange *exchange)
     if (kept_answer(thread, exchange))
         return;
     if (admin_answer(thread, exchange, &admin)) {
+        if (log_level() == LOG_DEBUG)
+            access_tell(&thread->access, &(struct access){.exchange = exchange, .status = admin.status});
         http_respond(exchange, &admin);
         return;
     }
@@ -610,9 +629,11 @@ void door_on_refusal(void *cookie, struct exchange *exchange, int status, const 
     if (status == OUTCOME_NO_SCOPE.status || status == OUTCOME_NO_CALLER.status) {
         CHECK(find_route(request) && !is_allowed(request));
     } else {
-        metrics_add(&thread->metrics.refused_by_gate, 1);
+        metrics_refused(&thread->metrics, status);
         answer_refuse(request->refusal, refusal_outcome(status), "%s", detail);
     }
+    if (access_is_told(status))
+        tell(request, request->refusal->answer, 0);
     struct http_header *headers = ARENA_ARRAY(exchange_arena(exchange), struct http_header, HEADERS_MAX);
     *response = (struct http_response){
         .status = status,

@@ -125,6 +125,18 @@ static bool may_be_kept(const struct exchange *exchange, enum format *format)
     return !wants_fresh(exchange_header(exchange, HTTP_CACHE_CONTROL)) && door_format(exchange_header(exchange, HTTP_ACCEPT), format);
 }
 
+static void tell(struct worker_thread *thread, const struct exchange *exchange, const struct kept *kept, struct view request_id, int status)
+{
+    const struct access access = {
+        .exchange = exchange,
+        .route = thread->public.service->program->routes[kept->route].path,
+        .request_id = request_id,
+        .traceparent = exchange_header(exchange, HTTP_TRACEPARENT),
+        .status = status,
+    };
+    access_tell(&thread->access, &access);
+}
+
 bool kept_answer(struct worker_thread *thread, struct exchange *exchange)
 {
     struct near_cache *near = store_near(thread->public.store);
@@ -149,8 +161,12 @@ bool kept_answer(struct worker_thread *thread, struct exchange *exchange)
     if (door_check(thread, exchange, kept->scope, now_us, &caller) != AUTH_GRANTED)
         return false; /* the long way says why */
     char made[REQUEST_ID_LEN];
-    metrics_request(&thread->metrics, kept->route, prepared == kept->whole ? 200 : 304, 0);
-    http_respond_prepared(exchange, prepared, door_request_id(thread, exchange, made));
+    struct view request_id = door_request_id(thread, exchange, made);
+    int status = prepared == kept->whole ? 200 : 304;
+    metrics_request(&thread->metrics, kept->route, status, 0);
+    if (log_level() == LOG_DEBUG)
+        tell(thread, exchange, kept, request_id, status);
+    http_respond_prepared(exchange, prepared, request_id);
     return true;
 }
 

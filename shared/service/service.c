@@ -23,6 +23,7 @@
  *   SIGTERM         draining ─▶ each thread: not ready, http quiesced, no new sweeps, what is inside finishes ─▶ its loop stops ─▶ closes
  */
 #define TICK_MS 20
+#define PUBLISH_US 1000000
 #define ARENA_RESERVE (512 * 1024)
 #define OPTIONS_MAX 48
 #define BULK_AT_ONCE 8 /* large bodies of one thread, which take some 6 MiB each with what is made of them */
@@ -47,7 +48,8 @@ static const struct option_row COMMON_OPTIONS[] = {
     {"auth", OPTION_CHOICE, AT(auth), "off", 0, 0, "off|tokens", "how callers are known; off: whoever reaches the worker may do everything"},
     {"tokens-file", OPTION_TEXT, AT(tokens_file), "", 0, 0, NULL, "with auth=tokens: the file of callers, their scopes and the hashes of their tokens"},
     {"caller-rate", OPTION_INT, AT(caller_rate), "0", 0, 1000000, NULL, "with auth=tokens: requests a second of one caller per thread; above it they are answered 429; 0: any number"},
-    {"log-level", OPTION_CHOICE, AT(log_level), "info", 0, 0, "error|warn|info|debug", "least urgent level that is logged"},
+    {"log-level", OPTION_CHOICE, AT(log_level), "info", 0, 0, "error|warn|info|debug", "least urgent level that is logged; SIGUSR1 shows more, SIGUSR2 less"},
+    {"log-format", OPTION_CHOICE, AT(log_format), "text", 0, 0, "text|json", "how a line is written: for people, or as a JSON object"},
 };
 #define COMMON_COUNT (sizeof(COMMON_OPTIONS) / sizeof(*COMMON_OPTIONS))
 
@@ -115,6 +117,8 @@ static bool settings_check(void *cookie, void *settings)
     struct service *service = read->service;
     memcpy(&service->settings, settings, sizeof(service->settings));
     log_start(service->program->name, (enum log_level)log_level_of(service->settings.log_level));
+    log_set_format((enum log_format)log_format_of(service->settings.log_format));
+    log_describe_by(access_describe);
     bool auth = check_auth(&read->options, &service->settings);
     bool ring = check_ring(&read->options, service);
     bool password = check_password(&read->options, service);
@@ -146,8 +150,9 @@ static enum options_result settings_read(struct service *service, int argc, char
     char *block = calloc(1, sizeof(struct service_settings) + program->settings_size);
     if (block == NULL)
         return OPTIONS_EXIT_BAD;
+    const struct option_print print = {"metrics", "print the metrics of /metrics and exit", metrics_print, program};
     struct service_options read = {
-        .options = {.program = program->name, .about = program->about, .rows = rows, .count = count, .check = settings_check, .cookie = &read},
+        .options = {.program = program->name, .about = program->about, .rows = rows, .count = count, .check = settings_check, .cookie = &read, .print = &print},
         .service = service,
     };
     enum options_result result = options_read(&read.options, block, argc, argv);
@@ -183,6 +188,24 @@ static void thread_close(struct worker_thread *thread)
     loop_free(thread->public.loop);
 }
 
+static void tick_set(struct worker_thread *thread, int64_t ms)
+{
+    thread->tick_due_us = clock_us() + ms * 1000;
+    loop_timer_set(thread->tick, ms);
+}
+
+/* How late the tick is, is how late everything on this loop is. (A loop that was woken comes early, and says nothing.) */
+static void note_tick(struct worker_thread *thread)
+{
+    int64_t now = clock_us();
+    if (now >= thread->tick_due_us)
+        metric_time(&thread->metrics.lag, now - thread->tick_due_us);
+    if (thread->public.service->settings.threads > 1 && now - thread->published_us >= PUBLISH_US) {
+        metrics_publish(thread); /* for the thread that is asked; who is alone publishes when he is asked */
+        thread->published_us = now;
+    }
+}
+
 static void thread_drain(struct worker_thread *thread)
 {
     struct service *service = thread->public.service;
@@ -202,7 +225,7 @@ static void thread_drain(struct worker_thread *thread)
             service->program->thread_abandon(&thread->public);
         _exit(0);
     }
-    loop_timer_set(thread->tick, TICK_MS);
+    tick_set(thread, TICK_MS);
 }
 
 static void thread_got_tick(void *cookie)
@@ -211,6 +234,7 @@ static void thread_got_tick(void *cookie)
     struct service *service = thread->public.service;
     if (thread->auth)
         auth_refresh(thread->auth);
+    note_tick(thread);
     const char *missing = thread_missing(thread);
     const char *before = atomic_exchange(&thread->missing, missing);
     if (before && !missing && service_missing(service) == NULL)
@@ -222,7 +246,7 @@ static void thread_got_tick(void *cookie)
     if (atomic_load(&service->draining))
         thread_drain(thread);
     else
-        loop_timer_set(thread->tick, missing ? 2 : TICK_MS);
+        tick_set(thread, missing ? 2 : TICK_MS);
 }
 
 static bool thread_serve(struct worker_thread *thread, int index)
@@ -283,11 +307,15 @@ static bool thread_init(struct service *service, int index)
     atomic_store(&thread->missing, "the worker is starting");
     if (service->keyring && (thread->auth = auth_new(service->keyring, service->settings.caller_rate)) == NULL)
         return false;
+    if (!metrics_open(thread))
+        return false;
     if ((thread->public.loop = loop_new()) == NULL)
         return false;
     if (index == 0) { /* before anybody can see that we are there, and stop us */
         loop_on_signal(thread->public.loop, SIGTERM, got_stop_signal, service);
         loop_on_signal(thread->public.loop, SIGINT, got_stop_signal, service);
+        loop_on_signal(thread->public.loop, SIGUSR1, log_got_signal, NULL);
+        loop_on_signal(thread->public.loop, SIGUSR2, log_got_signal, NULL);
     }
     if ((thread->public.store = store_open(thread->public.loop, &store)) == NULL)
         return false;
@@ -298,7 +326,7 @@ static bool thread_init(struct service *service, int index)
     thread->tick = loop_timer_new(thread->public.loop, thread_got_tick, thread);
     if (thread->tick == NULL || !thread_serve(thread, index))
         return false;
-    loop_timer_set(thread->tick, 0);
+    tick_set(thread, 0);
     loop_on_wake(thread->public.loop, thread_got_tick, thread);
     return true;
 }
@@ -343,6 +371,8 @@ int service_main(const struct service_program *program, int argc, char **argv)
     struct service service = {.program = program, .started_us = clock_us()};
     signal(SIGPIPE, SIG_IGN);
     log_start(program->name, LOG_INFO);
+    signal(SIGUSR1, SIG_IGN); /* until there is a loop that they are for */
+    signal(SIGUSR2, SIG_IGN);
     enum options_result options = settings_read(&service, argc, argv);
     int status = options == OPTIONS_EXIT_OK ? 0 : 2;
     if (options == OPTIONS_RUN) {
@@ -354,15 +384,12 @@ int service_main(const struct service_program *program, int argc, char **argv)
             status = 0;
     }
     keyring_close(service.keyring);
+    for (int i = 0; service.threads && i < service.settings.threads; i++)
+        metrics_close(&service.threads[i]);
     topology_free(service.topology);
     free(service.threads);
     free(service.program_settings);
     return status;
-}
-
-struct service_thread *service_thread_at(const struct service_thread *thread, int n)
-{
-    return n < thread->service->settings.threads ? &thread->service->threads[n].public : NULL;
 }
 
 bool service_draining(const struct service_thread *thread)

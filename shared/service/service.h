@@ -4,12 +4,14 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "engine.h"
-#include "flow.h"
+#include "metric.h"
 #include "options.h"
 #include "scope.h"
 #include "shape.h"
 #include "store.h"
+
+#include "engine.h"
+#include "flow.h"
 
 /*
  * A worker program: routes, what they need, and the life around them. main() of each worker is a call of service_main with one of these.
@@ -73,15 +75,17 @@ struct service_program {
     void (*thread_abandon)(struct service_thread *thread);
     /* What must be true beside reachable shards to be ready: returns NULL, or what is missing (static). May be NULL. */
     const char *(*ready)(struct service_thread *thread);
-    /* Adds the program's own lines to /metrics. ${first}: the service's first thread; any thread may call. May be NULL. */
-    void (*metrics)(struct service_thread *first, struct buffer *out);
+    /*
+     * The program's own metrics; their rows read the sum over all threads of what ${figures} gives, and their page's cookie is the topology. It is called on each thread
+     * once a second and before it answers /metrics: nothing but uint64_t, ${figures_size} bytes of it, or NULL if this thread has none. May be NULL, as ${metrics}.
+     */
+    const struct metric_table *metrics;
+    size_t figures_size;
+    const void *(*figures)(struct service_thread *thread);
 };
 
 /* Runs until SIGTERM or SIGINT and a drain of at most SOUK_DRAIN_MS. Returns the exit status: 2 if a setting is wrong, 1 if it could not start otherwise. */
 int service_main(const struct service_program *program, int argc, char **argv);
-
-/* The n-th thread of ${thread}'s service, from 0; NULL if there are fewer. */
-struct service_thread *service_thread_at(const struct service_thread *thread, int n);
 
 /* Is this thread's service stopping? Sweeps then take no new work. */
 bool service_draining(const struct service_thread *thread);

@@ -6,6 +6,8 @@
 
 #include "auth.h"
 #include "http.h"
+
+#include "access.h"
 #include "kept.h"
 #include "metrics.h"
 #include "room.h"
@@ -14,7 +16,7 @@
 
 /* The settings every worker has; the program's own follow in their own struct. */
 struct service_settings {
-    const char *address, *shards, *log_level, *redis_user, *redis_password_file, *auth, *tokens_file;
+    const char *address, *shards, *log_level, *log_format, *redis_user, *redis_password_file, *auth, *tokens_file;
     int port, threads, partitions, epoch, inside_max, connections_max, deadline_ms, drain_ms, wait_replicas, queue_ms, cache_mb, cache_age_ms, caller_rate;
 };
 
@@ -25,20 +27,24 @@ struct supervisor {
     int64_t alive_every_us, alive_us; /* 0: it waits for no signs of life */
 };
 
-/* One thread and what it owns. Other threads only read ${metrics}, ${missing} and ${ticked_us}. */
+/* One thread and what it owns. Other threads only read ${words}, ${missing} and ${ticked_us}. */
 struct worker_thread {
     struct service_thread public; /* first: what the program sees */
     struct http *http;
     struct outside outside;
     struct auth *auth; /* NULL: whoever reaches the worker may do everything (SOUK_AUTH=off) */
     struct metrics metrics;
+    atomic_uint_fast64_t *words; /* what it has published of its figures, see metrics.c */
+    int64_t published_us;
     _Atomic(const char *) missing; /* what keeps this thread from being ready; NULL: nothing */
     struct loop_timer *tick;
     _Atomic(int64_t) ticked_us; /* when its loop last turned; read by the first thread */
+    int64_t tick_due_us;
     int64_t drain_until_us;
     uint64_t request_seed, request_count; /* of the ids that are given to requests without one */
     bool stopping, quiesced;
     struct room room; /* the door's */
+    struct access_log access;
     char age[12];     /* of what is kept, for the header Age */
 };
 

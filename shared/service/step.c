@@ -1,4 +1,5 @@
 #include "check.h"
+#include "log.h"
 
 #include "step.h"
 
@@ -97,34 +98,44 @@ static void drain(struct flow *flow)
 
 /* ---- events ---- */
 
+/* What a step logs is about the request of its flow. Behind drain the flow may be gone: only what was before is put back. */
+
 void step_start(struct runner *runner, struct flow *root)
 {
+    const void *before = log_about(root->ask);
     CHECK(root->parent == NULL);
     root->runner = runner;
     root->type->start(root);
     drain(root);
+    log_about(before);
 }
 
 void step_reply(struct call *call, const struct reply *reply)
 {
     struct flow *flow = call->cookie;
+    const void *before = log_about(flow->ask);
     flow_note(flow, call, reply);
     if (flow_settle(flow))
         flow->type->got_reply(flow, call, reply);
     drain(flow);
+    log_about(before);
 }
 
 void step_errand(struct errand *errand)
 {
     struct flow *flow = errand->flow;
+    const void *before = log_about(flow->ask);
     if (flow_settle(flow))
         flow->type->got_errand(flow, errand);
     drain(flow);
+    log_about(before);
 }
 
 void step_wake(struct flow *flow)
 {
+    const void *before = log_about(flow->ask);
     if (flow_settle(flow))
         flow->type->got_wake(flow);
     drain(flow);
+    log_about(before);
 }

@@ -229,6 +229,8 @@ void audit_take_hold(struct flow *audit, const struct audit_hold *hold, int64_t 
 {
     if (!hold->live)
         return;
+    ((struct audit *)audit)->report.holds[hold->committed ? AUDIT_COMMITTED : AUDIT_HELD]++;
+    ((struct audit *)audit)->report.holds[AUDIT_ENDED]--;
     struct side side = {
         .kind = SIDE_HOLD,
         .product_id = hold->product_id,
@@ -420,6 +422,12 @@ const char *audit_kind_name(enum audit_kind kind)
     return NAMES[kind];
 }
 
+const char *audit_phase_name(enum audit_phase phase)
+{
+    static const char *const NAMES[AUDIT_PHASES] = {[AUDIT_HELD] = "held", [AUDIT_COMMITTED] = "committed", [AUDIT_ENDED] = "ended"};
+    return NAMES[phase];
+}
+
 const struct audit_report *audit_report_of(const struct flow *audit)
 {
     return &((const struct audit *)audit)->report;
@@ -529,6 +537,7 @@ static void got_stock(struct audit *audit, const struct flow *child)
     const struct stock_result *stock = audit_stock_result(child);
     audit->report.checked[AUDIT_PRODUCTS] += stock->products;
     audit->report.checked[AUDIT_HOLDS] += stock->holds;
+    audit->report.holds[AUDIT_ENDED] += stock->holds; /* the live ones are taken off where they are counted */
     if (stock->failed)
         audit_failed(audit, &stock->failure);
     else if (!audit_stopping(&audit->flow))

@@ -26,12 +26,14 @@ struct flow *audit_new(struct flow *parent, struct service_thread *thread);
 
 enum audit_thing { AUDIT_PRODUCTS, AUDIT_ORDERS, AUDIT_PAYMENTS, AUDIT_HOLDS, AUDIT_EVENTS, AUDIT_THINGS };
 enum audit_kind { AUDIT_UNITS, AUDIT_STATE, AUDIT_MONEY, AUDIT_INDEX, AUDIT_PAIR, AUDIT_FEED, AUDIT_KINDS };
+enum audit_phase { AUDIT_HELD, AUDIT_COMMITTED, AUDIT_ENDED, AUDIT_PHASES }; /* of a hold; ended: released, restocked or consumed */
 const char *audit_thing_name(enum audit_thing thing); /* "products" */
 const char *audit_kind_name(enum audit_kind kind);    /* "units" */
+const char *audit_phase_name(enum audit_phase phase); /* "held" */
 
 struct audit_report {
     bool complete; /* every shard has answered */
-    int64_t checked[AUDIT_THINGS], by_kind[AUDIT_KINDS];
+    int64_t checked[AUDIT_THINGS], holds[AUDIT_PHASES], by_kind[AUDIT_KINDS];
     const struct view *violations; /* the first hundred */
     size_t violation_count;        /* all of them */
 };

@@ -1,4 +1,4 @@
-#include <stdatomic.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -22,9 +22,7 @@ struct auditor {
     int64_t period_ms;
     char worker[64];
     bool busy;
-    /* Of the last audit; other threads read them for /metrics. */
-    atomic_int_fast64_t audits, failed, at_ms, took_ms;
-    atomic_int_fast64_t checked[AUDIT_THINGS], violations[AUDIT_KINDS];
+    struct audit_figures figures;
 };
 
 /* ---- one turn as a flow ---- */
@@ -71,17 +69,21 @@ static void turn_got_reply(struct flow *flow, struct call *call, const struct re
 
 static void note(struct auditor *auditor, const struct audit_report *report, int64_t took_ms)
 {
+    struct audit_figures *figures = &auditor->figures;
+
     if (!report->complete) {
-        atomic_fetch_add(&auditor->failed, 1);
+        figures->failed++;
         return;
     }
-    atomic_fetch_add(&auditor->audits, 1);
-    atomic_store(&auditor->at_ms, clock_wall_ms());
-    atomic_store(&auditor->took_ms, took_ms);
+    figures->audits++;
+    figures->at_ms = (uint64_t)clock_wall_ms();
+    figures->took_ms = (uint64_t)took_ms;
     for (int i = 0; i < AUDIT_THINGS; i++)
-        atomic_store(&auditor->checked[i], report->checked[i]);
+        figures->checked[i] = (uint64_t)report->checked[i];
+    for (int i = 0; i < AUDIT_PHASES; i++)
+        figures->holds[i] = (uint64_t)report->holds[i];
     for (int i = 0; i < AUDIT_KINDS; i++)
-        atomic_store(&auditor->violations[i], report->by_kind[i]);
+        figures->violations[i] = (uint64_t)report->by_kind[i];
     for (size_t i = 0; i < report->violation_count && i < LOGGED_MAX; i++)
         log_error("the audit found: %.*s; %zu violations in all, see GET /admin/audit", VIEW_ARG(report->violations[i]), report->violation_count);
 }
@@ -156,25 +158,59 @@ void auditor_stop(struct auditor *auditor)
 
 /* ---- figures ---- */
 
-static void line(struct buffer *out, const char *name, const char *label, const char *value, double number)
+const struct audit_figures *auditor_figures(const struct auditor *auditor)
 {
-    char text[160];
-    int len = label ? snprintf(text, sizeof(text), "%s{%s=\"%s\"} %.15g\n", name, label, value, number)
-                    : snprintf(text, sizeof(text), "%s %.15g\n", name, number);
-
-    buffer_add(out, text, (size_t)len);
+    return &auditor->figures;
 }
 
-void auditor_metrics(struct auditor *auditor, struct buffer *out)
+/* Before the first audit nothing is said of the last. */
+static const struct audit_figures *last_audit(const struct metric_page *page)
 {
-    line(out, "souk_audits_total", NULL, NULL, (double)atomic_load(&auditor->audits));
-    line(out, "souk_audits_failed_total", NULL, NULL, (double)atomic_load(&auditor->failed));
-    if (atomic_load(&auditor->audits) == 0)
-        return;
-    line(out, "souk_audit_timestamp_seconds", NULL, NULL, (double)atomic_load(&auditor->at_ms) / 1000);
-    line(out, "souk_audit_duration_seconds", NULL, NULL, (double)atomic_load(&auditor->took_ms) / 1000);
-    for (int i = 0; i < AUDIT_THINGS; i++)
-        line(out, "souk_audit_checked", "what", audit_thing_name(i), (double)atomic_load(&auditor->checked[i]));
-    for (int i = 0; i < AUDIT_KINDS; i++)
-        line(out, "souk_audit_violations", "kind", audit_kind_name(i), (double)atomic_load(&auditor->violations[i]));
+    const struct audit_figures *figures = page->figures;
+
+    return figures->audits ? figures : NULL;
 }
+
+static void read_time(struct metric_page *page)
+{
+    if (last_audit(page))
+        metric_add(page, (double)last_audit(page)->at_ms / 1000);
+}
+
+static void read_duration(struct metric_page *page)
+{
+    if (last_audit(page))
+        metric_add(page, (double)last_audit(page)->took_ms / 1000);
+}
+
+static void read_checked(struct metric_page *page)
+{
+    for (int i = 0; last_audit(page) && i < AUDIT_THINGS; i++)
+        metric_add(page, (double)last_audit(page)->checked[i], audit_thing_name(i));
+}
+
+static void read_holds(struct metric_page *page)
+{
+    for (int i = 0; last_audit(page) && i < AUDIT_PHASES; i++)
+        metric_add(page, (double)last_audit(page)->holds[i], audit_phase_name(i));
+}
+
+static void read_violations(struct metric_page *page)
+{
+    for (int i = 0; last_audit(page) && i < AUDIT_KINDS; i++)
+        metric_add(page, (double)last_audit(page)->violations[i], audit_kind_name(i));
+}
+
+#define FIGURE(member) offsetof(struct audit_figures, member)
+const struct metric_row AUDIT_METRICS[] = {
+    {"souk_audits_total", METRIC_COUNTER, "", "Audits that this worker has completed.", metric_read_number, FIGURE(audits)},
+    {"souk_audits_failed_total", METRIC_COUNTER, "", "Audits that a shard did not let it complete.", metric_read_number, FIGURE(failed)},
+    {"souk_audit_timestamp_seconds", METRIC_GAUGE, "",
+     "When its last one ended, in seconds since 1970. Of all workers the latest counts.", read_time, 0},
+    {"souk_audit_duration_seconds", METRIC_GAUGE, "", "How long it took.", read_duration, 0},
+    {"souk_audit_checked", METRIC_GAUGE, "what", "How many it looked at: products, orders, payments, holds, events.", read_checked, 0},
+    {"souk_audit_violations", METRIC_GAUGE, "kind", "What it found, and what must be 0: units, state, money, index, pair, feed.", read_violations, 0},
+    {"souk_holds", METRIC_GAUGE, "state",
+     "Holds of units at that audit, by state: held, committed, and ended, whose marks stay for 10 minutes.", read_holds, 0},
+    {0},
+};

@@ -1,8 +1,11 @@
 #ifndef AUDITOR_H
 #define AUDITOR_H
 
-#include "arena.h"
+#include "metric.h"
+
 #include "service.h"
+
+#include "audit.h"
 
 /*
  * The audit by itself, every ${period_s}: whichever worker takes souk:lease:audit does it, the others pass. After a long audit the pause is longer, so
@@ -17,7 +20,12 @@ struct auditor;
 struct auditor *auditor_start(struct service_thread *thread, int period_s);
 void auditor_stop(struct auditor *auditor);
 
-/* The lines of /metrics about this worker's last audit; none before the first. From any thread. */
-void auditor_metrics(struct auditor *auditor, struct buffer *out);
+/* What it has found; nothing but uint64_t, see figures_publish. The rows of the metrics read it. */
+struct audit_figures {
+    uint64_t audits, failed, at_ms, took_ms; /* the last two of the last one that was completed, as all that follows */
+    uint64_t checked[AUDIT_THINGS], holds[AUDIT_PHASES], violations[AUDIT_KINDS];
+};
+const struct audit_figures *auditor_figures(const struct auditor *auditor);
+extern const struct metric_row AUDIT_METRICS[];
 
 #endif

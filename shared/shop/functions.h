@@ -37,6 +37,7 @@
     ROW(PAYMENT_READ, "payment_read", false, NULL) \
     ROW(LIST, "list", false, NULL) \
     ROW(EVENTS, "events", false, NULL) \
+    ROW(CENSUS, "census", false, NULL) \
     ROW(AUDIT_STOCK, "audit_stock", false, NULL) \
     ROW(AUDIT_HOLDS, "audit_holds", false, NULL) \
     ROW(AUDIT_ORDERS, "audit_orders", false, NULL)

@@ -19,6 +19,7 @@ struct sweep {
     struct view worker;
     int64_t products[SWEEP_AT_ONCE]; /* named and not begun yet, the next one last */
     size_t product_count;
+    bool granted; /* this worker has the lease */
 };
 
 enum { TAG_SWEEP, TAG_PRUNE };
@@ -81,6 +82,7 @@ static void got_reply(struct flow *flow, struct call *call, const struct reply *
 {
     struct sweep *sweep = (struct sweep *)flow;
     if (call->tag == TAG_SWEEP && reply->kind == REPLY_OK && reply_int(reply, 0)) {
+        sweep->granted = true;
         spawn_duties(sweep, reply_item(reply, 2));
         spawn_products(sweep, reply_item(reply, 3));
         prune(sweep);
@@ -117,6 +119,7 @@ const struct sweep_kind SWEEP_ORDERS = {.name = "order", .child = duty_new, .pro
 struct sweeper {
     struct service_thread *thread;
     const struct sweep_kind *kind;
+    struct census *census; /* NULL: nobody counts */
     struct loop_timer *timer;
     char worker[64]; /* who holds the lease: host, process, time of start */
     unsigned prune_partition;
@@ -131,6 +134,8 @@ static void got_end(void *cookie, struct flow *flow)
 {
     struct sweep_seat *seat = cookie;
     seat->sweeper->busy[seat->shard] = false;
+    if (seat->sweeper->census)
+        census_lease(seat->sweeper->census, seat->shard, ((const struct sweep *)flow)->granted);
 }
 
 static void sweep_shard(struct sweeper *sweeper, unsigned shard)
@@ -172,6 +177,11 @@ struct sweeper *sweep_start(struct service_thread *thread, const struct sweep_ki
     sweeper->kind = kind;
     loop_timer_set(sweeper->timer, SWEEP_MS);
     return sweeper;
+}
+
+void sweep_tell(struct sweeper *sweeper, struct census *census)
+{
+    sweeper->census = census;
 }
 
 void sweep_stop(struct sweeper *sweeper)

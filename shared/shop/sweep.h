@@ -4,6 +4,8 @@
 #include "flow.h"
 #include "service.h"
 
+#include "census.h"
+
 /*
  * Finishing what others left. Every SWEEP_MS a flow per shard asks for the shard's lease (one sweeper per shard and kind, whichever worker is faster) and gets what is
  * due there; each due thing becomes a child flow.
@@ -28,6 +30,8 @@ extern const struct sweep_kind SWEEP_ORDERS;
 /* Starts sweeping on this thread until the service drains. Freed by sweep_stop. Returns NULL (logged) if memory is short. */
 struct sweeper;
 struct sweeper *sweep_start(struct service_thread *thread, const struct sweep_kind *kind);
+/* Whoever counts the shards whose leases this sweeper holds; freed by the caller, after sweep_stop. */
+void sweep_tell(struct sweeper *sweeper, struct census *census);
 void sweep_stop(struct sweeper *sweeper);
 
 /* One sweep of one shard as a flow, for tests and simulators. */

@@ -26,7 +26,8 @@
 #define WAIT_MS 500
 _Static_assert((SHARD_WAITS_MAX + 1) * WAIT_MS < STORE_CALL_TIMEOUT_MS, "silent replicas must not look like a silent shard");
 
-static const struct reply UNCONFIRMED = {.kind = REPLY_UNKNOWN, .why = "the shard's replicas did not confirm the write in time"};
+static const struct reply UNCONFIRMED = {
+    .kind = REPLY_UNKNOWN, .fault = REPLY_UNCONFIRMED, .why = "the shard's replicas did not confirm the write in time"};
 
 /* ---- holding answers ---- */
 
@@ -69,7 +70,8 @@ static void got_barrier(struct call *call, const struct reply *reply)
 
     shard->barrier_failed = reply->root->type == ITEM_ERROR;
     if (shard->barrier_failed && shard_may_complain(shard))
-        log_error("shard %s refused SET souk:barrier (%.*s): the writes before it are answered as unknown; allow this user SET on souk:barrier",
+        shard_log(shard, LOG_ERROR,
+                  "shard %s refused SET souk:barrier (%.*s): the writes before it are answered as unknown; allow this user SET on souk:barrier",
                   shard->address->name, VIEW_ARG(reply->root->text));
 }
 
@@ -78,10 +80,11 @@ static void complain(struct shard *shard, const struct reply *reply)
     if (!shard_may_complain(shard))
         return;
     if (reply->root->type == ITEM_ERROR)
-        log_error("shard %s answered WAIT with \"%.*s\": the writes before it are answered as unknown", shard->address->name,
+        shard_log(shard, LOG_ERROR, "shard %s answered WAIT with \"%.*s\": the writes before it are answered as unknown", shard->address->name,
                   VIEW_ARG(reply->root->text));
     else
-        log_error("shard %s: %lld replicas confirmed its writes within %d ms, SOUK_WAIT_REPLICAS is %d: they are answered as unknown",
+        shard_log(shard, LOG_ERROR,
+                  "shard %s: %lld replicas confirmed its writes within %d ms, SOUK_WAIT_REPLICAS is %d: they are answered as unknown",
                   shard->address->name, (long long)reply->root->integer, WAIT_MS, shard->store->settings.wait_replicas);
 }
 
@@ -99,7 +102,7 @@ static void got_wait(struct call *call, const struct reply *reply)
     if (shard->unconfirmed)
         pipeline_want_write(shard);
     while ((held = queue_take(&shard->held))) {
-        shard->figures.unknown += !confirmed;
+        shard->figures.faults[REPLY_UNCONFIRMED] += !confirmed;
         pipeline_complete(shard, held, confirmed ? held->fate : &UNCONFIRMED);
     }
 }
@@ -137,7 +140,7 @@ void durability_settle(struct shard *shard, const struct reply *fate)
     struct call *held;
 
     while ((held = queue_take(&shard->held))) {
-        shard->figures.unknown++;
+        shard->figures.faults[fate->fault]++;
         store_fail(shard->store, held, fate);
     }
     shard->waits = shard->unconfirmed = 0;
@@ -166,8 +169,9 @@ static void got_settings(struct call *call, const struct reply *reply)
     shard->fsyncs = tells && setting_is(list, "appendonly", "yes") && setting_is(list, "appendfsync", "always") &&
                     setting_is(list, "no-appendfsync-on-rewrite", "no");
     if (before && !shard->fsyncs)
-        log_warn("shard %s does not write each change to disk any more (appendonly yes, appendfsync always, no-appendfsync-on-rewrite no)",
-                 shard->address->name);
+        shard_log(shard, LOG_WARN,
+                  "shard %s does not write each change to disk any more (appendonly yes, appendfsync always, no-appendfsync-on-rewrite no)",
+                  shard->address->name);
 }
 
 void durability_ask(struct shard *shard)

@@ -80,7 +80,7 @@ static bool same_shard(struct shard *shard, const struct item *fields)
 static void note_uuid(struct shard *shard, struct view uuid)
 {
     if (shard->uuid[0] && !view_equal(uuid, view_of(shard->uuid)))
-        log_warn("shard %s was made anew: its uuid was %s and is now %.*s", shard->address->name, shard->uuid, VIEW_ARG(uuid));
+        shard_log(shard, LOG_WARN, "shard %s was made anew: its uuid was %s and is now %.*s", shard->address->name, shard->uuid, VIEW_ARG(uuid));
     snprintf(shard->uuid, sizeof(shard->uuid), "%.*s", VIEW_ARG(uuid));
 }
 

@@ -96,10 +96,11 @@ bool near_leased(const struct near_cache *cache, unsigned shard, int64_t now_us)
 /* How old an answer of this shard could be now, if it is leased. */
 int64_t near_staleness_us(const struct near_cache *cache, unsigned shard, int64_t now_us);
 
+/* Nothing but uint64_t: see figures_publish. */
 struct near_figures {
     uint64_t hits, misses, joins, unleased; /* of near_hit and near_mark; unleased: neither, for want of a lease or of room */
     uint64_t evictions, invalidations, poisoned, losses;
-    size_t bytes, answers;
+    uint64_t bytes, answers; /* at the moment */
 };
 struct near_figures near_figures(const struct near_cache *cache);
 

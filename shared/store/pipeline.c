@@ -18,9 +18,10 @@
  */
 #define COMPLAIN_US 1000000
 
-static const struct reply NOT_READY = {.kind = REPLY_NOT_SENT, .why = "the shard is not ready"};
-static const struct reply TOO_MANY = {.kind = REPLY_NOT_SENT, .why = "too many calls are under way to this shard"};
-static const struct reply UNWRITTEN = {.kind = REPLY_NOT_SENT, .why = "the connection to the shard was lost before the call was sent"};
+static const struct reply NOT_READY = {.kind = REPLY_NOT_SENT, .fault = REPLY_NOT_READY, .why = "the shard is not ready"};
+static const struct reply TOO_MANY = {.kind = REPLY_NOT_SENT, .fault = REPLY_TOO_MANY, .why = "too many calls are under way to this shard"};
+static const struct reply UNWRITTEN = {
+    .kind = REPLY_NOT_SENT, .fault = REPLY_UNWRITTEN, .why = "the connection to the shard was lost before the call was sent"};
 /* Marks our own questions among the owed calls; never completed with. */
 static const struct reply OURS = {.kind = REPLY_NOT_SENT, .why = "a question of the store's own"};
 
@@ -34,7 +35,7 @@ bool shard_may_complain(struct shard *shard)
         return false;
     }
     if (shard->complaints)
-        log_warn("shard %s: %u errors were not logged", shard->address->name, shard->complaints);
+        shard_log(shard, LOG_WARN, "shard %s: %u errors were not logged", shard->address->name, shard->complaints);
     shard->complained_us = now;
     shard->complaints = 0;
     return true;
@@ -46,9 +47,10 @@ static void complain(struct shard *shard, const struct call *call, const struct 
     const char *what = call->function ? call->function->name : "a command";
 
     if (unclassified)
-        log_error("shard %s gave an unclassified answer to %s, \"%.*s\": %s", shard->address->name, what, VIEW_ARG(reply->root->text), reply->why);
+        shard_log(shard, LOG_ERROR, "shard %s gave an unclassified answer to %s, \"%.*s\": %s", shard->address->name, what,
+                  VIEW_ARG(reply->root->text), reply->why);
     else if (shard_may_complain(shard))
-        log_write(reply->kind == REPLY_UNKNOWN ? LOG_ERROR : LOG_WARN, "shard %s answered %s with \"%.*s\": %s", shard->address->name, what,
+        shard_log(shard, reply->kind == REPLY_UNKNOWN ? LOG_ERROR : LOG_WARN, "shard %s answered %s with \"%.*s\": %s", shard->address->name, what,
                   VIEW_ARG(reply->root->text), reply->why);
 }
 
@@ -60,19 +62,20 @@ static void heed(struct shard *shard, const struct call *call, const struct repl
 {
     bool ring = call->function && reply->code == CODE_RING;
 
-    shard->figures.not_sent += reply->kind == REPLY_NOT_SENT;
-    shard->figures.unknown += reply->kind == REPLY_UNKNOWN;
+    shard->figures.faults[REPLY_DECLINED] += reply->kind == REPLY_NOT_SENT;
+    shard->figures.faults[REPLY_UNCLEAR] += reply->kind == REPLY_UNKNOWN;
     if (reply->root->type == ITEM_ERROR || unclassified)
         complain(shard, call, reply, unclassified);
     if (ring && !shard->ring_told) {
-        log_warn("shard %s has another ring epoch than %ld: checking it again", shard->address->name, shard->store->settings.topology->epoch);
+        shard_log(shard, LOG_WARN, "shard %s has another ring epoch than %ld: checking it again", shard->address->name,
+                  shard->store->settings.topology->epoch);
         shard->ring_told = true;
     }
     if ((ring || classify_library_gone(reply->root)) && shard->state == SHARD_READY)
         shard_check(shard);
 }
 
-/* Answers come in the order of their calls, so the last of those that were read together was the quickest, and one look at the clock is enough. */
+/* Answers come in the order of their calls, so the last of those that were read together was the quickest. */
 static void note_time(struct shard *shard)
 {
     struct store *store = shard->store;
@@ -80,7 +83,7 @@ static void note_time(struct shard *shard)
 
     if (shard->answered_us == 0)
         return;
-    took_us = clock_us() - shard->answered_us;
+    took_us = shard->read_us - shard->answered_us;
     shard->answered_us = 0;
     if (store->quickest_us == 0 || took_us < store->quickest_us)
         store->quickest_us = took_us > 0 ? took_us : 1;
@@ -88,6 +91,7 @@ static void note_time(struct shard *shard)
 
 void pipeline_read(struct shard *shard)
 {
+    shard->read_us = clock_us();
     redisAsyncHandleRead(shard->link);
     note_time(shard);
 }
@@ -109,6 +113,7 @@ void pipeline_complete(struct shard *shard, struct call *call, const struct repl
     struct store *store = shard->store;
 
     shard->in_flight--;
+    metric_time(&shard->figures.times, shard->read_us - call->sent_us);
     if (store->near && call->function && call->function->changes && strcmp(call->function->changes, store->settings.near_kind) == 0)
         note_change(store, call);
     call->done(call, reply);
@@ -208,7 +213,7 @@ const struct reply *shard_send(struct shard *shard, struct call *call)
     else if (!pass(shard, call))
         fate = &UNWRITTEN;
     if (fate) {
-        shard->figures.not_sent++;
+        shard->figures.faults[fate->fault]++;
         return fate;
     }
     shard->figures.calls++;
@@ -306,7 +311,7 @@ void pipeline_settle(struct shard *shard, const struct reply *fate)
         if (call == shard->unflushed)
             fate = &UNWRITTEN;
         if (call->fate != &OURS) {
-            *(fate->kind == REPLY_UNKNOWN ? &shard->figures.unknown : &shard->figures.not_sent) += 1;
+            shard->figures.faults[fate->fault]++;
             store_fail(shard->store, call, fate);
         }
     }

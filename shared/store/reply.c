@@ -1,5 +1,12 @@
 #include "reply.h"
 
+static const char *const FAULTS[REPLY_FAULTS] = {"none", "not_ready", "too_many", "unwritten", "declined", "lost", "no_answer", "unconfirmed", "unclear"};
+
+const char *reply_fault_name(enum reply_fault fault)
+{
+    return FAULTS[fault];
+}
+
 static const struct item NOTHING = {.type = ITEM_NIL};
 
 const struct item *item_at(const struct item *list, size_t n)

@@ -14,6 +14,24 @@
  */
 enum reply_kind { REPLY_OK, REPLY_REFUSED, REPLY_NOT_SENT, REPLY_UNKNOWN };
 
+/*
+ * What kind of fault it was, for whoever counts them. NOT_SENT: the shard is not usable, has too many calls under way, broke before the call was written, or answered
+ * that it did not carry it out. UNKNOWN: the connection broke, was silent for too long, replicas did not confirm, or the answer leaves it open.
+ */
+enum reply_fault {
+    REPLY_NONE,
+    REPLY_NOT_READY,
+    REPLY_TOO_MANY,
+    REPLY_UNWRITTEN,
+    REPLY_DECLINED,
+    REPLY_LOST,
+    REPLY_NO_ANSWER,
+    REPLY_UNCONFIRMED,
+    REPLY_UNCLEAR,
+    REPLY_FAULTS
+};
+const char *reply_fault_name(enum reply_fault fault); /* "not_ready" */
+
 /* One node of what Redis sent. Valid until the callback that got it returns. */
 enum item_type { ITEM_NIL, ITEM_INT, ITEM_TEXT, ITEM_LIST, ITEM_ERROR };
 struct item {
@@ -26,6 +44,7 @@ struct item {
 
 struct reply {
     enum reply_kind kind;
+    enum reply_fault fault;  /* of a reply that the store has made in place of an answer */
     int code;                /* a function's first integer: 0 for OK, its outcome for REFUSED */
     const char *why;         /* NOT_SENT, UNKNOWN: one sentence for people (static) */
     const struct item *root; /* all that was sent; NULL if nothing came */

@@ -38,16 +38,16 @@ static const struct {
     [SHARD_READY] = {"ready", 1 << SHARD_DOWN | 1 << SHARD_CHECKING},
 };
 
-static const struct reply LOST = {.kind = REPLY_UNKNOWN, .why = "the connection to the shard was lost before the answer came"};
-static const struct reply LATE = {.kind = REPLY_UNKNOWN, .why = "the shard did not answer in time"};
-static const struct reply CLOSED = {.kind = REPLY_UNKNOWN, .why = "the store was closed before the answer came"};
+static const struct reply LOST = {.kind = REPLY_UNKNOWN, .fault = REPLY_LOST, .why = "the connection to the shard was lost before the answer came"};
+static const struct reply LATE = {.kind = REPLY_UNKNOWN, .fault = REPLY_NO_ANSWER, .why = "the shard did not answer in time"};
+static const struct reply CLOSED = {.kind = REPLY_UNKNOWN, .fault = REPLY_LOST, .why = "the store was closed before the answer came"};
 
 static void rang(void *cookie);
 
 void shard_move(struct shard *shard, enum shard_state to)
 {
     CHECK(STATES[shard->state].next & (1U << to));
-    log_debug("shard %s: %s -> %s", shard->address->name, STATES[shard->state].name, STATES[to].name);
+    shard_log(shard, LOG_DEBUG, "shard %s: %s -> %s", shard->address->name, STATES[shard->state].name, STATES[to].name);
     shard->state = to;
     if (to == SHARD_READY)
         tracker_begin(shard->tracker);
@@ -92,7 +92,7 @@ static void fall(struct shard *shard)
     shard->awaited = 0;
     shard_move(shard, SHARD_DOWN);
     if (strcmp(shard->told, shard->logged) != 0) {
-        log_warn("shard %s is not usable: %s; trying again", shard->address->name, shard->told);
+        shard_log(shard, LOG_WARN, "shard %s is not usable: %s; trying again", shard->address->name, shard->told);
         memcpy(shard->logged, shard->told, sizeof(shard->logged));
     }
     jitter = (int64_t)(hash32((struct view){(const char *)&now, sizeof(now)}, shard->index) % 51) - 25;
@@ -213,7 +213,7 @@ void shard_passed(struct shard *shard)
     shard->time_due_us = clock_us() + BEAT_MS * 1000;
     shard->fsync_due_us = clock_us() + FSYNC_MS * 1000;
     loop_timer_set(shard->timer, BEAT_MS);
-    log_info("shard %s at %s:%d is ready", shard->address->name, shard->address->host, shard->address->port);
+    shard_log(shard, LOG_INFO, "shard %s at %s:%d is ready", shard->address->name, shard->address->host, shard->address->port);
 }
 
 /*

@@ -44,6 +44,7 @@ struct shard {
     unsigned in_flight;     /* of ${owed} and ${held}, the calls of others */
     unsigned gathered;      /* the calls of others since the last write */
     int64_t gathering_us;   /* when the first command of this turn was appended, the time of all of them; 0: none was */
+    int64_t read_us;        /* when the last reading began, the time of all answers in it */
     int64_t answered_us;    /* when the last call was sent that was answered in this reading; 0: none was */
     struct shard *next_dirty;
     bool dirty;          /* in the store's list of those that have something to write */
@@ -83,6 +84,10 @@ struct shard {
     int64_t complained_us;
     unsigned complaints; /* not logged since then */
 };
+
+/* A line of the log about this shard. */
+#define shard_log(shard, level, ...) \
+    log_with((level), &(const struct log_field){"shard", {(shard)->address->name, strlen((shard)->address->name)}, false}, 1, __VA_ARGS__)
 
 /* Returns NULL if memory is short. It is DOWN; shard_connect begins its life. */
 struct shard *shard_new(struct store *store, unsigned index);

@@ -244,6 +244,7 @@ struct shard_figures store_shard_figures(const struct store *store, unsigned sha
     struct shard_figures figures = shard_at(store, shard)->figures;
 
     figures.in_flight = shard_at(store, shard)->in_flight;
+    figures.ready = shard_at(store, shard)->state == SHARD_READY;
     return figures;
 }
 

@@ -4,6 +4,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "metric.h"
+
 #include "call.h"
 #include "near_cache.h"
 #include "topology.h"
@@ -96,11 +98,13 @@ int64_t store_standing_us(struct store *store);
  */
 struct near_cache *store_near(const struct store *store);
 
+/* Nothing but uint64_t: see figures_publish. */
 struct shard_figures {
     uint64_t calls, batches, bytes_out; /* handed to the connection; writes that carried calls; all bytes */
-    uint64_t not_sent, unknown;         /* calls that completed so */
+    uint64_t faults[REPLY_FAULTS];      /* calls that completed as NOT_SENT or UNKNOWN */
     uint64_t reconnects;                /* attempts to connect after the first */
-    unsigned in_flight;
+    struct metric_times times;          /* of calls that were answered, from the write of their turn to the reading of their answer */
+    uint64_t in_flight, ready;          /* at the moment */
 };
 struct shard_figures store_shard_figures(const struct store *store, unsigned shard);
 

@@ -92,8 +92,9 @@ static void hang_up(struct tracker *tracker)
 static void fail(struct tracker *tracker, const char *reason)
 {
     if (strcmp(reason, tracker->logged) != 0) {
-        log_warn("shard %s at %s:%d does not tell of changes (%s): its products are read from it every time; trying again", tracker->shard->address->name,
-                 tracker->shard->address->host, tracker->shard->address->port, reason);
+        shard_log(tracker->shard, LOG_WARN,
+                  "shard %s at %s:%d does not tell of changes (%s): its products are read from it every time; trying again",
+                  tracker->shard->address->name, tracker->shard->address->host, tracker->shard->address->port, reason);
         snprintf(tracker->logged, sizeof(tracker->logged), "%s", reason);
     }
     hang_up(tracker); /* the reason may have been the connection's own text */

@@ -106,7 +106,7 @@ static void test_figures(void **state)
     await_metric(souk, "souk_audit_checked{what=\"orders\"} 5\n");
     await_metric(souk, "souk_audit_checked{what=\"events\"} 5\n");
     await_metric(souk, "souk_audit_violations{kind=\"feed\"} 0\n");
-    await_metric(souk, "souk_audit_duration_seconds ");
+    await_metric(souk, "\nsouk_audit_duration_seconds ");
 }
 
 static void test_feed(void **state)
@@ -271,11 +271,11 @@ static void test_while_orders_flow(void **state)
 static int64_t audits_of(struct souk *souk, int worker)
 {
     struct response *response = get(souk, worker, "/metrics");
-    const char *at = strstr(response->body, "souk_audits_total ");
+    const char *at = strstr(response->body, "\nsouk_audits_total ");
     int64_t count;
 
     assert_non_null(at);
-    count = strtoll(at + strlen("souk_audits_total "), NULL, 10);
+    count = strtoll(at + strlen("\nsouk_audits_total "), NULL, 10);
     response_free(response);
     return count;
 }

@@ -159,6 +159,7 @@ static int leave_directory(void **state)
     unlink("open-to-all");
     unlink("wrong");
     unlink("tokens");
+    unlink("journal");
     return chdir(before) == 0 && rmdir(here) == 0 ? 0 : -1;
 }
 

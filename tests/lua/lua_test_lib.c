@@ -46,7 +46,7 @@ static const struct {
     {'U', "0123456789abcdef0123456789abcdef.f00df00df00df00d.2"},
 };
 
-static const char *const READERS[] = {"order_read", "payment_read", "list", "events", "audit_stock", "audit_holds", "audit_orders"};
+static const char *const READERS[] = {"order_read", "payment_read", "list", "events", "census", "audit_stock", "audit_holds", "audit_orders"};
 
 static void words_free(struct words *words)
 {

@@ -207,6 +207,16 @@ static void assert_works(struct world *world)
     assert_string_equal(probe->text, "works");
 }
 
+/* How many calls the histogram of times has. */
+static uint64_t answered(struct shard_figures of)
+{
+    uint64_t count = 0;
+
+    for (size_t i = 0; i <= METRIC_BOUNDS; i++)
+        count += of.times.buckets[i];
+    return count;
+}
+
 static struct shard_figures figures(const struct world *world)
 {
     return store_shard_figures(world->store, 0);
@@ -336,6 +346,8 @@ static void test_calls_of_a_turn_are_one_batch_answered_in_order(void **state)
     }
     assert_int_equal(figures(world).batches, before.batches + 1);
     assert_int_equal(figures(world).calls, before.calls + 500);
+    assert_int_equal(answered(figures(world)), answered(before) + 500);
+    assert_true(figures(world).times.total_us > before.times.total_us);
     assert_true(figures(world).bytes_out > before.bytes_out + 500 * 60);
     assert_int_equal(figures(world).in_flight, 0);
 }
@@ -440,8 +452,8 @@ static void test_what_functions_answer(void **state)
         if (probe->kind != answers[i].kind || probe->code != answers[i].code || !strstr(probe->why, answers[i].why))
             fail_msg("%s: kind %d, code %d, %s", answers[i].name, probe->kind, probe->code, probe->why);
     }
-    assert_int_equal(figures(world).unknown, 3);
-    assert_int_equal(figures(world).not_sent, 1);
+    assert_int_equal(figures(world).faults[REPLY_UNCLEAR], 3);
+    assert_int_equal(figures(world).faults[REPLY_DECLINED], 1);
     assert_works(world);
 }
 
@@ -527,6 +539,8 @@ static void test_a_server_killed_with_calls_under_way(void **state)
     assert_completed_once(world, 0, 200, REPLY_UNKNOWN);
     assert_completed_once(world, 200, 201, REPLY_NOT_SENT);
     assert_int_equal(figures(world).in_flight, 0);
+    assert_int_equal(figures(world).faults[REPLY_LOST], 200);
+    assert_int_equal(figures(world).faults[REPLY_NOT_READY], 1);
     redis_restart(world->redis);
     redis_make_shard(world->redis, "s1", PARTITIONS, 5);
     assert_true(run_until(world, is_ready, SOON_MS));
@@ -553,6 +567,8 @@ static void test_what_the_kernel_did_not_take(void **state)
     assert_true(run_until(world, all_done, SOON_MS));
     assert_completed_once(world, 0, 8, REPLY_UNKNOWN);
     assert_completed_once(world, 8, 9, REPLY_NOT_SENT);
+    assert_int_equal(figures(world).faults[REPLY_LOST], 8);
+    assert_int_equal(figures(world).faults[REPLY_UNWRITTEN], 1);
     free(large);
 }
 
@@ -580,6 +596,7 @@ static void test_a_silent_server(void **state)
     assert_true(run_until(world, all_done, SOON_MS));
     assert_int_equal(probe->kind, REPLY_UNKNOWN);
     assert_string_equal(probe->why, "the shard did not answer in time");
+    assert_int_equal(figures(world).faults[REPLY_NO_ANSWER], 1);
     assert_true(probe->after_ms >= STORE_CALL_TIMEOUT_MS && probe->after_ms < STORE_CALL_TIMEOUT_MS + 1500);
     assert_state(world, "no answer");
     redis_resume(world->redis);
@@ -737,6 +754,7 @@ static void test_more_calls_than_may_be_under_way(void **state)
     assert_completed_once(world, 0, STORE_INFLIGHT_MAX, REPLY_OK);
     assert_completed_once(world, STORE_INFLIGHT_MAX, STORE_INFLIGHT_MAX + 2, REPLY_NOT_SENT);
     assert_non_null(strstr(world->probes[STORE_INFLIGHT_MAX].why, "too many"));
+    assert_int_equal(figures(world).faults[REPLY_TOO_MANY], 2);
     assert_works(world);
 }
 
@@ -1043,7 +1061,7 @@ static void test_a_silent_replica(void **state)
     assert_true(put->after_ms >= 400 && put->after_ms < STORE_CALL_TIMEOUT_MS);
     assert_int_equal(code->kind, REPLY_UNKNOWN);
     assert_int_equal(gone->kind, REPLY_NOT_SENT);
-    assert_int_equal(figures(world).unknown, 2);
+    assert_int_equal(figures(world).faults[REPLY_UNCONFIRMED], 2);
     redis_resume(world->replica);
     assert_true(run_until(world, is_ready, SOON_MS));
     /* The replica may need a moment until it acknowledges again. */
@@ -1097,7 +1115,7 @@ static void test_held_answers_of_a_lost_connection(void **state)
         assert_int_equal(world->probes[i].kind, REPLY_UNKNOWN);
     }
     assert_int_equal(figures(world).in_flight, 0);
-    assert_int_equal(figures(world).unknown, 2);
+    assert_int_equal(figures(world).faults[REPLY_LOST], 2);
     redis_resume(world->replica);
 }
 

@@ -115,8 +115,8 @@ static struct call *next_write(struct stage *stage)
 
 static void assert_empty(struct stage *stage)
 {
-    assert_int_equal(atomic_load(&stage->figures->bytes), 0);
-    assert_int_equal(atomic_load(&stage->figures->products), 0);
+    assert_int_equal(stage->figures->bytes, 0);
+    assert_int_equal(stage->figures->products, 0);
 }
 
 /* Price and name take each other's place, attributes are merged one after another; it is one read and one write. */
@@ -127,16 +127,16 @@ static void test_joined(void **state)
     assert_true(put(&stage, 17, "{\"price\":5}"));
     assert_true(put(&stage, 17, "{\"price\":6,\"name\":\"Mug\"}"));
     assert_true(put(&stage, 17, "{\"price\":\"7.10\"}"));
-    uint64_t joined = atomic_load(&stage.figures->bytes);
+    uint64_t joined = stage.figures->bytes;
     for (int i = 0; i < 1000; i++)
         assert_true(put(&stage, 17, "{\"price\":\"8.10\"}"));
-    assert_int_equal(atomic_load(&stage.figures->bytes), joined);
+    assert_int_equal(stage.figures->bytes, joined);
     assert_true(put(&stage, 17, "{\"attributes\":{\"a\":null}}"));
     assert_true(put(&stage, 17, "{\"attributes\":{\"a\":{\"y\":2}}}"));
     assert_true(put(&stage, 17, "{\"price\":9}"));
-    assert_int_equal(atomic_load(&stage.figures->products), 1);
-    assert_int_equal(atomic_load(&stage.figures->accepted), 1006);
-    assert_int_equal(atomic_load(&stage.figures->coalesced), 1005);
+    assert_int_equal(stage.figures->products, 1);
+    assert_int_equal(stage.figures->accepted, 1006);
+    assert_int_equal(stage.figures->coalesced, 1005);
     flush_begin(&stage, 17);
     driver_reply(stage.driver, next_read(&stage, "product:{1}:17"), "7 %", doc_of(stage.driver, CUP));
     struct call *call = next_write(&stage);
@@ -148,7 +148,7 @@ static void test_joined(void **state)
     assert_int_equal(call->also_count, 1);
     driver_reply(stage.driver, call, "0 '8'");
     flush_end(&stage, false);
-    assert_int_equal(atomic_load(&stage.figures->written), 1);
+    assert_int_equal(stage.figures->written, 1);
     assert_empty(&stage);
     tear_down(&stage);
 }
@@ -170,8 +170,8 @@ static void test_many(void **state)
     driver_reply_kind(stage.driver, first, REPLY_UNKNOWN);
     driver_reply(stage.driver, second, "0 8 8 8 8 8 ''");
     flush_end(&stage, true);
-    assert_int_equal(atomic_load(&stage.figures->products), 65);
-    assert_int_equal(atomic_load(&stage.figures->written), 5);
+    assert_int_equal(stage.figures->products, 65);
+    assert_int_equal(stage.figures->written, 5);
     tear_down(&stage);
 }
 
@@ -187,7 +187,7 @@ static void test_again(void **state)
     driver_reply(stage.driver, read, "7 %", doc_of(stage.driver, CUP));
     driver_reply_kind(stage.driver, next_write(&stage), REPLY_UNKNOWN);
     flush_end(&stage, true);
-    assert_int_equal(atomic_load(&stage.figures->products), 1);
+    assert_int_equal(stage.figures->products, 1);
     flush_begin(&stage, 17);
     driver_reply(stage.driver, next_read(&stage, "product:{1}:17"), "7 %", doc_of(stage.driver, CUP));
     struct call *call = next_write(&stage);
@@ -199,7 +199,7 @@ static void test_again(void **state)
     driver_reply(stage.driver, next_read(&stage, "product:{1}:17"), "8 %", written);
     assert_null(driver_next_call(stage.driver));
     flush_end(&stage, false);
-    assert_int_equal(atomic_load(&stage.figures->unchanged), 1);
+    assert_int_equal(stage.figures->unchanged, 1);
     assert_empty(&stage);
     tear_down(&stage);
 }
@@ -234,8 +234,8 @@ static void test_reads(void **state)
             driver_reply(stage.driver, next_write(&stage), "0 8");
         assert_null(driver_next_call(stage.driver));
         flush_end(&stage, cases[i].again);
-        assert_int_equal(atomic_load(&stage.figures->dropped), cases[i].dropped);
-        assert_int_equal(atomic_load(&stage.figures->products), cases[i].again);
+        assert_int_equal(stage.figures->dropped, cases[i].dropped);
+        assert_int_equal(stage.figures->products, cases[i].again);
         tear_down(&stage);
     }
 }
@@ -253,7 +253,7 @@ static void test_one_dropped(void **state)
     assert_non_null(strstr(json_of(stage.driver, call_part(call, 4)), "\"price\":5,\"currency\":\"JPY\",\"attributes\":{\"b\":1}"));
     driver_reply(stage.driver, call, "0 8");
     flush_end(&stage, false);
-    assert_int_equal(atomic_load(&stage.figures->dropped), 1);
+    assert_int_equal(stage.figures->dropped, 1);
     tear_down(&stage);
 }
 
@@ -266,7 +266,7 @@ static void test_room(void **state)
     while (put(&stage, 17 + 16 * count, "{\"price\":5}"))
         count++;
     assert_in_range(count, 2, 9);
-    assert_in_range(atomic_load(&stage.figures->bytes), 500, 1000);
+    assert_in_range(stage.figures->bytes, 500, 1000);
     assert_true(put(&stage, 17, "{\"price\":6}"));
     assert_false(put(&stage, 17, "{\"attributes\":{\"text\":\"0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789"
                                  "012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789\"}}"));

@@ -4,6 +4,7 @@
 
 #include "audit.h"
 #include "auditor.h"
+#include "census.h"
 #include "own.h"
 #include "sweep.h"
 
@@ -45,19 +46,27 @@ static const struct route ROUTES[] = {
 };
 
 struct order_settings {
-    int audit_s;
+    int audit_s, census_s;
 };
 
 #define AT(field) offsetof(struct order_settings, field)
 static const struct option_row OPTIONS[] = {
     {"audit-s", OPTION_INT, AT(audit_s), "300", 0, 86400, NULL,
      "seconds from one audit of the store to the next, by whichever worker is first; 0: none"},
+    {"census-s", OPTION_INT, AT(census_s), "15", 0, 3600, NULL,
+     "seconds from one count of the orders, payments and duties for /metrics to the next; 0: none"},
 };
 
 /* What the first thread owns. More threads that sweep and audit would only ask for the same leases. */
+struct order_figures {
+    struct audit_figures audit;
+    struct census_figures census;
+};
 struct own {
     struct sweeper *sweeper;
+    struct census *census;
     struct auditor *auditor;
+    struct order_figures figures; /* as they were when asked for last */
 };
 
 static void thread_stop(struct service_thread *thread)
@@ -65,6 +74,7 @@ static void thread_stop(struct service_thread *thread)
     struct own *own = thread->own;
     auditor_stop(own->auditor);
     sweep_stop(own->sweeper);
+    census_free(own->census);
     free(own);
 }
 
@@ -77,14 +87,29 @@ static bool thread_start(struct service_thread *thread, struct outside *outside)
     if (own == NULL)
         return false;
     thread->own = own;
+    own->census = census_new(thread, settings->census_s);
     own->sweeper = sweep_start(thread, &SWEEP_ORDERS);
     own->auditor = auditor_start(thread, settings->audit_s);
-    return own->sweeper && own->auditor;
+    if (!own->census || !own->sweeper || !own->auditor)
+        return false;
+    sweep_tell(own->sweeper, own->census);
+    return true;
 }
 
-static void metrics(struct service_thread *first, struct buffer *out)
+static const struct metric_table METRICS[] = {
+    {CENSUS_METRICS, offsetof(struct order_figures, census)},
+    {AUDIT_METRICS, offsetof(struct order_figures, audit)},
+    {0},
+};
+
+static const void *figures(struct service_thread *thread)
 {
-    auditor_metrics(((struct own *)first->own)->auditor, out);
+    struct own *own = thread->own;
+    if (own == NULL)
+        return NULL;
+    own->figures.audit = *auditor_figures(own->auditor);
+    own->figures.census = *census_figures(own->census);
+    return &own->figures;
 }
 
 static const struct service_program PROGRAM = {
@@ -100,7 +125,9 @@ static const struct service_program PROGRAM = {
     .library_count = SOUK_LIBRARY_COUNT,
     .thread_start = thread_start,
     .thread_stop = thread_stop,
-    .metrics = metrics,
+    .metrics = METRICS,
+    .figures_size = sizeof(struct order_figures),
+    .figures = figures,
 };
 
 int main(int argc, char **argv)

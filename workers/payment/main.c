@@ -4,6 +4,8 @@
 #include "log.h"
 
 #include "library.h"
+
+#include "census.h"
 #include "own.h"
 #include "sweep.h"
 
@@ -19,6 +21,8 @@ static const struct option_row OPTIONS[] = {
      "time the gateway has; after it the outcome is unknown, and is asked for until it is known"},
     {"authorization-hold-s", OPTION_INT, AT(authorization_hold_s), "604800", 60, 2592000, NULL,
      "how long an order stays reserved from its authorization, for the capture"},
+    {"census-s", OPTION_INT, AT(census_s), "15", 0, 3600, NULL,
+     "seconds from one count of the orders, payments and duties for /metrics to the next; 0: none"},
 };
 
 /* A payment may take as long as the gateway (7 s at most) and the calls before and after it. */
@@ -77,6 +81,7 @@ static const struct sweep_kind SWEEP_PAYMENTS = {.name = "payment", .child = rec
 struct own {
     struct gateway_port *port;
     struct sweeper *payments, *orders;
+    struct census *census;
 };
 
 static void thread_stop(struct service_thread *thread)
@@ -84,6 +89,7 @@ static void thread_stop(struct service_thread *thread)
     struct own *own = thread->own;
     sweep_stop(own->orders);
     sweep_stop(own->payments);
+    census_free(own->census);
     gateway_port_free(own->port);
     free(own);
 }
@@ -104,7 +110,19 @@ static bool thread_start(struct service_thread *thread, struct outside *outside)
         return true;
     own->payments = sweep_start(thread, &SWEEP_PAYMENTS);
     own->orders = sweep_start(thread, &SWEEP_ORDERS);
-    return own->payments && own->orders;
+    own->census = census_new(thread, settings->census_s);
+    if (!own->payments || !own->orders || !own->census)
+        return false;
+    sweep_tell(own->orders, own->census);
+    return true;
+}
+
+static const struct metric_table METRICS[] = {{CENSUS_METRICS, 0}, {0}};
+
+static const void *figures(struct service_thread *thread)
+{
+    struct own *own = thread->own;
+    return own->census ? census_figures(own->census) : NULL;
 }
 
 static const struct service_program PROGRAM = {
@@ -120,6 +138,9 @@ static const struct service_program PROGRAM = {
     .library_count = SOUK_LIBRARY_COUNT,
     .thread_start = thread_start,
     .thread_stop = thread_stop,
+    .metrics = METRICS,
+    .figures_size = sizeof(struct census_figures),
+    .figures = figures,
 };
 
 int main(int argc, char **argv)

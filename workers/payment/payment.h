@@ -12,6 +12,7 @@ struct payment_settings {
     const char *gateway_url;
     int gateway_timeout_ms;
     int authorization_hold_s; /* how long an order with an authorized payment stays reserved */
+    int census_s;             /* from one count of the shards to the next */
 };
 
 /* The flows, one for each route. */

@@ -1,9 +1,8 @@
 #include <stddef.h>
-#include <stdio.h>
 
 #include "log.h"
+#include "metric.h"
 
-#include "metrics.h"
 #include "service.h"
 
 #include "library.h"
@@ -58,30 +57,30 @@ static void thread_abandon(struct service_thread *thread)
 
 /* ---- /metrics ---- */
 
-#define FIGURE(field) offsetof(struct writeback_figures, field)
-static const struct {
-    const char *name;
-    size_t offset;
-} FIGURES[] = {
-    {"accepted_total", FIGURE(accepted)}, {"coalesced_total", FIGURE(coalesced)}, {"written_total", FIGURE(written)},
-    {"unchanged_total", FIGURE(unchanged)}, {"dropped_total", FIGURE(dropped)},   {"refused_total", FIGURE(refused)},
-    {"retried_total", FIGURE(retried)},   {"bytes", FIGURE(bytes)},               {"products", FIGURE(products)},
-    {"waiting", FIGURE(waiting)},
+#define FIGURE(member) offsetof(struct writeback_figures, member)
+static const struct metric_row WRITEBACK_METRICS[] = {
+    {"souk_writeback_accepted_total", METRIC_COUNTER, "",
+     "Changes with Prefer: respond-async that were answered 202.", metric_read_number, FIGURE(accepted)},
+    {"souk_writeback_coalesced_total", METRIC_COUNTER, "",
+     "Of these, joined with others of the same product.", metric_read_number, FIGURE(coalesced)},
+    {"souk_writeback_written_total", METRIC_COUNTER, "", "Products that were written.", metric_read_number, FIGURE(written)},
+    {"souk_writeback_unchanged_total", METRIC_COUNTER, "",
+     "Products that were as the changes would have them.", metric_read_number, FIGURE(unchanged)},
+    {"souk_writeback_dropped_total", METRIC_COUNTER, "",
+     "Changes that were answered 202 and could not be made.", metric_read_number, FIGURE(dropped)},
+    {"souk_writeback_refused_total", METRIC_COUNTER, "", "Changes that found no room and were answered 503.", metric_read_number, FIGURE(refused)},
+    {"souk_writeback_retried_total", METRIC_COUNTER, "",
+     "Times when a product was put off: its shard did not answer, or another change was faster.", metric_read_number, FIGURE(retried)},
+    {"souk_writeback_bytes", METRIC_GAUGE, "", "Memory of the changes that are not written yet.", metric_read_number, FIGURE(bytes)},
+    {"souk_writeback_products", METRIC_GAUGE, "", "Products with such changes.", metric_read_number, FIGURE(products)},
+    {"souk_writeback_waiting", METRIC_GAUGE, "", "Changes that wait for room.", metric_read_number, FIGURE(waiting)},
+    {0},
 };
+static const struct metric_table METRICS[] = {{WRITEBACK_METRICS, 0}, {0}};
 
-static void metrics(struct service_thread *first, struct buffer *out)
+static const void *figures(struct service_thread *thread)
 {
-    for (size_t i = 0; i < sizeof(FIGURES) / sizeof(*FIGURES); i++) {
-        uint64_t sum = 0;
-        const struct service_thread *thread;
-        for (int n = 0; (thread = service_thread_at(first, n)); n++) {
-            const char *figures = (const char *)writeback_port_figures(thread->own);
-            sum += atomic_load_explicit((const atomic_uint_fast64_t *)(figures + FIGURES[i].offset), memory_order_relaxed);
-        }
-        char line[128];
-        int len = snprintf(line, sizeof(line), "souk_writeback_%s %llu\n", FIGURES[i].name, (unsigned long long)sum);
-        buffer_add(out, line, (size_t)len);
-    }
+    return writeback_port_figures(thread->own);
 }
 
 static const struct service_program PROGRAM = {
@@ -100,7 +99,9 @@ static const struct service_program PROGRAM = {
     .thread_start = thread_start,
     .thread_stop = thread_stop,
     .thread_abandon = thread_abandon,
-    .metrics = metrics,
+    .metrics = METRICS,
+    .figures_size = sizeof(struct writeback_figures),
+    .figures = figures,
 };
 
 int main(int argc, char **argv)

@@ -5,8 +5,6 @@
 #include "clock.h"
 #include "log.h"
 
-#include "metrics.h"
-
 #include "functions.h"
 
 #include "writeback.h"
@@ -69,12 +67,12 @@ static void entry_free(struct writeback_buffer *buffer, struct entry *entry)
     for (struct kept *kept = entry->first, *next; kept; kept = next) {
         next = kept->next;
         buffer->bytes -= kept->bytes;
-        metrics_add(&buffer->writeback->figures.bytes, -(uint64_t)kept->bytes);
+        buffer->writeback->figures.bytes -= kept->bytes;
         free(kept);
     }
     buffer->bytes -= sizeof(*entry);
-    metrics_add(&buffer->writeback->figures.bytes, -(uint64_t)sizeof(*entry));
-    metrics_add(&buffer->writeback->figures.products, -UINT64_C(1));
+    buffer->writeback->figures.bytes -= sizeof(*entry);
+    buffer->writeback->figures.products--;
     free(entry);
 }
 
@@ -247,7 +245,7 @@ static struct kept **link_of_last(struct entry *entry)
 static void count_bytes(struct writeback_buffer *buffer, size_t added, size_t removed)
 {
     buffer->bytes += added - removed;
-    metrics_add(&buffer->writeback->figures.bytes, (uint64_t)added - (uint64_t)removed);
+    buffer->writeback->figures.bytes += (uint64_t)added - (uint64_t)removed;
 }
 
 static bool add_kept(struct writeback_buffer *buffer, struct entry *entry, const struct kept *from)
@@ -269,7 +267,7 @@ static bool add_kept(struct writeback_buffer *buffer, struct entry *entry, const
     }
     entry->last = &kept->next;
     count_bytes(buffer, kept->bytes, replaced);
-    metrics_add(&buffer->writeback->figures.coalesced, older != NULL);
+    buffer->writeback->figures.coalesced += older != NULL;
     return true;
 }
 
@@ -292,9 +290,9 @@ bool writeback_put(struct writeback_buffer *buffer, int64_t id, const struct pro
     if (made) {
         append(buffer, made);
         count_bytes(buffer, sizeof(*made), 0);
-        metrics_add(&buffer->writeback->figures.products, 1);
+        buffer->writeback->figures.products++;
     }
-    metrics_add(&buffer->writeback->figures.accepted, 1);
+    buffer->writeback->figures.accepted++;
     return true;
 }
 
@@ -362,7 +360,7 @@ static void flush_got_wake(struct flow *flow)
 static void drop(struct flush *flush, const struct entry *entry, const struct kept *kept, const char *why)
 {
     struct writeback *writeback = flush->buffer->writeback;
-    metrics_add(&writeback->figures.dropped, 1);
+    writeback->figures.dropped++;
     writeback->untold++;
     if (clock_us() - writeback->told_us < TELL_EVERY_US)
         return;
@@ -386,7 +384,7 @@ static void target_again(struct flush *flush, struct target *target)
     target->entry = NULL;
     target->doc = (struct view){NULL, 0};
     flush->failed = true;
-    metrics_add(&flush->buffer->writeback->figures.retried, 1);
+    flush->buffer->writeback->figures.retried++;
 }
 
 static struct product_change change_from(struct arena *arena, const struct kept *kept)
@@ -423,7 +421,7 @@ static void target_merge(struct flush *flush, struct target *target, struct view
         target->doc = doc;
         return;
     }
-    metrics_add(&flush->buffer->writeback->figures.unchanged, 1);
+    flush->buffer->writeback->figures.unchanged++;
     target_end(flush, target);
 }
 
@@ -487,7 +485,7 @@ static void got_write(struct flush *flush, struct write *write, const struct rep
             target_again(flush, target);
             continue;
         }
-        metrics_add(&flush->buffer->writeback->figures.written, 1);
+        flush->buffer->writeback->figures.written++;
         target_end(flush, target);
     }
 }

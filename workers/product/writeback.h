@@ -1,7 +1,6 @@
 #ifndef WRITEBACK_H
 #define WRITEBACK_H
 
-#include <stdatomic.h>
 
 #include "product_change.h"
 
@@ -19,16 +18,16 @@
 #define WRITEBACK_RETRY_MS 100  /* from a flush that could not write everything to the next */
 #define WRITEBACK_BATCH_MAX 2048 /* products in one flush */
 
-/* What one thread adds to, and every thread may read. */
+/* Nothing but uint64_t: see figures_publish. */
 struct writeback_figures {
-    atomic_uint_fast64_t accepted;  /* changes that were taken */
-    atomic_uint_fast64_t coalesced; /* of these, joined with others of the same product */
-    atomic_uint_fast64_t written;   /* products that were written */
-    atomic_uint_fast64_t unchanged; /* products that were as the change would have them */
-    atomic_uint_fast64_t dropped;   /* changes that could not be applied */
-    atomic_uint_fast64_t refused;   /* changes that found no room */
-    atomic_uint_fast64_t retried;   /* products that a flush could not write */
-    atomic_uint_fast64_t bytes, products, waiting; /* at the moment */
+    uint64_t accepted;  /* changes that were taken */
+    uint64_t coalesced; /* of these, joined with others of the same product */
+    uint64_t written;   /* products that were written */
+    uint64_t unchanged; /* products that were as the change would have them */
+    uint64_t dropped;   /* changes that could not be applied */
+    uint64_t refused;   /* changes that found no room */
+    uint64_t retried;   /* products that a flush could not write */
+    uint64_t bytes, products, waiting; /* at the moment */
 };
 
 struct writeback;

@@ -5,8 +5,6 @@
 #include "log.h"
 #include "loop.h"
 
-#include "metrics.h"
-
 #include "writeback_port.h"
 
 /* Errands in the order in which they came. */
@@ -55,7 +53,7 @@ static void complete(struct writeback_port *port, struct errand *errand, bool ta
 {
     ((struct writeback_errand *)errand)->taken = taken;
     if (!taken)
-        metrics_add(&writeback_figures(port->writeback)->refused, 1);
+        writeback_figures(port->writeback)->refused++;
     line_add(&port->done, errand);
     loop_timer_set(port->turn, 0);
 }
@@ -83,7 +81,7 @@ static void admit(struct lane *lane)
         const struct writeback_errand *errand = (const struct writeback_errand *)lane->waiting.first;
         if (!writeback_put(lane->buffer, errand->id, errand->change, errand->request_id))
             return;
-        metrics_add(&writeback_figures(port->writeback)->waiting, -UINT64_C(1));
+        writeback_figures(port->writeback)->waiting--;
         complete(port, line_take(&lane->waiting), true);
     }
 }
@@ -119,7 +117,7 @@ static void late_rang(void *cookie)
     for (unsigned i = 0; i < port->thread->world->topology->shard_count; i++) {
         struct line *waiting = &port->lanes[i].waiting;
         while (waiting->first && ((struct writeback_errand *)waiting->first)->due_us <= clock_us()) {
-            metrics_add(&writeback_figures(port->writeback)->waiting, -UINT64_C(1));
+            writeback_figures(port->writeback)->waiting--;
             complete(port, line_take(waiting), false);
         }
         any = any || waiting->first;
@@ -145,7 +143,7 @@ void writeback_port_send(void *cookie, struct errand *base)
     } else if (lane->waiting.first || !writeback_put(lane->buffer, errand->id, errand->change, errand->request_id)) {
         errand->due_us = clock_us() + WRITEBACK_WAIT_MS * 1000;
         line_add(&lane->waiting, base);
-        metrics_add(&writeback_figures(port->writeback)->waiting, 1);
+        writeback_figures(port->writeback)->waiting++;
         loop_timer_set(port->late, LATE_STEP_MS);
     } else {
         complete(port, base, true);
@@ -187,7 +185,7 @@ struct writeback_figures *writeback_port_figures(const struct writeback_port *po
 
 void writeback_port_abandon(const struct writeback_port *port)
 {
-    uint64_t products = atomic_load(&writeback_port_figures(port)->products);
+    uint64_t products = writeback_port_figures(port)->products;
     if (products > 0)
         log_error("changes of %llu products that were answered 202 are lost: their shards did not take them in time", (unsigned long long)products);
 }

@@ -22,7 +22,6 @@ void writeback_port_send(void *cookie, struct errand *errand);
 /* The worker leaves although changes wait: says how many are lost. */
 void writeback_port_abandon(const struct writeback_port *port);
 
-/* For /metrics; any thread may ask. */
 struct writeback_figures *writeback_port_figures(const struct writeback_port *port);
 
 /* No errand may wait and no flush may run. NULL: does nothing. */

@@ -12,7 +12,7 @@
 /* souk-sandbox: a payment gateway for tests and demonstrations, as stubborn as a real one. */
 
 struct settings {
-    const char *address, *journal, *log_level, *open;
+    const char *address, *journal, *log_level, *log_format, *open;
     int port;
 };
 #define AT(field) offsetof(struct settings, field)
@@ -23,7 +23,8 @@ static const struct option_row OPTIONS[] = {
      "yes: listen on any address, for whoever reaches it; it takes no money and asks nobody who he is, so only in a cluster for tests"},
     {"journal", OPTION_TEXT, AT(journal), "souk-sandbox.journal", 0, 0, NULL,
      "file of what was charged, one JSON line each; read again at the start"},
-    {"log-level", OPTION_CHOICE, AT(log_level), "info", 0, 0, "error|warn|info|debug", "least urgent level that is logged"},
+    {"log-level", OPTION_CHOICE, AT(log_level), "info", 0, 0, "error|warn|info|debug", "least urgent level that is logged; SIGUSR1 shows more, SIGUSR2 less"},
+    {"log-format", OPTION_CHOICE, AT(log_format), "text", 0, 0, "text|json", "how a line is written: for people, or as a JSON object"},
 };
 
 /* Everything the program owns, in the order in which it is made. */
@@ -74,6 +75,8 @@ static bool start(struct sandbox *sandbox)
     /* Before it listens: whoever can connect can also end it in order. The handler runs in the loop, when all is made. */
     loop_on_signal(sandbox->loop, SIGTERM, got_stop_signal, sandbox);
     loop_on_signal(sandbox->loop, SIGINT, got_stop_signal, sandbox);
+    loop_on_signal(sandbox->loop, SIGUSR1, log_got_signal, NULL);
+    loop_on_signal(sandbox->loop, SIGUSR2, log_got_signal, NULL);
     sandbox->book = book_new();
     if ((sandbox->journal = journal_open(sandbox->settings.journal, sandbox->book)) == NULL)
         return false;
@@ -112,6 +115,7 @@ int main(int argc, char **argv)
     if (result != OPTIONS_RUN)
         return result == OPTIONS_EXIT_OK ? 0 : 2;
     log_start("souk-sandbox", (enum log_level)log_level_of(sandbox.settings.log_level));
+    log_set_format((enum log_format)log_format_of(sandbox.settings.log_format));
     signal(SIGPIPE, SIG_IGN);
     bool started = start(&sandbox);
     if (started)
