@@ -7,6 +7,8 @@
 #include "log.h"
 #include "loop.h"
 
+#include "errand_line.h"
+
 #include "gateway_sandbox.h"
 
 #include "gateway_port.h"
@@ -22,12 +24,6 @@ struct slot {
     struct slot *next;             /* in the list of free ones */
 };
 
-/* Errands in the order in which they came. */
-struct line {
-    struct errand *first, **last;
-    unsigned count;
-};
-
 struct gateway_port {
     struct loop *loop;
     struct gateway_settings settings;
@@ -35,7 +31,7 @@ struct gateway_port {
     struct curl_slist *headers;
     struct loop_timer *due;  /* when libcurl wants to be called */
     struct loop_timer *turn; /* the next turn: completes what failed without libcurl */
-    struct line waiting, failed;
+    struct errand_line waiting, failed;
     unsigned under_way;
     int64_t logged_us; /* when a failure was last logged */
     unsigned failures; /* since then */
@@ -76,39 +72,12 @@ static void tell(struct gateway_port *port, const struct gateway_errand *errand)
     port->failures = 0;
 }
 
-/* ---- lines ---- */
-
-static void line_init(struct line *line)
-{
-    *line = (struct line){.last = &line->first};
-}
-
-static void line_add(struct line *line, struct gateway_errand *errand)
-{
-    errand->base.next = NULL;
-    *line->last = &errand->base;
-    line->last = &errand->base.next;
-    line->count++;
-}
-
-static struct gateway_errand *line_take(struct line *line)
-{
-    struct errand *errand = line->first;
-    if (errand == NULL)
-        return NULL;
-    line->first = errand->next;
-    if (line->first == NULL)
-        line->last = &line->first;
-    line->count--;
-    return (struct gateway_errand *)errand;
-}
-
 /* Completes ${errand} in the next turn, as certainly not sent. */
 static void fail_later(struct gateway_port *port, struct gateway_errand *errand, const char *why)
 {
     errand->result = GATEWAY_NOT_SENT;
     errand->why = why;
-    line_add(&port->failed, errand);
+    errand_line_add(&port->failed, &errand->base);
     loop_timer_set(port->turn, 0);
 }
 
@@ -182,7 +151,7 @@ static void slot_give(struct gateway_port *port, struct slot *slot)
 static void start_waiting(struct gateway_port *port)
 {
     while (port->free && port->waiting.count) {
-        struct gateway_errand *errand = line_take(&port->waiting);
+        struct gateway_errand *errand = (struct gateway_errand *)errand_line_take(&port->waiting);
         int64_t left_ms = time_left_ms(port, errand);
         struct slot *slot = left_ms > 0 ? slot_take(port) : NULL;
         if (slot == NULL) {
@@ -310,13 +279,11 @@ static void due_rang(void *cookie)
 static void turn_rang(void *cookie)
 {
     struct gateway_port *port = cookie;
-    struct line failed = port->failed;
-    if (failed.first == NULL)
-        failed.last = &failed.first;
-    line_init(&port->failed);
-    for (struct gateway_errand *errand; (errand = line_take(&failed));) {
-        tell(port, errand);
-        errand->base.done(&errand->base);
+    struct errand_line failed;
+    errand_line_move(&failed, &port->failed);
+    for (struct errand *errand; (errand = errand_line_take(&failed));) {
+        tell(port, (struct gateway_errand *)errand);
+        errand->done(errand);
     }
     start_waiting(port);
 }
@@ -336,7 +303,7 @@ void gateway_port_send(void *cookie, struct errand *base)
         fail_later(port, errand, "too many requests to the gateway are waiting");
         return;
     }
-    line_add(&port->waiting, errand);
+    errand_line_add(&port->waiting, &errand->base);
     start_waiting(port);
 }
 
@@ -360,8 +327,8 @@ struct gateway_port *gateway_port_new(struct loop *loop, const struct gateway_se
     CHECK(port);
     port->loop = loop;
     port->settings = *settings;
-    line_init(&port->waiting);
-    line_init(&port->failed);
+    errand_line_init(&port->waiting);
+    errand_line_init(&port->failed);
     port->due = loop_timer_new(loop, due_rang, port);
     port->turn = loop_timer_new(loop, turn_rang, port);
     for (struct slot *slot = port->slots + GATEWAY_UNDER_WAY_MAX; slot-- > port->slots;) {

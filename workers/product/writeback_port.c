@@ -5,25 +5,22 @@
 #include "log.h"
 #include "loop.h"
 
-#include "writeback_port.h"
+#include "errand_line.h"
 
-/* Errands in the order in which they came. */
-struct line {
-    struct errand *first, **last;
-};
+#include "writeback_port.h"
 
 /* One shard's part: its buffer, who waits for room in it, and whether its flush runs. */
 struct lane {
     struct writeback_port *port;
     struct writeback_buffer *buffer;
-    struct line waiting;
+    struct errand_line waiting;
     bool flushing;
 };
 
 struct writeback_port {
     struct service_thread *thread;
     struct writeback *writeback;
-    struct line done;
+    struct errand_line done;
     struct loop_timer *turn; /* the next turn: completes errands */
     struct loop_timer *late; /* when those that wait are looked at */
     struct lane lanes[SHARDS_MAX];
@@ -31,41 +28,21 @@ struct writeback_port {
 
 #define LATE_STEP_MS 50
 
-static void line_add(struct line *line, struct errand *errand)
-{
-    errand->next = NULL;
-    *line->last = errand;
-    line->last = &errand->next;
-}
-
-static struct errand *line_take(struct line *line)
-{
-    struct errand *errand = line->first;
-    if (errand == NULL)
-        return NULL;
-    line->first = errand->next;
-    if (line->first == NULL)
-        line->last = &line->first;
-    return errand;
-}
-
 static void complete(struct writeback_port *port, struct errand *errand, bool taken)
 {
     ((struct writeback_errand *)errand)->taken = taken;
     if (!taken)
         writeback_figures(port->writeback)->refused++;
-    line_add(&port->done, errand);
+    errand_line_add(&port->done, errand);
     loop_timer_set(port->turn, 0);
 }
 
 static void turn_rang(void *cookie)
 {
     struct writeback_port *port = cookie;
-    struct line done = port->done;
-    if (done.first == NULL)
-        done.last = &done.first;
-    port->done = (struct line){.last = &port->done.first};
-    for (struct errand *errand; (errand = line_take(&done));)
+    struct errand_line done;
+    errand_line_move(&done, &port->done);
+    for (struct errand *errand; (errand = errand_line_take(&done));)
         errand->done(errand);
 }
 
@@ -82,7 +59,7 @@ static void admit(struct lane *lane)
         if (!writeback_put(lane->buffer, errand->id, errand->change, errand->request_id))
             return;
         writeback_figures(port->writeback)->waiting--;
-        complete(port, line_take(&lane->waiting), true);
+        complete(port, errand_line_take(&lane->waiting), true);
     }
 }
 
@@ -115,10 +92,10 @@ static void late_rang(void *cookie)
     struct writeback_port *port = cookie;
     bool any = false;
     for (unsigned i = 0; i < port->thread->world->topology->shard_count; i++) {
-        struct line *waiting = &port->lanes[i].waiting;
+        struct errand_line *waiting = &port->lanes[i].waiting;
         while (waiting->first && ((struct writeback_errand *)waiting->first)->due_us <= clock_us()) {
             writeback_figures(port->writeback)->waiting--;
-            complete(port, line_take(waiting), false);
+            complete(port, errand_line_take(waiting), false);
         }
         any = any || waiting->first;
     }
@@ -142,7 +119,7 @@ void writeback_port_send(void *cookie, struct errand *base)
         complete(port, base, false);
     } else if (lane->waiting.first || !writeback_put(lane->buffer, errand->id, errand->change, errand->request_id)) {
         errand->due_us = clock_us() + WRITEBACK_WAIT_MS * 1000;
-        line_add(&lane->waiting, base);
+        errand_line_add(&lane->waiting, base);
         writeback_figures(port->writeback)->waiting++;
         loop_timer_set(port->late, LATE_STEP_MS);
     } else {
@@ -160,7 +137,7 @@ struct writeback_port *writeback_port_new(struct service_thread *thread)
     if (port == NULL)
         return NULL;
     port->thread = thread;
-    port->done.last = &port->done.first;
+    errand_line_init(&port->done);
     port->writeback = writeback_new(topology, (size_t)settings->writeback_mb << 20);
     port->turn = loop_timer_new(thread->loop, turn_rang, port);
     port->late = loop_timer_new(thread->loop, late_rang, port);
@@ -169,7 +146,7 @@ struct writeback_port *writeback_port_new(struct service_thread *thread)
         return NULL;
     }
     for (unsigned i = 0; i < topology->shard_count; i++)
-        port->lanes[i].waiting.last = &port->lanes[i].waiting.first;
+        errand_line_init(&port->lanes[i].waiting);
     for (unsigned p = 0; p < topology->partitions; p++) { /* some id of each shard */
         struct lane *lane = &port->lanes[topology->owner[p]];
         lane->port = port;
