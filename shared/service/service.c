@@ -20,7 +20,7 @@
 /*
  *   main thread     settings ─▶ topology ─▶ threads made one after another ─▶ runs thread 0's loop ─▶ joins ─▶ frees
  *   each thread     loop ◀─ store, engine, http, the program's own; a tick every TICK_MS looks at readiness and at the drain
- *   SIGTERM         draining ─▶ each thread: not ready, http quiesced, no new sweeps, what is inside finishes ─▶ its loop stops ─▶ closes
+ *   SIGTERM         draining ─▶ each thread: not ready, no new sweeps, enum drain step by step ─▶ its loop stops ─▶ closes
  */
 #define TICK_MS 20
 #define ARENA_RESERVE (512 * 1024)
@@ -41,7 +41,9 @@ static const struct option_row COMMON_OPTIONS[] = {
     {"queue-ms", OPTION_INT, AT(queue_ms), "100", 0, 10000, NULL, "calls to shards that take longer than this are a queue: then some requests are answered 503; 0: never"},
     {"http-connections", OPTION_INT, AT(connections_max), "16384", 16, 1000000, NULL, "open connections per thread"},
     {"deadline-ms", OPTION_INT, AT(deadline_ms), "5000", 50, 600000, NULL, "time a request may take before it is answered 503 or 504"},
-    {"drain-ms", OPTION_INT, AT(drain_ms), "9000", 0, 600000, NULL, "time that requests under way have after SIGTERM"},
+    {"drain-ms", OPTION_INT, AT(drain_ms), "9000", 0, 600000, NULL, "time that requests under way have once nobody listens any more"},
+    {"drain-delay-ms", OPTION_INT, AT(drain_delay_ms), "0", 0, 600000, NULL,
+     "time after SIGTERM in which the worker is not ready but still serves; behind a load balancer: longer than that needs to notice"},
     {"redis-user", OPTION_TEXT, AT(redis_user), "", 0, 0, NULL, "user for AUTH; empty: the default user"},
     {"redis-password-file", OPTION_TEXT, AT(redis_password_file), "", 0, 0, NULL, "file that holds the password for AUTH; empty: none"},
     {"auth", OPTION_CHOICE, AT(auth), "off", 0, 0, "off", "how callers are known"},
@@ -141,14 +143,17 @@ static void thread_close(struct worker_thread *thread)
     loop_free(thread->public.loop);
 }
 
-static void thread_drain(struct worker_thread *thread)
+static void drain_to(struct worker_thread *thread, enum drain step, int64_t ms)
+{
+    thread->drain = step;
+    thread->drain_until_us = clock_us() + ms * 1000;
+    loop_timer_set(thread->tick, ms < TICK_MS ? ms : TICK_MS);
+}
+
+/* What is under way is finished, or its time is over. */
+static void thread_finish(struct worker_thread *thread)
 {
     struct service *service = thread->public.service;
-    if (!thread->stopping) {
-        thread->stopping = true;
-        thread->drain_until_us = clock_us() + (int64_t)service->settings.drain_ms * 1000;
-        http_quiesce(thread->http);
-    }
     if (http_inside(thread->http) == 0 && engine_running(thread->public.engine) == 0) {
         loop_stop(thread->public.loop);
         return;
@@ -161,6 +166,37 @@ static void thread_drain(struct worker_thread *thread)
         _exit(0);
     }
     loop_timer_set(thread->tick, TICK_MS);
+}
+
+static void thread_drain(struct worker_thread *thread)
+{
+    struct service *service = thread->public.service;
+    bool over = clock_us() >= thread->drain_until_us;
+    switch (thread->drain) {
+    case DRAIN_SERVING:
+        http_wind_down(thread->http);
+        drain_to(thread, DRAIN_NOTICE, service->settings.drain_delay_ms);
+        break;
+    case DRAIN_NOTICE:
+        if (!over && !atomic_load(&service->hurried)) {
+            loop_timer_set(thread->tick, TICK_MS);
+            break;
+        }
+        http_deafen(thread->http);
+        drain_to(thread, DRAIN_DEAF, TICK_MS);
+        break;
+    case DRAIN_DEAF:
+        if (!over) {
+            loop_timer_set(thread->tick, 1);
+            break;
+        }
+        http_quiesce(thread->http);
+        drain_to(thread, DRAIN_FINISHING, service->settings.drain_ms);
+        break;
+    case DRAIN_FINISHING:
+        thread_finish(thread);
+        break;
+    }
 }
 
 static void thread_got_tick(void *cookie)
@@ -207,8 +243,9 @@ static void got_stop_signal(void *cookie, int signum)
 {
     struct service *service = cookie;
     if (atomic_exchange(&service->draining, true))
-        return;
-    log_info("stopping on signal %d: finishing what is under way", signum);
+        atomic_store(&service->hurried, true);
+    else
+        log_info("stopping on signal %d: serving for another %d ms, then finishing what is under way", signum, service->settings.drain_delay_ms);
     for (int i = 0; i < service->settings.threads; i++)
         loop_wake(service->threads[i].public.loop);
 }

@@ -68,7 +68,7 @@ struct service_program {
     void (*metrics)(struct service_thread *first, struct buffer *out);
 };
 
-/* Runs until SIGTERM or SIGINT and a drain of at most 10 s. Returns the exit status. */
+/* Runs until SIGTERM or SIGINT, and until its drain is over (service_internal.h). Returns the exit status. */
 int service_main(const struct service_program *program, int argc, char **argv);
 
 /* The n-th thread of ${thread}'s service, from 0; NULL if there are fewer. */

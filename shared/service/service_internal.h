@@ -14,8 +14,17 @@
 /* The settings every worker has; the program's own follow in their own struct. */
 struct service_settings {
     const char *address, *shards, *log_level, *redis_user, *redis_password_file, *auth;
-    int port, threads, partitions, epoch, inside_max, connections_max, deadline_ms, drain_ms, wait_replicas, queue_ms, cache_mb, cache_age_ms;
+    int port, threads, partitions, epoch, inside_max, connections_max, deadline_ms, drain_ms, drain_delay_ms, wait_replicas, queue_ms, cache_mb, cache_age_ms;
 };
+
+/*
+ * The end of a thread after SIGTERM. The steps of http.h, with time between them.
+ *
+ *   SERVING ─▶ NOTICE    not ready, and serving as before, but each answer closes its connection: load balancers notice, idle connections are used once more
+ *          ─▶ DEAF      no connection is begun; those that were are made
+ *          ─▶ FINISHING nobody listens; what is inside is finished, then the loop stops
+ */
+enum drain { DRAIN_SERVING, DRAIN_NOTICE, DRAIN_DEAF, DRAIN_FINISHING };
 
 /* One thread and what it owns. Other threads only read ${metrics} and ${missing}. */
 struct worker_thread {
@@ -25,9 +34,9 @@ struct worker_thread {
     struct metrics metrics;
     _Atomic(const char *) missing; /* what keeps this thread from being ready; NULL: nothing */
     struct loop_timer *tick;
-    int64_t drain_until_us;
+    enum drain drain;
+    int64_t drain_until_us; /* of this step */
     uint64_t request_seed, request_count; /* of the ids that are given to requests without one */
-    bool stopping, quiesced;
     struct room room; /* the door's */
     char age[12];     /* of what is kept, for the header Age */
 };
@@ -44,6 +53,7 @@ struct service {
     int64_t started_us;
     atomic_int port;
     atomic_bool draining;
+    atomic_bool hurried; /* a second signal: the notice is over */
 };
 
 /* One request, in its exchange's arena. */
