@@ -139,6 +139,8 @@ static void shard_metrics(struct buffer *out, const struct worker_thread *thread
         line(out, "souk_shard_unknown_total{shard=\"%s\"} %llu\n", name, (unsigned long long)f.unknown);
         line(out, "souk_shard_reconnects_total{shard=\"%s\"} %llu\n", name, (unsigned long long)f.reconnects);
         line(out, "souk_shard_in_flight{shard=\"%s\"} %u\n", name, f.in_flight);
+        line(out, "souk_shard_repeated_total{shard=\"%s\"} %llu\n", name, (unsigned long long)f.repeated);
+        line(out, "souk_shard_breaker{shard=\"%s\"} %u\n", name, f.breaker);
         line(out, "souk_shard_ready{shard=\"%s\"} %d\n", name, store_shard_ready(thread->public.store, i));
     }
 }

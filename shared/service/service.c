@@ -39,6 +39,8 @@ static const struct option_row COMMON_OPTIONS[] = {
     {"threads", OPTION_INT, AT(threads), "1", 1, 64, NULL, "event loops, each with its own connection to every shard"},
     {"inside-max", OPTION_INT, AT(inside_max), "4096", 1, 65536, NULL, "requests under way per thread; above it they are answered 503"},
     {"queue-ms", OPTION_INT, AT(queue_ms), "100", 0, 10000, NULL, "calls to shards that take longer than this are a queue: then some requests are answered 503; 0: never"},
+    {"shard-behind-ms", OPTION_INT, AT(shard_behind_ms), "300", 0, 2000, NULL,
+     "while the oldest call to a shard waits for longer, it gets no further ones and what needs it is answered 503; 0: it gets them all the same"},
     {"http-connections", OPTION_INT, AT(connections_max), "16384", 16, 1000000, NULL, "open connections per thread"},
     {"deadline-ms", OPTION_INT, AT(deadline_ms), "5000", 50, 600000, NULL, "time a request may take before it is answered 503 or 504"},
     {"drain-ms", OPTION_INT, AT(drain_ms), "9000", 0, 600000, NULL, "time that requests under way have once nobody listens any more"},
@@ -262,6 +264,7 @@ static bool thread_init(struct service *service, int index)
         .password = *service->password ? service->password : NULL,
         .wait_replicas = service->settings.wait_replicas,
         .watches_line = service->settings.queue_ms > 0,
+        .behind_ms = service->settings.shard_behind_ms,
     };
     kept_settings(&store, &service->settings, program->near_kind);
     snprintf(thread->age, sizeof(thread->age), "%d", (service->settings.cache_age_ms + 999) / 1000);

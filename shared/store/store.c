@@ -137,6 +137,7 @@ struct store *store_open(struct loop *loop, const struct store_settings *setting
         goto no_memory;
     store->loop = loop;
     store->settings = *settings;
+    store->behind_us = durability_behind_us(settings);
     snprintf(store->durability, sizeof(store->durability), "replicas=%d", settings->wait_replicas);
     queue_clear(&store->failed);
     queue_clear(&store->ripe);
@@ -172,6 +173,7 @@ void store_send(struct store *store, struct call *call)
     const struct reply *fate;
 
     CHECK(call->done && call->partition < topology->partitions);
+    call->repeated = false;
     fate = shard_send(shard_at(store, call->shard >= 0 ? (unsigned)call->shard : topology->owner[call->partition]), call);
     if (fate)
         store_fail(store, call, fate);
@@ -187,7 +189,7 @@ void store_withhold(struct store *store, struct call *call)
 
 bool store_shard_ready(const struct store *store, unsigned shard)
 {
-    return shard_at(store, shard)->state == SHARD_READY;
+    return shard_at(store, shard)->breaker == BREAKER_CLOSED;
 }
 
 bool store_all_ready(const struct store *store)
@@ -196,6 +198,14 @@ bool store_all_ready(const struct store *store)
         if (!store_shard_ready(store, i))
             return false;
     return true;
+}
+
+bool store_any_ready(const struct store *store)
+{
+    for (unsigned i = 0; i < store->settings.topology->shard_count; i++)
+        if (shard_at(store, i)->state == SHARD_READY)
+            return true;
+    return false;
 }
 
 const char *store_shard_state(const struct store *store, unsigned shard)
@@ -244,6 +254,7 @@ struct shard_figures store_shard_figures(const struct store *store, unsigned sha
     struct shard_figures figures = shard_at(store, shard)->figures;
 
     figures.in_flight = shard_at(store, shard)->in_flight;
+    figures.breaker = shard_at(store, shard)->breaker;
     return figures;
 }
 

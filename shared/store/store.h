@@ -4,6 +4,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "breaker.h"
 #include "call.h"
 #include "near_cache.h"
 #include "topology.h"
@@ -22,8 +23,10 @@
  *     │                                 └──────────┼─────────────┤ RING, or the library is gone: the shard is checked again, behind what is owed
  *     └────────────────────────────────────────────┴─────────────┘ any error: every owed call completes, the context is closed, never reused
  *
- * A call to a shard that is not READY completes as NOT_SENT in the next turn. A call that was written when its connection died, or whose answer
- * is older than STORE_CALL_TIMEOUT_MS, completes as UNKNOWN (or NOT_SENT if none of its bytes had been handed to the kernel).
+ * A call to a shard that is not READY, or whose oldest call waits for longer than ${behind_ms}, completes as NOT_SENT in the next turn (breaker.h). A call that was
+ * written when its connection died, or that has waited for STORE_CALL_TIMEOUT_MS, completes as UNKNOWN (or NOT_SENT if none of its bytes had been handed to
+ * the kernel). One that only reads, or was not sent, is sent once more if its connection broke and the next attempt to connect succeeds, within the
+ * budget of retries. A plain command counts as one that only reads.
  *
  * With ${wait_replicas} a call of a function that writes completes as OK or REFUSED only when so many replicas have confirmed what its connection
  * wrote up to it; else as UNKNOWN. That holds for refusals too: they may rest on writes of others which no replica has. Reads do not wait for it.
@@ -47,6 +50,7 @@ struct store_settings {
     const char *user, *password; /* AUTH; NULL: none */
     int wait_replicas;           /* so many replicas must have a write before its call completes; 0: none */
     bool watches_line;           /* store_standing_us will be asked */
+    int behind_ms;               /* while the oldest call to a shard waits for longer, it takes no further ones; 0: it always does */
     /* Answers of one kind of record that are kept in this thread (near_cache.h, tracking.h): all zero for none. */
     const char *near_kind; /* "product": of the keys product:{p}:ID, and of struct function's ${changes} */
     size_t near_bytes;
@@ -68,9 +72,13 @@ void store_send(struct store *store, struct call *call);
 /* Does not send it: it completes as NOT_SENT, like one that could not be sent. */
 void store_withhold(struct store *store, struct call *call);
 
-/* Is that shard READY; are all; what to tell a person about it if not ("127.0.0.1:6379: Connection refused"; valid until that changes). */
+/*
+ * Does that shard take calls; do all; is any connected, and was what it should be. What to tell a person about it if not ("127.0.0.1:6379: Connection
+ * refused"; valid until that changes).
+ */
 bool store_shard_ready(const struct store *store, unsigned shard);
 bool store_all_ready(const struct store *store);
+bool store_any_ready(const struct store *store);
 const char *store_shard_state(const struct store *store, unsigned shard);
 
 /*
@@ -100,7 +108,9 @@ struct shard_figures {
     uint64_t calls, batches, bytes_out; /* handed to the connection; writes that carried calls; all bytes */
     uint64_t not_sent, unknown;         /* calls that completed so */
     uint64_t reconnects;                /* attempts to connect after the first */
+    uint64_t repeated;                  /* calls that were, or are to be, sent once more */
     unsigned in_flight;
+    enum breaker breaker;
 };
 struct shard_figures store_shard_figures(const struct store *store, unsigned shard);
 
