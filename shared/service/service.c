@@ -122,11 +122,18 @@ static enum options_result settings_read(struct service *service, int argc, char
 
 /* ---- one thread ---- */
 
+/*
+ * A worker that has never seen all its shards may have been told wrong addresses, and does not take the place of one that works. But when a shard goes away
+ * later, all workers miss it alike: if that made them not ready, nobody would be left for what lives elsewhere.
+ */
 static const char *thread_missing(struct worker_thread *thread)
 {
     const struct service_program *program = thread->public.service->program;
-    if (!store_all_ready(thread->public.store))
+    thread->complete |= store_all_ready(thread->public.store);
+    if (!thread->complete)
         return "a shard is not reachable";
+    if (!store_any_ready(thread->public.store))
+        return "no shard is reachable";
     return program->ready ? program->ready(&thread->public) : NULL;
 }
 

@@ -37,6 +37,7 @@ struct worker_thread {
     enum drain drain;
     int64_t drain_until_us; /* of this step */
     uint64_t request_seed, request_count; /* of the ids that are given to requests without one */
+    bool complete;    /* all shards were ready at one moment */
     struct room room; /* the door's */
     char age[12];     /* of what is kept, for the header Age */
 };
