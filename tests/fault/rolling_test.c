@@ -1,14 +1,10 @@
-#include <fcntl.h>
 #include <setjmp.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -45,45 +41,9 @@ struct fleet {
     enum balancer balancer;
     struct port fronts[KINDS];
     int workers[KINDS][PLACES];
-    char balancer_dir[160], plan[200], report[200];
-    pid_t balancing, load;
+    struct generator load;
+    pid_t balancing;
 };
-
-/* ---- processes beside the workers ---- */
-
-/* In its own process, which goes with this one. ${out} gets what it prints. */
-static pid_t launch(const char *out, const char *const *command)
-{
-    pid_t pid = fork();
-
-    assert_true(pid >= 0);
-    if (pid == 0) {
-        int fd = open(out, O_WRONLY | O_CREAT | O_TRUNC, 0600);
-
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-        dup2(fd, STDOUT_FILENO);
-        dup2(fd, STDERR_FILENO);
-        execvp(command[0], (char *const *)(uintptr_t)command);
-        _exit(127);
-    }
-    return pid;
-}
-
-static void end(pid_t pid)
-{
-    kill(pid, SIGTERM);
-    waitpid(pid, NULL, 0);
-}
-
-static FILE *create(char *path, size_t size, const char *dir, const char *name)
-{
-    FILE *file;
-
-    snprintf(path, size, "%s/%s", dir, name);
-    file = fopen(path, "w");
-    assert_non_null(file);
-    return file;
-}
 
 /* ---- load balancers ---- */
 
@@ -135,19 +95,21 @@ static void start_balancer(struct fleet *fleet)
 {
     const char *program = PROGRAMS[fleet->balancer];
     bool haproxy = fleet->balancer == HAPROXY;
-    char conf[200], out[200];
+    char dir[160], conf[200], out[200];
     FILE *file;
 
-    snprintf(fleet->balancer_dir, sizeof(fleet->balancer_dir), "%s/%s", souk_dir(fleet->souk), program);
-    assert_int_equal(mkdir(fleet->balancer_dir, 0700), 0);
-    file = create(conf, sizeof(conf), fleet->balancer_dir, "conf");
+    snprintf(dir, sizeof(dir), "%s/%s", souk_dir(fleet->souk), program);
+    snprintf(conf, sizeof(conf), "%s/conf", dir);
+    snprintf(out, sizeof(out), "%s/out", dir);
+    assert_int_equal(mkdir(dir, 0700), 0);
+    file = fopen(conf, "w");
+    assert_non_null(file);
     (haproxy ? write_haproxy : write_nginx)(fleet, file);
     fclose(file);
-    snprintf(out, sizeof(out), "%s/out", fleet->balancer_dir);
     if (haproxy)
-        fleet->balancing = launch(out, (const char *const[]){"haproxy", "-db", "-f", conf, NULL});
+        fleet->balancing = beside_launch(out, (const char *const[]){"haproxy", "-db", "-f", conf, NULL});
     else
-        fleet->balancing = launch(out, (const char *const[]){"nginx", "-p", fleet->balancer_dir, "-c", conf, NULL});
+        fleet->balancing = beside_launch(out, (const char *const[]){"nginx", "-p", dir, "-c", conf, NULL});
     if (!souk_wait(fronts_answer, fleet, 5000))
         fail_msg("%s does not answer; see %s", program, out);
 }
@@ -157,7 +119,7 @@ static void start_balancer(struct fleet *fleet)
 /* Two reads of a product, of which most are kept near, and one order. */
 static void start_load(struct fleet *fleet)
 {
-    FILE *plan = create(fleet->plan, sizeof(fleet->plan), souk_dir(fleet->souk), "plan");
+    FILE *plan = generator_plan(&fleet->load, fleet->souk, "load");
 
     for (unsigned n = 0; n < 3; n++) {
         long long a = product_on(fleet->souk, n, 0), b = product_on(fleet->souk, (n + 1) % 3, 0);
@@ -167,27 +129,7 @@ static void start_load(struct fleet *fleet)
         fprintf(plan, "%d\tPOST\t/orders\t{\"user\":\"user-%%n\",\"items\":[{\"product_id\":%lld,\"quantity\":1},{\"product_id\":%lld,\"quantity\":1}]}\n",
                 fleet->fronts[1].number, a, b);
     }
-    fclose(plan);
-    snprintf(fleet->report, sizeof(fleet->report), "%s/report", souk_dir(fleet->souk));
-    fleet->load = launch(fleet->report, (const char *const[]){SOUK_BIN "/souk-bench-load", "-c", "12", "-s", "100", fleet->plan, NULL});
-}
-
-/* What the generator counted under this name. */
-static long long counted(const struct fleet *fleet, const char *name)
-{
-    char line[128];
-    FILE *report = fopen(fleet->report, "r");
-    size_t len = strlen(name);
-    long long value = -1;
-
-    assert_non_null(report);
-    while (fgets(line, sizeof(line), report))
-        if (strncmp(line, name, len) == 0 && line[len] == '=')
-            value = atoll(line + len + 1);
-    fclose(report);
-    if (value < 0)
-        fail_msg("the generator did not count \"%s\"; see %s", name, fleet->report);
-    return value;
+    generator_start(&fleet->load, plan, "0", "12");
 }
 
 /* ---- the update ---- */
@@ -221,23 +163,6 @@ static void roll(struct fleet *fleet)
     usleep(STEP_MS * 1000);
 }
 
-/* What the client did not get. */
-static long long failures(const struct fleet *fleet)
-{
-    static const char *const NAMES[] = {"refused", "conflicts", "server_errors", "others", "broken", "unanswered", "unsent"};
-    long long sum = 0;
-
-    print_message("%lld requests, %lld done\n", counted(fleet, "requests"), counted(fleet, "done"));
-    for (size_t i = 0; i < sizeof(NAMES) / sizeof(*NAMES); i++) {
-        if (counted(fleet, NAMES[i]))
-            print_message("%s: %lld\n", NAMES[i], counted(fleet, NAMES[i]));
-        sum += counted(fleet, NAMES[i]);
-    }
-    if (sum)
-        souk_keep(fleet->souk);
-    return sum;
-}
-
 static bool is_there(const char *program)
 {
     char command[64];
@@ -258,10 +183,12 @@ static void roll_behind(enum balancer balancer)
     start_balancer(&fleet);
     start_load(&fleet);
     roll(&fleet);
-    end(fleet.load);
-    end(fleet.balancing);
-    assert_int_equal(failures(&fleet), 0);
-    assert_true(counted(&fleet, "done") > 100);
+    generator_end(&fleet.load);
+    beside_end(fleet.balancing);
+    if (generator_failures(&fleet.load))
+        souk_keep(fleet.souk);
+    assert_int_equal(generator_failures(&fleet.load), 0);
+    assert_true(generator_count(&fleet.load, "done") > 100);
     assert_true(order_count(fleet.souk) > 30);
     souk_restart(fleet.souk, SOUK_ORDER); /* whom souk_audit asks */
     assert_true(souk_audit(fleet.souk));
