@@ -13,14 +13,14 @@
  *     │ └────── caught up ──────┘ └ lost, behind     │            HALF_OPEN: the same, while one question is under way
  *     └──────────────────── passed ──────────────────┘
  *
- * A shard that is silent must not hold requests, because what waits for it takes the room of others. So calls are taken only while the oldest that has no answer
- * is young. What is under way when it opens is not given up: its answers close it again. The probe of HALF_OPEN is the check of a new connection
+ * A shard that is silent must not hold many requests, because what waits for it takes the room of others. So many calls may be under way only while the oldest of
+ * them is young. What is under way when it opens is not given up: its answers close it again. The probe of HALF_OPEN is the check of a new connection
  * (identity.c), which no client waits for.
  */
 enum breaker { BREAKER_CLOSED, BREAKER_HALF_OPEN, BREAKER_OPEN };
 enum breaker_event {
-    BREAKER_BEHIND,    /* the oldest call waits for too long */
-    BREAKER_CAUGHT_UP, /* an answer has come, and no call waits for too long any more */
+    BREAKER_BEHIND,    /* many calls are under way, and the oldest waits for too long */
+    BREAKER_CAUGHT_UP, /* an answer has come, and that is not so any more */
     BREAKER_LOST,      /* there is no connection */
     BREAKER_ASKED,     /* the shard was asked what it is */
     BREAKER_PASSED,    /* it has answered, and is the one it should be */

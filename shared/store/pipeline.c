@@ -87,17 +87,17 @@ static void note_time(struct shard *shard)
         store->quickest_us = took_us > 0 ? took_us : 1;
 }
 
-/* How long the oldest call waits that has no answer; 0 if there is none. */
-static int64_t oldest_us(const struct shard *shard, int64_t now)
+/* A few may wait: a disk that stalls for a moment is better waited for. Many take the room of those who need other shards. */
+static bool is_behind(const struct shard *shard, int64_t now)
 {
-    return shard->owed.head ? now - shard->owed.head->sent_us : 0;
+    return shard->in_flight >= STORE_BEHIND_MAX && shard->owed.head && now - shard->owed.head->sent_us > shard->store->behind_us;
 }
 
 void pipeline_read(struct shard *shard)
 {
     redisAsyncHandleRead(shard->link);
     note_time(shard);
-    if (shard->breaker == BREAKER_OPEN && shard->state == SHARD_READY && oldest_us(shard, clock_us()) <= shard->store->behind_us)
+    if (shard->breaker == BREAKER_OPEN && shard->state == SHARD_READY && !is_behind(shard, clock_us()))
         shard_heard(shard, BREAKER_CAUGHT_UP);
 }
 
@@ -210,7 +210,7 @@ static void begin_batch(struct shard *shard)
 {
     int64_t now = clock_us();
 
-    if (oldest_us(shard, now) > shard->store->behind_us)
+    if (is_behind(shard, now))
         shard_heard(shard, BREAKER_BEHIND);
     else
         shard->gathering_us = now;

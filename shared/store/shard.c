@@ -57,8 +57,8 @@ void shard_heard(struct shard *shard, enum breaker_event event)
     if (event == BREAKER_BEHIND && before == BREAKER_CLOSED) {
         tell(shard, "connected, but behind: takes no calls until it answers");
         if (shard_may_complain(shard))
-            log_warn("shard %s has not answered a call for %lld ms: it gets no further ones until it does", shard->address->name,
-                     (long long)shard->store->behind_us / 1000);
+            log_warn("shard %s has not answered a call for %lld ms, and has %u to answer: it gets no further ones until it does", shard->address->name,
+                     (long long)shard->store->behind_us / 1000, shard->in_flight);
     } else if (event == BREAKER_CAUGHT_UP) {
         tell(shard, "ready");
     }

@@ -23,7 +23,8 @@
  *     │                                 └──────────┼─────────────┤ RING, or the library is gone: the shard is checked again, behind what is owed
  *     └────────────────────────────────────────────┴─────────────┘ any error: every owed call completes, the context is closed, never reused
  *
- * A call to a shard that is not READY, or whose oldest call waits for longer than ${behind_ms}, completes as NOT_SENT in the next turn (breaker.h). A call that was
+ * A call to a shard that is not READY, or that owes STORE_BEHIND_MAX calls or more of which the oldest waits for longer than ${behind_ms}, completes as NOT_SENT in
+ * the next turn (breaker.h). A call that was
  * written when its connection died, or that has waited for STORE_CALL_TIMEOUT_MS, completes as UNKNOWN (or NOT_SENT if none of its bytes had been handed to
  * the kernel). One that only reads, or was not sent, is sent once more if its connection broke and the next attempt to connect succeeds, within the
  * budget of retries. A plain command counts as one that only reads.
@@ -34,6 +35,7 @@
 #define STORE_CALL_TIMEOUT_MS 2000
 #define STORE_LIMIT_MS 30000     /* how long a writing call may travel */
 #define STORE_INFLIGHT_MAX 16384 /* per shard; above it calls complete as NOT_SENT */
+#define STORE_BEHIND_MAX 128     /* the same, of a shard that is behind */
 
 struct loop;
 struct store;
@@ -50,7 +52,7 @@ struct store_settings {
     const char *user, *password; /* AUTH; NULL: none */
     int wait_replicas;           /* so many replicas must have a write before its call completes; 0: none */
     bool watches_line;           /* store_standing_us will be asked */
-    int behind_ms;               /* while the oldest call to a shard waits for longer, it takes no further ones; 0: it always does */
+    int behind_ms;               /* a shard whose oldest call waits for longer is behind; 0: none ever is */
     /* Answers of one kind of record that are kept in this thread (near_cache.h, tracking.h): all zero for none. */
     const char *near_kind; /* "product": of the keys product:{p}:ID, and of struct function's ${changes} */
     size_t near_bytes;

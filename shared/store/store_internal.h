@@ -67,7 +67,7 @@ struct store {
     struct shard **shards; /* one per shard of the topology */
     struct shard *dirty;   /* has commands that were not yet written */
     struct queue failed, ripe;
-    int64_t behind_us;     /* a shard whose oldest call waits for longer takes no further ones */
+    int64_t behind_us;     /* a shard whose oldest call waits for longer is behind */
     struct retry_budget retries;
     int64_t quickest_us;   /* of the calls answered since store_standing_us; 0: none was */
     char durability[32]; /* "replicas=2" */

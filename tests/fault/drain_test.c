@@ -23,7 +23,8 @@ static const char *const DELAYED[] = {"SOUK_DRAIN_DELAY_MS=1000", NULL}, *const 
 
 static struct souk *start(void)
 {
-    return souk_start(&(struct souk_settings){.roles = {[SOUK_PRODUCT] = true, [SOUK_ORDER] = true}});
+    static const char *const ENV[] = {FAULT_PATIENT, NULL};
+    return souk_start(&(struct souk_settings){.env = ENV, .roles = {[SOUK_PRODUCT] = true, [SOUK_ORDER] = true}});
 }
 
 /* What happens beside souk_terminate, which waits for the exit. */

@@ -17,6 +17,12 @@
  * that do not go through the code under test.
  */
 
+/*
+ * A setting for tests in which a stopped shard stands for the moment between two steps: what needs it waits, however long a busy machine takes to ask for
+ * it, and is not refused because the shard is behind.
+ */
+#define FAULT_PATIENT "SOUK_SHARD_BEHIND_MS=2000"
+
 /* A POST with everything it needs in one piece. It must not move once it is set. */
 struct post {
     struct client_request request;
