@@ -220,13 +220,15 @@ int64_t store_standing_us(struct store *store)
     store->quickest_us = 0;
     if (least)
         return least;
+    least = INT64_MAX;
     for (unsigned i = 0; i < store->settings.topology->shard_count; i++) {
         const struct shard *shard = store->shards[i];
+        int64_t waits = shard->in_flight && shard->owed.head ? now - shard->owed.head->sent_us : 0;
 
-        if (shard->in_flight && shard->owed.head && (least == 0 || now - shard->owed.head->sent_us < least))
-            least = now - shard->owed.head->sent_us;
+        if (shard->breaker == BREAKER_CLOSED && waits < least)
+            least = waits;
     }
-    return least;
+    return least < INT64_MAX ? least : 0;
 }
 
 const char *store_durability(const struct store *store)

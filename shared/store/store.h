@@ -96,7 +96,8 @@ const struct topology *store_topology(const struct store *store);
 
 /*
  * With ${watches_line}, how long calls stand in line: the time that the quickest took of those answered since this was asked last. If none was answered, how long the oldest
- * unanswered one waits, of the shard where that is least; 0 if nothing is owed. One slow shard does not make it long, a queue everywhere does.
+ * unanswered one waits, of the shard that takes calls where that is least; 0 if one of them owes nothing. One slow shard does not make it long, a queue
+ * everywhere does.
  */
 int64_t store_standing_us(struct store *store);
 
