@@ -1,6 +1,7 @@
 # shellcheck shell=bash
-# What bench/run, bench/audit and bench/overload share: a Release build, two shards and all workers on ports from $base on, products 1 to $products, and
-# in $dir/pairs pairs of them on different shards. Own directory; everything is gone afterwards. Expects $here, $top and $base.
+# What bench/run, bench/audit, bench/overload and bench/isolation share: a Release build, $shard_count shards and all workers on ports from $base on, products 1 to
+# $products, where each lives in $dir/places, and in $dir/pairs pairs of them on the first two shards. Own directory; everything is gone afterwards. Expects $here, $top and $base.
+shard_count=${shard_count:-2}
 products=${SOUK_BENCH_PRODUCTS:-1000}
 threads=${SOUK_BENCH_THREADS:-1}
 dir=$(mktemp -d "${TMPDIR:-/tmp}/souk-bench.XXXXXX")
@@ -47,12 +48,12 @@ bench_start() { # builds, starts everything, loads the products
     bin=$top/build/release/bin
 
     shards=
-    for i in 1 2; do
+    for i in $(seq "$shard_count"); do
         mkdir "$dir/shard$i"
         start shard$i "${on_shards[@]}" redis-server "$top/deploy/redis/redis.conf" --port $((base + i)) --bind 127.0.0.1 --dir "$dir/shard$i" --daemonize no "${shard_options[@]}"
         shards+=${shards:+,}shard-$i=127.0.0.1:$((base + i))
     done
-    for i in 1 2; do wait_until "shard $i answering" redis-cli -p $((base + i)) PING; done
+    for i in $(seq "$shard_count"); do wait_until "shard $i answering" redis-cli -p $((base + i)) PING; done
     export SOUK_SHARDS=$shards SOUK_THREADS=$threads SOUK_LOG_LEVEL=warn
     "$bin/soukctl" init >&2
     "$bin/soukctl" load >&2
@@ -68,6 +69,7 @@ bench_start() { # builds, starts everything, loads the products
             $((base + 80)) "$id" "$id"
     done | sed 1d | curl -K - >/dev/null
     # Pairs of products on different shards.
-    for id in $(seq "$products"); do printf '%d %s\n' "$id" "$("$bin/soukctl" ring "$id")"; done | awk '{ sub(",", "", $3) } $4 == "shard-1" { a[++na] = $1 } $4 == "shard-2" { b[++nb] = $1 }
-        END { for (i = 1; i <= (na < nb ? na : nb); i++) print a[i], b[i] }' >"$dir/pairs"
+    for id in $(seq "$products"); do printf '%d %s\n' "$id" "$("$bin/soukctl" ring "$id")"; done >"$dir/places"
+    awk '{ sub(",", "", $3) } $4 == "shard-1" { a[++na] = $1 } $4 == "shard-2" { b[++nb] = $1 }
+        END { for (i = 1; i <= (na < nb ? na : nb); i++) print a[i], b[i] }' "$dir/places" >"$dir/pairs"
 }

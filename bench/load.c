@@ -19,7 +19,7 @@
  *
  * PLAN has one step a line: port, method, path and body with tabs between them. A line that begins with + goes on with the job of the line before it, as
  * long as that was answered with 2xx. In path and body, %n is the job's number and %i the "id" in the answer before. Jobs are taken from the plan in
- * turns. Prints one fact a line.
+ * turns. Prints one fact a line. SIGTERM is the end of its time.
  */
 #define STEPS_MAX 16384
 #define PORTS_MAX 4
@@ -70,6 +70,7 @@ struct latencies {
 struct load {
     uv_loop_t loop;
     uv_poll_t tick;
+    uv_signal_t stop;
     int timer;
     struct client *clients, *idle;
     unsigned client_count;
@@ -396,6 +397,13 @@ static void got_tick(uv_poll_t *tick, int status, int events)
         uv_stop(&load->loop);
 }
 
+static void got_stop(uv_signal_t *stop, int signum)
+{
+    struct load *load = stop->data;
+
+    load->end_us = now_us();
+}
+
 /* ---- the plan ---- */
 
 static bool find_port(struct load *load, int number, unsigned *port)
@@ -552,6 +560,9 @@ static void start_ticking(struct load *load)
     uv_poll_init(&load->loop, &load->tick, load->timer);
     load->tick.data = load;
     uv_poll_start(&load->tick, UV_READABLE, got_tick);
+    uv_signal_init(&load->loop, &load->stop);
+    load->stop.data = load;
+    uv_signal_start(&load->stop, got_stop, SIGTERM);
 }
 
 int main(int argc, char **argv)

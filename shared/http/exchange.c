@@ -330,7 +330,7 @@ struct MHD_Response *exchange_make_response(const struct http_response *response
 
 static bool queue_response(struct exchange *exchange, const struct http_response *response)
 {
-    struct MHD_Response *made = exchange_make_response(response, MHD_RESPMEM_PERSISTENT, response->close || exchange->http->quiesced);
+    struct MHD_Response *made = exchange_make_response(response, MHD_RESPMEM_PERSISTENT, response->close || exchange->http->winding_down);
     bool queued;
 
     if (!made)
@@ -354,8 +354,10 @@ static void answered(struct exchange *exchange, int status, bool queued)
 
 void http_respond_prepared(struct exchange *exchange, struct http_prepared *prepared, struct view stamp)
 {
+    bool good = (!exchange->http->winding_down || prepared_close(prepared)) && prepared_stamp(prepared, stamp);
+
     CHECK(!exchange->suspended);
-    answered(exchange, prepared->status, prepared_stamp(prepared, stamp) && MHD_queue_response(exchange->mhd, prepared->status, prepared->made) == MHD_YES);
+    answered(exchange, prepared->status, good && MHD_queue_response(exchange->mhd, prepared->status, prepared->made) == MHD_YES);
 }
 
 void http_respond(struct exchange *exchange, const struct http_response *response)

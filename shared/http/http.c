@@ -1,5 +1,6 @@
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/filter.h>
 #include <netdb.h>
 #include <poll.h>
 #include <stdio.h>
@@ -37,6 +38,9 @@
 #define PASSES_MAX 8
 #define STOP_MS 500
 #define STOP_POLL_MS 10
+/* Flags of a TCP segment. */
+#define TCP_SYN 0x02
+#define TCP_ACK 0x10
 /* Settling the kernel's queue of connections: libmicrohttpd accepts about ten in a pass. */
 #define QUIESCE_PASSES 500
 
@@ -299,6 +303,33 @@ unsigned http_connections(const struct http *http)
     return http->connections;
 }
 
+void http_wind_down(struct http *http)
+{
+    http->winding_down = true;
+}
+
+/*
+ * Closing a listener resets what the kernel has accepted and we have not, and whose handshake is under way: those clients are connected as they see it,
+ * and have sent requests. What was accepted http_quiesce takes in. So that no handshake is under way then, segments that begin one (SYN) are
+ * thrown away here. A client sends his again after a second, and is refused.
+ */
+void http_deafen(struct http *http)
+{
+    /* Of a segment: load its flags, drop it if SYN is the only one of SYN and ACK, else keep all of it. */
+    struct sock_filter program[] = {
+        BPF_STMT(BPF_LD | BPF_B | BPF_ABS, 13),
+        BPF_STMT(BPF_ALU | BPF_AND | BPF_K, TCP_SYN | TCP_ACK),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, TCP_SYN, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, 0),
+        BPF_STMT(BPF_RET | BPF_K, UINT32_MAX),
+    };
+    const struct sock_fprog filter = {.len = sizeof(program) / sizeof(*program), .filter = program};
+    const union MHD_DaemonInfo *info = MHD_get_daemon_info(http->daemon, MHD_DAEMON_INFO_LISTEN_FD);
+
+    if (!http->quiesced && info && setsockopt(info->listen_fd, SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof(filter)) != 0)
+        log_debug("port %d cannot be made deaf: %s; a connection that is being made when it closes is reset", http->port, strerror(errno));
+}
+
 void http_quiesce(struct http *http)
 {
     unsigned before, passes = 0;
@@ -307,8 +338,7 @@ void http_quiesce(struct http *http)
     CHECK(!http->running);
     if (http->quiesced)
         return;
-    http->quiesced = true;
-    /* Closing the listener resets what the kernel has accepted and we have not: those clients have sent requests. */
+    http->quiesced = http->winding_down = true;
     do {
         before = http->connections;
         http_work(http);

@@ -128,9 +128,17 @@ unsigned http_inside(const struct http *http);
 unsigned http_connections(const struct http *http);
 
 /*
- * Stops accepting new connections and answers what comes on the open ones with "Connection: close". Connections that the kernel had already
- * accepted are taken in first, so on_request may run inside. Not callable from on_request. May be called twice.
+ * The end, so that no client loses a request by it. Three steps, in this order; each may be left out, and each may be called twice.
+ *
+ *   http_wind_down  every answer from here on says "Connection: close". Idle connections stay: a client may be sending on one just now. It has its answer,
+ *                   and the connection is gone without a race. New ones are accepted as before, for whoever has not heard yet that we go.
+ *   http_deafen     no connection is begun any more, but those that were are still made: give them a moment, some round trips. Where the kernel
+ *                   cannot do that nothing happens.
+ *   http_quiesce    stops listening: who connects is refused, and knows that nothing was done. What the kernel has accepted is taken in first, so
+ *                   on_request may run inside. Not callable from on_request.
  */
+void http_wind_down(struct http *http);
+void http_deafen(struct http *http);
 void http_quiesce(struct http *http);
 /*
  * Every exchange must have been answered. Sends what is still to be sent (waits for slow readers up to half a second), closes all connections and

@@ -51,6 +51,7 @@ struct http {
     bool ready;        /* the epoll descriptor or ${due} says that there is work */
     bool resumed;      /* so do answers to suspended exchanges, and a connection that makes room for others */
     bool running;      /* inside MHD_run */
+    bool winding_down; /* each answer closes its connection */
     bool quiesced;     /* no new connections */
     bool stopping;     /* on_request is not called any more */
     bool starved;      /* libmicrohttpd does not accept until a connection closes */
@@ -96,9 +97,11 @@ struct http_prepared {
     const char *stamped; /* the header's name; static */
     char *stamp;         /* its value within ${made} */
     size_t stamp_len, bytes;
+    bool closes; /* says "Connection: close" */
 };
-/* Sets its stamp. Returns false if memory is short or it cannot be sent. */
+/* Sets its stamp; has it close its connections from here on. Both return false if memory is short or it cannot be sent. */
 bool prepared_stamp(struct http_prepared *prepared, struct view stamp);
+bool prepared_close(struct http_prepared *prepared);
 
 /* Ends an exchange that is not whole yet with a refusal, written straight to the socket. */
 void exchange_refuse(struct exchange *exchange, int status, const char *detail);

@@ -38,6 +38,13 @@ bool prepared_stamp(struct http_prepared *prepared, struct view stamp)
     return prepared->stamp != NULL;
 }
 
+bool prepared_close(struct http_prepared *prepared)
+{
+    if (!prepared->closes)
+        prepared->closes = MHD_add_response_header(prepared->made, MHD_HTTP_HEADER_CONNECTION, "close") == MHD_YES;
+    return prepared->closes;
+}
+
 struct http_prepared *http_prepare(const struct http_response *response, const char *stamped)
 {
     struct http_prepared *prepared = calloc(1, sizeof(*prepared));
@@ -50,6 +57,7 @@ struct http_prepared *http_prepare(const struct http_response *response, const c
         return NULL;
     }
     prepared->status = (unsigned)response->status;
+    prepared->closes = response->close;
     prepared->stamped = stamped;
     prepared->bytes = sizeof(*prepared) + RESPONSE_BYTES + response->body.len;
     for (size_t i = 0; i < response->header_count; i++)

@@ -142,7 +142,7 @@ bool kept_answer(struct worker_thread *thread, struct exchange *exchange)
     struct near_cache *near = store_near(thread->public.store);
     enum format format;
     struct key key;
-    if (near == NULL || thread->stopping || !may_be_kept(exchange, &format))
+    if (near == NULL || !may_be_kept(exchange, &format))
         return false;
     key_make(&key, exchange_target(exchange), format);
     int64_t now_us = clock_us();
@@ -181,7 +181,7 @@ bool kept_begin(struct request *request)
     bool joined = false;
     request->kept.way = KEPT_BYPASS;
     key_make(&key, exchange_target(request->exchange), request->ask.format);
-    if (near == NULL || thread->stopping || key.view.at == NULL || wants_fresh(request->ask.cache_control))
+    if (near == NULL || key.view.at == NULL || wants_fresh(request->ask.cache_control))
         return true;
     struct near_mark *mark = near_mark(near, key.view, flags & ROUTE_NEAR_RECORD ? request->ask.ids[0] : 0, request->since_us, &joined);
     if (mark == NULL)

@@ -172,6 +172,21 @@ static void read_shard_ready(struct metric_page *page)
         metric_add(page, sums->shards[i].ready == (uint64_t)sums->service->settings.threads, shard_name(sums, i));
 }
 
+/* Threads have connections of their own; the one that is worst off counts. */
+static void read_shard_breaker(struct metric_page *page)
+{
+    const struct sums *sums = sums_of(page);
+    for (unsigned shard = 0; shard < sums->service->topology->shard_count; shard++) {
+        uint64_t worst = BREAKER_CLOSED;
+        for (int i = 0; i < sums->service->settings.threads; i++) {
+            struct shard_figures figures = {.breaker = 0};
+            figures_add(&sums->service->threads[i].words[metrics_shard_at(shard)], &figures, sizeof(figures));
+            worst = figures.breaker > worst ? figures.breaker : worst;
+        }
+        metric_add(page, (double)worst, shard_name(sums, shard));
+    }
+}
+
 /* ---- what is kept near ---- */
 
 static bool keeps(const struct sums *sums)
@@ -234,7 +249,9 @@ static const struct metric_row WORKER_METRICS[] = {
     {"souk_flows_running", METRIC_GAUGE, "", "Flows under way: requests, duties, sweeps.", metric_read_number, AT(metrics.flows)},
     {"souk_loop_lag_seconds", METRIC_HISTOGRAM, "thread",
      "How much too late a timer rang, which is set again and again; so long everything else waits too.", read_lag, 0},
-    {"souk_shard_ready", METRIC_GAUGE, "shard", "1 when every thread has a proved connection to the shard, else 0.", read_shard_ready, 0},
+    {"souk_shard_ready", METRIC_GAUGE, "shard", "1 when every thread has a proved connection to the shard, which takes calls, else 0.", read_shard_ready, 0},
+    {"souk_shard_breaker", METRIC_GAUGE, "shard",
+     "0 while the shard takes calls; 1 while it is asked whether it is the right one; 2 while it is away or behind.", read_shard_breaker, 0},
     {"souk_shard_in_flight", METRIC_GAUGE, "shard",
      "Calls that were sent and not yet answered: the depth of the pipeline.", read_shard_number, SHARD(in_flight)},
     {"souk_shard_calls_total", METRIC_COUNTER, "shard", "Calls that were sent to the shard.", read_shard_number, SHARD(calls)},
@@ -243,8 +260,10 @@ static const struct metric_row WORKER_METRICS[] = {
     {"souk_shard_written_bytes_total", METRIC_COUNTER, "shard", "Bytes that were written to the shard.", read_shard_number, SHARD(bytes_out)},
     {"souk_shard_call_duration_seconds", METRIC_HISTOGRAM, "shard", "From the sending of a call to its answer.", read_shard_times, 0},
     {"souk_shard_errors_total", METRIC_COUNTER, "shard,kind",
-     "Calls that were certainly not carried out (not_ready, too_many, unwritten, declined), or of which that is not known (lost, no_answer, "
+     "Calls that were certainly not carried out (not_ready, behind, too_many, unwritten, declined), or of which that is not known (lost, no_answer, "
      "unconfirmed, unclear).", read_shard_errors, 0},
+    {"souk_shard_repeated_total", METRIC_COUNTER, "shard",
+     "Calls that were sent once more, since the connection broke and they had done nothing.", read_shard_number, SHARD(repeated)},
     {"souk_shard_reconnects_total", METRIC_COUNTER, "shard", "Attempts to connect after the first.", read_shard_number, SHARD(reconnects)},
     {"souk_near_hits_total", METRIC_COUNTER, "", "Reads answered from what the worker keeps.", read_near_number, NEAR(hits)},
     {"souk_near_misses_total", METRIC_COUNTER, "", "Reads of what was not kept.", read_near_number, NEAR(misses)},

@@ -20,7 +20,7 @@
 /*
  *   main thread     settings ─▶ topology ─▶ threads made one after another ─▶ runs thread 0's loop ─▶ joins ─▶ frees
  *   each thread     loop ◀─ store, engine, http, the program's own; a tick every TICK_MS looks at readiness and at the drain
- *   SIGTERM         draining ─▶ each thread: not ready, http quiesced, no new sweeps, what is inside finishes ─▶ its loop stops ─▶ closes
+ *   SIGTERM         draining ─▶ each thread: not ready, no new sweeps, enum drain step by step ─▶ its loop stops ─▶ closes
  */
 #define TICK_MS 20
 #define PUBLISH_US 1000000
@@ -40,9 +40,13 @@ static const struct option_row COMMON_OPTIONS[] = {
     {"threads", OPTION_INT, AT(threads), "1", 1, 64, NULL, "event loops, each with its own connection to every shard"},
     {"inside-max", OPTION_INT, AT(inside_max), "4096", 1, 65536, NULL, "requests under way per thread; above it they are answered 503"},
     {"queue-ms", OPTION_INT, AT(queue_ms), "100", 0, 10000, NULL, "calls to shards that take longer than this are a queue: then some requests are answered 503; 0: never"},
+    {"shard-behind-ms", OPTION_INT, AT(shard_behind_ms), "500", 0, 2000, NULL,
+     "while the oldest call to a shard waits for longer, no more than 128 wait for it and the rest is answered 503; 0: all wait"},
     {"http-connections", OPTION_INT, AT(connections_max), "16384", 16, 1000000, NULL, "open connections per thread"},
     {"deadline-ms", OPTION_INT, AT(deadline_ms), "5000", 50, 600000, NULL, "time a request may take before it is answered 503 or 504"},
-    {"drain-ms", OPTION_INT, AT(drain_ms), "9000", 0, 600000, NULL, "time that requests under way have after SIGTERM"},
+    {"drain-ms", OPTION_INT, AT(drain_ms), "9000", 0, 600000, NULL, "time that requests under way have once nobody listens any more"},
+    {"drain-delay-ms", OPTION_INT, AT(drain_delay_ms), "0", 0, 600000, NULL,
+     "time after SIGTERM in which the worker is not ready but still serves; behind a load balancer: longer than that needs to notice"},
     {"redis-user", OPTION_TEXT, AT(redis_user), "", 0, 0, NULL, "user for AUTH; empty: the default user"},
     {"redis-password-file", OPTION_TEXT, AT(redis_password_file), "", 0, 0, NULL, "file that holds the password for AUTH; empty: none"},
     {"auth", OPTION_CHOICE, AT(auth), "off", 0, 0, "off|tokens", "how callers are known; off: whoever reaches the worker may do everything"},
@@ -164,11 +168,18 @@ static enum options_result settings_read(struct service *service, int argc, char
 
 /* ---- one thread ---- */
 
+/*
+ * A worker that has never seen all its shards may have been told wrong addresses, and does not take the place of one that works. But when a shard goes away
+ * later, all workers miss it alike: if that made them not ready, nobody would be left for what lives elsewhere.
+ */
 static const char *thread_missing(struct worker_thread *thread)
 {
     const struct service_program *program = thread->public.service->program;
-    if (!store_all_ready(thread->public.store))
+    thread->complete |= store_all_ready(thread->public.store);
+    if (!thread->complete)
         return "a shard is not reachable";
+    if (!store_any_ready(thread->public.store))
+        return "no shard is reachable";
     return program->ready ? program->ready(&thread->public) : NULL;
 }
 
@@ -206,14 +217,17 @@ static void note_tick(struct worker_thread *thread)
     }
 }
 
-static void thread_drain(struct worker_thread *thread)
+static void drain_to(struct worker_thread *thread, enum drain step, int64_t ms)
+{
+    thread->drain = step;
+    thread->drain_until_us = clock_us() + ms * 1000;
+    tick_set(thread, ms < TICK_MS ? ms : TICK_MS);
+}
+
+/* What is under way is finished, or its time is over. */
+static void thread_finish(struct worker_thread *thread)
 {
     struct service *service = thread->public.service;
-    if (!thread->stopping) {
-        thread->stopping = true;
-        thread->drain_until_us = clock_us() + (int64_t)service->settings.drain_ms * 1000;
-        http_quiesce(thread->http);
-    }
     if (http_inside(thread->http) == 0 && engine_running(thread->public.engine) == 0) {
         loop_stop(thread->public.loop);
         return;
@@ -226,6 +240,37 @@ static void thread_drain(struct worker_thread *thread)
         _exit(0);
     }
     tick_set(thread, TICK_MS);
+}
+
+static void thread_drain(struct worker_thread *thread)
+{
+    struct service *service = thread->public.service;
+    bool over = clock_us() >= thread->drain_until_us;
+    switch (thread->drain) {
+    case DRAIN_SERVING:
+        http_wind_down(thread->http);
+        drain_to(thread, DRAIN_NOTICE, service->settings.drain_delay_ms);
+        break;
+    case DRAIN_NOTICE:
+        if (!over && !atomic_load(&service->hurried)) {
+            tick_set(thread, TICK_MS);
+            break;
+        }
+        http_deafen(thread->http);
+        drain_to(thread, DRAIN_DEAF, TICK_MS);
+        break;
+    case DRAIN_DEAF:
+        if (!over) {
+            tick_set(thread, 1);
+            break;
+        }
+        http_quiesce(thread->http);
+        drain_to(thread, DRAIN_FINISHING, service->settings.drain_ms);
+        break;
+    case DRAIN_FINISHING:
+        thread_finish(thread);
+        break;
+    }
 }
 
 static void thread_got_tick(void *cookie)
@@ -276,10 +321,12 @@ static bool thread_serve(struct worker_thread *thread, int index)
 static void got_stop_signal(void *cookie, int signum)
 {
     struct service *service = cookie;
-    if (atomic_exchange(&service->draining, true))
-        return;
-    log_info("stopping on signal %d: finishing what is under way", signum);
-    supervisor_stopping(service);
+    if (atomic_exchange(&service->draining, true)) {
+        atomic_store(&service->hurried, true);
+    } else {
+        log_info("stopping on signal %d: serving for another %d ms, then finishing what is under way", signum, service->settings.drain_delay_ms);
+        supervisor_stopping(service);
+    }
     for (int i = 0; i < service->settings.threads; i++)
         loop_wake(service->threads[i].public.loop);
 }
@@ -296,6 +343,7 @@ static bool thread_init(struct service *service, int index)
         .password = *service->password ? service->password : NULL,
         .wait_replicas = service->settings.wait_replicas,
         .watches_line = service->settings.queue_ms > 0,
+        .behind_ms = service->settings.shard_behind_ms,
     };
     kept_settings(&store, &service->settings, program->near_kind);
     snprintf(thread->age, sizeof(thread->age), "%d", (service->settings.cache_age_ms + 999) / 1000);

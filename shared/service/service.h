@@ -84,7 +84,10 @@ struct service_program {
     const void *(*figures)(struct service_thread *thread);
 };
 
-/* Runs until SIGTERM or SIGINT and a drain of at most SOUK_DRAIN_MS. Returns the exit status: 2 if a setting is wrong, 1 if it could not start otherwise. */
+/*
+ * Runs until SIGTERM or SIGINT, and until its drain is over (service_internal.h). Returns the exit status: 2 if a setting is wrong, 1 if it could not start
+ * otherwise.
+ */
 int service_main(const struct service_program *program, int argc, char **argv);
 
 /* Is this thread's service stopping? Sweeps then take no new work. */

@@ -17,8 +17,17 @@
 /* The settings every worker has; the program's own follow in their own struct. */
 struct service_settings {
     const char *address, *shards, *log_level, *log_format, *redis_user, *redis_password_file, *auth, *tokens_file;
-    int port, threads, partitions, epoch, inside_max, connections_max, deadline_ms, drain_ms, wait_replicas, queue_ms, cache_mb, cache_age_ms, caller_rate;
+    int port, threads, partitions, epoch, inside_max, connections_max, deadline_ms, drain_ms, drain_delay_ms, wait_replicas, queue_ms, shard_behind_ms, cache_mb, cache_age_ms, caller_rate;
 };
+
+/*
+ * The end of a thread after SIGTERM. The steps of http.h, with time between them.
+ *
+ *   SERVING ─▶ NOTICE    not ready, and serving as before, but each answer closes its connection: load balancers notice, idle connections are used once more
+ *          ─▶ DEAF      no connection is begun; those that were are made
+ *          ─▶ FINISHING nobody listens; what is inside is finished, then the loop stops
+ */
+enum drain { DRAIN_SERVING, DRAIN_NOTICE, DRAIN_DEAF, DRAIN_FINISHING };
 
 /* What the service manager was told; the first thread's. */
 struct supervisor {
@@ -40,9 +49,10 @@ struct worker_thread {
     struct loop_timer *tick;
     _Atomic(int64_t) ticked_us; /* when its loop last turned; read by the first thread */
     int64_t tick_due_us;
-    int64_t drain_until_us;
+    enum drain drain;
+    int64_t drain_until_us; /* of this step */
     uint64_t request_seed, request_count; /* of the ids that are given to requests without one */
-    bool stopping, quiesced;
+    bool complete;    /* all shards were ready at one moment */
     struct room room; /* the door's */
     struct access_log access;
     char age[12];     /* of what is kept, for the header Age */
@@ -62,6 +72,7 @@ struct service {
     atomic_int port;
     atomic_bool draining;
     struct supervisor supervisor;
+    atomic_bool hurried; /* a second signal: the notice is over */
 };
 
 /* One request, in its exchange's arena. */

@@ -12,7 +12,7 @@ struct worker_thread;
 void supervisor_started(struct service *service);
 /* Called on every thread at each of its ticks. */
 void supervisor_tick(struct worker_thread *thread);
-/* It drains, and may take SOUK_DRAIN_MS for it. */
+/* It drains, and may take SOUK_DRAIN_DELAY_MS and SOUK_DRAIN_MS for it. */
 void supervisor_stopping(struct service *service);
 
 #endif

@@ -42,6 +42,7 @@ struct call {
     struct call *next;
     int64_t sent_us; /* one time for all that a turn sends to a shard */
     const struct reply *fate; /* what it completes with when no answer came */
+    bool repeated;            /* sent once more, because its connection was lost */
 };
 
 /* A function call to ${partition}'s shard. Add keys first, then arguments. Cannot fail. */

@@ -29,6 +29,13 @@ _Static_assert((SHARD_WAITS_MAX + 1) * WAIT_MS < STORE_CALL_TIMEOUT_MS, "silent 
 static const struct reply UNCONFIRMED = {
     .kind = REPLY_UNKNOWN, .fault = REPLY_UNCONFIRMED, .why = "the shard's replicas did not confirm the write in time"};
 
+int64_t durability_behind_us(const struct store_settings *settings)
+{
+    int64_t replicas_ms = settings->wait_replicas > 0 ? (SHARD_WAITS_MAX + 1) * WAIT_MS : 0;
+
+    return settings->behind_ms > 0 ? (settings->behind_ms + replicas_ms) * 1000 : INT64_MAX;
+}
+
 /* ---- holding answers ---- */
 
 static void copy_item(struct arena *arena, const struct item *from, struct item *to)

@@ -19,6 +19,8 @@
 #define COMPLAIN_US 1000000
 
 static const struct reply NOT_READY = {.kind = REPLY_NOT_SENT, .fault = REPLY_NOT_READY, .why = "the shard is not ready"};
+static const struct reply BEHIND = {
+    .kind = REPLY_NOT_SENT, .fault = REPLY_BEHIND, .why = "the shard has not answered for a while and takes no calls until it does"};
 static const struct reply TOO_MANY = {.kind = REPLY_NOT_SENT, .fault = REPLY_TOO_MANY, .why = "too many calls are under way to this shard"};
 static const struct reply UNWRITTEN = {
     .kind = REPLY_NOT_SENT, .fault = REPLY_UNWRITTEN, .why = "the connection to the shard was lost before the call was sent"};
@@ -89,11 +91,19 @@ static void note_time(struct shard *shard)
         store->quickest_us = took_us > 0 ? took_us : 1;
 }
 
+/* A few may wait: a disk that stalls for a moment is better waited for. Many take the room of those who need other shards. */
+static bool is_behind(const struct shard *shard, int64_t now)
+{
+    return shard->in_flight >= STORE_BEHIND_MAX && shard->owed.head && now - shard->owed.head->sent_us > shard->store->behind_us;
+}
+
 void pipeline_read(struct shard *shard)
 {
     shard->read_us = clock_us();
     redisAsyncHandleRead(shard->link);
     note_time(shard);
+    if (shard->breaker == BREAKER_OPEN && shard->state == SHARD_READY && !is_behind(shard, clock_us()))
+        shard_heard(shard, BREAKER_CAUGHT_UP);
 }
 
 /* What a call has changed is not kept any longer by the time that whoever sent it hears of it. */
@@ -201,13 +211,26 @@ static bool pass(struct shard *shard, struct call *call)
     return true;
 }
 
+/* The first call of a turn looks at the time, which is that of all others. */
+static void begin_batch(struct shard *shard)
+{
+    int64_t now = clock_us();
+
+    if (is_behind(shard, now))
+        shard_heard(shard, BREAKER_BEHIND);
+    else
+        shard->gathering_us = now;
+}
+
 const struct reply *shard_send(struct shard *shard, struct call *call)
 {
     const struct reply *fate = NULL;
 
     call->fate = NULL;
-    if (shard->state != SHARD_READY)
-        fate = &NOT_READY;
+    if (shard->breaker == BREAKER_CLOSED && shard->gathering_us == 0)
+        begin_batch(shard);
+    if (shard->breaker != BREAKER_CLOSED)
+        fate = shard->state == SHARD_READY ? &BEHIND : &NOT_READY;
     else if (shard->in_flight >= STORE_INFLIGHT_MAX)
         fate = &TOO_MANY;
     else if (!pass(shard, call))
@@ -301,8 +324,55 @@ void shard_flush(struct shard *shard)
         break_if_garbled(shard);
 }
 
+static void fail(struct shard *shard, struct call *call, const struct reply *fate)
+{
+    shard->figures.faults[fate->fault]++;
+    store_fail(shard->store, call, fate);
+}
+
+/* To send it once more does nothing twice, and the budget has room for it. */
+static bool may_repeat(struct shard *shard, const struct call *call, const struct reply *fate)
+{
+    struct store *store = shard->store;
+    uint64_t calls = 0;
+
+    if (call->repeated || (fate->kind == REPLY_UNKNOWN && call->function && call->function->writes))
+        return false;
+    for (unsigned i = 0; i < store->settings.topology->shard_count; i++)
+        calls += store->shards[i]->figures.calls;
+    return retry_allowed(&store->retries, calls);
+}
+
+static void put_by(struct shard *shard, struct call *call, const struct reply *fate)
+{
+    shard->figures.repeated++;
+    call->repeated = true;
+    call->fate = fate;
+    queue_add(&shard->again, call);
+}
+
+void pipeline_repeat(struct shard *shard)
+{
+    struct call *call;
+
+    while ((call = queue_take(&shard->again))) {
+        const struct reply *fate = shard_send(shard, call);
+
+        if (fate)
+            store_fail(shard->store, call, fate);
+    }
+}
+
+void pipeline_give_up(struct shard *shard)
+{
+    struct call *call;
+
+    while ((call = queue_take(&shard->again)))
+        fail(shard, call, call->fate);
+}
+
 /* What was owed completes: what was not handed to the kernel as NOT_SENT, the rest as UNKNOWN. Questions of our own are simply dropped. */
-void pipeline_settle(struct shard *shard, const struct reply *fate)
+void pipeline_settle(struct shard *shard, const struct reply *fate, bool repeated)
 {
     struct call *call;
 
@@ -310,10 +380,12 @@ void pipeline_settle(struct shard *shard, const struct reply *fate)
     while ((call = queue_take(&shard->owed))) {
         if (call == shard->unflushed)
             fate = &UNWRITTEN;
-        if (call->fate != &OURS) {
-            shard->figures.faults[fate->fault]++;
-            store_fail(shard->store, call, fate);
-        }
+        if (call->fate == &OURS)
+            continue;
+        if (repeated && may_repeat(shard, call, fate))
+            put_by(shard, call, fate);
+        else
+            fail(shard, call, fate);
     }
     shard->unflushed = NULL;
     shard->in_flight = shard->gathered = 0;

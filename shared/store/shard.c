@@ -44,20 +44,42 @@ static const struct reply CLOSED = {.kind = REPLY_UNKNOWN, .fault = REPLY_LOST, 
 
 static void rang(void *cookie);
 
+static void tell(struct shard *shard, const char *reason)
+{
+    snprintf(shard->told, sizeof(shard->told), "%s:%d: %.*s", shard->address->host, shard->address->port, SHARD_REASON_MAX - 1, reason);
+}
+
+void shard_heard(struct shard *shard, enum breaker_event event)
+{
+    enum breaker before = shard->breaker;
+
+    shard->breaker = breaker_next(before, event);
+    if (event == BREAKER_BEHIND && before == BREAKER_CLOSED) {
+        tell(shard, "connected, but behind: takes no calls until it answers");
+        if (shard_may_complain(shard))
+            log_warn("shard %s has not answered a call for %lld ms, and has %u to answer: it gets no further ones until it does", shard->address->name,
+                     (long long)shard->store->behind_us / 1000, shard->in_flight);
+    } else if (event == BREAKER_CAUGHT_UP) {
+        tell(shard, "ready");
+    }
+}
+
+/* What becomes of a connection tells the breaker whether there is one. */
+static const enum breaker_event HEARD[] = {
+    [SHARD_DOWN] = BREAKER_LOST,     [SHARD_CONNECTING] = BREAKER_LOST, [SHARD_CHECKING] = BREAKER_ASKED,
+    [SHARD_LOADING] = BREAKER_ASKED, [SHARD_READY] = BREAKER_PASSED,
+};
+
 void shard_move(struct shard *shard, enum shard_state to)
 {
     CHECK(STATES[shard->state].next & (1U << to));
     shard_log(shard, LOG_DEBUG, "shard %s: %s -> %s", shard->address->name, STATES[shard->state].name, STATES[to].name);
     shard->state = to;
+    shard_heard(shard, HEARD[to]);
     if (to == SHARD_READY)
         tracker_begin(shard->tracker);
     else
         tracker_end(shard->tracker);
-}
-
-static void tell(struct shard *shard, const char *reason)
-{
-    snprintf(shard->told, sizeof(shard->told), "%s:%d: %.*s", shard->address->host, shard->address->port, SHARD_REASON_MAX - 1, reason);
 }
 
 struct shard *shard_new(struct store *store, unsigned index)
@@ -70,10 +92,12 @@ struct shard *shard_new(struct store *store, unsigned index)
     shard->index = index;
     shard->address = &store->settings.topology->shards[index];
     shard->backoff_ms = BACKOFF_MIN_MS;
+    shard->breaker = BREAKER_OPEN;
     shard->timer = loop_timer_new(store->loop, rang, shard);
     reader_init(&shard->reader);
     queue_clear(&shard->owed);
     queue_clear(&shard->held);
+    queue_clear(&shard->again);
     tell(shard, "connecting");
     if (!shard->timer || (store->near && !(shard->tracker = tracker_new(store, shard)))) {
         shard_free(shard);
@@ -86,8 +110,10 @@ struct shard *shard_new(struct store *store, unsigned index)
 static void fall(struct shard *shard)
 {
     int64_t now = clock_us(), jitter;
+    const struct reply *fate = shard->fate ? shard->fate : &LOST;
 
-    pipeline_settle(shard, shard->fate ? shard->fate : &LOST);
+    pipeline_give_up(shard);
+    pipeline_settle(shard, fate, shard->state == SHARD_READY && fate == &LOST);
     shard->fate = NULL;
     shard->awaited = 0;
     shard_move(shard, SHARD_DOWN);
@@ -214,6 +240,7 @@ void shard_passed(struct shard *shard)
     shard->fsync_due_us = clock_us() + FSYNC_MS * 1000;
     loop_timer_set(shard->timer, BEAT_MS);
     shard_log(shard, LOG_INFO, "shard %s at %s:%d is ready", shard->address->name, shard->address->host, shard->address->port);
+    pipeline_repeat(shard);
 }
 
 /*
@@ -280,6 +307,7 @@ void shard_close(struct shard *shard)
         memcpy(shard->logged, shard->told, sizeof(shard->logged)); /* nothing to warn of */
         hang_up(shard, &CLOSED);
     }
+    pipeline_give_up(shard);
     loop_timer_clear(shard->timer);
 }
 

@@ -27,6 +27,7 @@ struct shard {
     const struct shard_address *address;
     unsigned index;
     enum shard_state state;
+    enum breaker breaker; /* CLOSED only in READY */
     char told[SHARD_TEXT_MAX];   /* what to tell people: why it is down, or that it is ready */
     char logged[SHARD_TEXT_MAX]; /* what the log was told last, so that every further attempt does not repeat it */
 
@@ -41,6 +42,7 @@ struct shard {
     /* What is under way. */
     struct queue owed;
     struct call *unflushed; /* NULL: all were handed to the kernel */
+    struct queue again;     /* to be sent once more when the connection is READY again; ${fate} is what they complete with if the next attempt fails */
     unsigned in_flight;     /* of ${owed} and ${held}, the calls of others */
     unsigned gathered;      /* the calls of others since the last write */
     int64_t gathering_us;   /* when the first command of this turn was appended, the time of all of them; 0: none was */
@@ -114,6 +116,8 @@ void shard_move(struct shard *shard, enum shard_state to);
 void shard_check(struct shard *shard);
 /* The check is passed. */
 void shard_passed(struct shard *shard);
+/* The breaker hears of it, and says so where people look. */
+void shard_heard(struct shard *shard, enum breaker_event event);
 /* This is not a shard we can use: says so, closes, tries again in a second. */
 void shard_refuse(struct shard *shard, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Closes, says ${reason}, tries again. The connection goes at once, or when the callback of hiredis that we are in has returned. */
@@ -133,17 +137,23 @@ void library_load(struct shard *shard);
 /* pipeline.c: a question of our own, whose ${got} is called at most once, and never if the connection breaks. */
 struct call *shard_question(struct shard *shard, struct arena *arena, const char *command, void (*got)(struct call *call, const struct reply *reply));
 void shard_ask(struct shard *shard, struct call *question);
-/* hiredis' hook; one write now; all that is owed completes, what was handed to the kernel with ${fate}. */
+/*
+ * hiredis' hook; one write now; all that is owed completes, what was handed to the kernel with ${fate}, but for what may be ${repeated}: that waits for
+ * pipeline_repeat, which sends it, or pipeline_give_up, which completes it.
+ */
 void pipeline_want_write(void *cookie);
 void pipeline_write(struct shard *shard);
 void pipeline_read(struct shard *shard);
-void pipeline_settle(struct shard *shard, const struct reply *fate);
+void pipeline_settle(struct shard *shard, const struct reply *fate, bool repeated);
+void pipeline_repeat(struct shard *shard);
+void pipeline_give_up(struct shard *shard);
 /* A call of others was answered, and its answer may be given. */
 void pipeline_complete(struct shard *shard, struct call *call, const struct reply *reply);
 /* May an error be logged now? One a second; others are counted in ${complaints}. */
 bool shard_may_complain(struct shard *shard);
 
-/* durability.c: must this answer wait for replicas; keeps it until then; the turn's batch is complete; all that is held completes with ${fate}. */
+/* durability.c: how long the oldest call may wait while a shard takes further ones, which replicas may delay too; must this answer wait for replicas; keeps it until then; the turn's batch is complete; all that is held completes with ${fate}. */
+int64_t durability_behind_us(const struct store_settings *settings);
 bool durability_holds(const struct shard *shard, const struct call *call, const struct reply *reply);
 void durability_hold(struct shard *shard, struct call *call, const struct reply *reply);
 void durability_end_batch(struct shard *shard);

@@ -137,6 +137,7 @@ struct store *store_open(struct loop *loop, const struct store_settings *setting
         goto no_memory;
     store->loop = loop;
     store->settings = *settings;
+    store->behind_us = durability_behind_us(settings);
     snprintf(store->durability, sizeof(store->durability), "replicas=%d", settings->wait_replicas);
     queue_clear(&store->failed);
     queue_clear(&store->ripe);
@@ -172,6 +173,7 @@ void store_send(struct store *store, struct call *call)
     const struct reply *fate;
 
     CHECK(call->done && call->partition < topology->partitions);
+    call->repeated = false;
     fate = shard_send(shard_at(store, call->shard >= 0 ? (unsigned)call->shard : topology->owner[call->partition]), call);
     if (fate)
         store_fail(store, call, fate);
@@ -187,7 +189,7 @@ void store_withhold(struct store *store, struct call *call)
 
 bool store_shard_ready(const struct store *store, unsigned shard)
 {
-    return shard_at(store, shard)->state == SHARD_READY;
+    return shard_at(store, shard)->breaker == BREAKER_CLOSED;
 }
 
 bool store_all_ready(const struct store *store)
@@ -196,6 +198,14 @@ bool store_all_ready(const struct store *store)
         if (!store_shard_ready(store, i))
             return false;
     return true;
+}
+
+bool store_any_ready(const struct store *store)
+{
+    for (unsigned i = 0; i < store->settings.topology->shard_count; i++)
+        if (shard_at(store, i)->state == SHARD_READY)
+            return true;
+    return false;
 }
 
 const char *store_shard_state(const struct store *store, unsigned shard)
@@ -210,13 +220,15 @@ int64_t store_standing_us(struct store *store)
     store->quickest_us = 0;
     if (least)
         return least;
+    least = INT64_MAX;
     for (unsigned i = 0; i < store->settings.topology->shard_count; i++) {
         const struct shard *shard = store->shards[i];
+        int64_t waits = shard->in_flight && shard->owed.head ? now - shard->owed.head->sent_us : 0;
 
-        if (shard->in_flight && shard->owed.head && (least == 0 || now - shard->owed.head->sent_us < least))
-            least = now - shard->owed.head->sent_us;
+        if (shard->breaker == BREAKER_CLOSED && waits < least)
+            least = waits;
     }
-    return least;
+    return least < INT64_MAX ? least : 0;
 }
 
 const char *store_durability(const struct store *store)
@@ -244,7 +256,8 @@ struct shard_figures store_shard_figures(const struct store *store, unsigned sha
     struct shard_figures figures = shard_at(store, shard)->figures;
 
     figures.in_flight = shard_at(store, shard)->in_flight;
-    figures.ready = shard_at(store, shard)->state == SHARD_READY;
+    figures.ready = store_shard_ready(store, shard);
+    figures.breaker = shard_at(store, shard)->breaker;
     return figures;
 }
 

@@ -6,6 +6,7 @@
 
 #include "metric.h"
 
+#include "breaker.h"
 #include "call.h"
 #include "near_cache.h"
 #include "topology.h"
@@ -24,8 +25,11 @@
  *     │                                 └──────────┼─────────────┤ RING, or the library is gone: the shard is checked again, behind what is owed
  *     └────────────────────────────────────────────┴─────────────┘ any error: every owed call completes, the context is closed, never reused
  *
- * A call to a shard that is not READY completes as NOT_SENT in the next turn. A call that was written when its connection died, or whose answer
- * is older than STORE_CALL_TIMEOUT_MS, completes as UNKNOWN (or NOT_SENT if none of its bytes had been handed to the kernel).
+ * A call to a shard that is not READY, or that owes STORE_BEHIND_MAX calls or more of which the oldest waits for longer than ${behind_ms}, completes as NOT_SENT in
+ * the next turn (breaker.h). A call that was
+ * written when its connection died, or that has waited for STORE_CALL_TIMEOUT_MS, completes as UNKNOWN (or NOT_SENT if none of its bytes had been handed to
+ * the kernel). One that only reads, or was not sent, is sent once more if its connection broke and the next attempt to connect succeeds, within the
+ * budget of retries. A plain command counts as one that only reads.
  *
  * With ${wait_replicas} a call of a function that writes completes as OK or REFUSED only when so many replicas have confirmed what its connection
  * wrote up to it; else as UNKNOWN. That holds for refusals too: they may rest on writes of others which no replica has. Reads do not wait for it.
@@ -33,6 +37,7 @@
 #define STORE_CALL_TIMEOUT_MS 2000
 #define STORE_LIMIT_MS 30000     /* how long a writing call may travel */
 #define STORE_INFLIGHT_MAX 16384 /* per shard; above it calls complete as NOT_SENT */
+#define STORE_BEHIND_MAX 128     /* the same, of a shard that is behind */
 
 struct loop;
 struct store;
@@ -49,6 +54,7 @@ struct store_settings {
     const char *user, *password; /* AUTH; NULL: none */
     int wait_replicas;           /* so many replicas must have a write before its call completes; 0: none */
     bool watches_line;           /* store_standing_us will be asked */
+    int behind_ms;               /* a shard whose oldest call waits for longer is behind; 0: none ever is */
     /* Answers of one kind of record that are kept in this thread (near_cache.h, tracking.h): all zero for none. */
     const char *near_kind; /* "product": of the keys product:{p}:ID, and of struct function's ${changes} */
     size_t near_bytes;
@@ -70,9 +76,13 @@ void store_send(struct store *store, struct call *call);
 /* Does not send it: it completes as NOT_SENT, like one that could not be sent. */
 void store_withhold(struct store *store, struct call *call);
 
-/* Is that shard READY; are all; what to tell a person about it if not ("127.0.0.1:6379: Connection refused"; valid until that changes). */
+/*
+ * Does that shard take calls; do all; is any connected, and was what it should be. What to tell a person about it if not ("127.0.0.1:6379: Connection
+ * refused"; valid until that changes).
+ */
 bool store_shard_ready(const struct store *store, unsigned shard);
 bool store_all_ready(const struct store *store);
+bool store_any_ready(const struct store *store);
 const char *store_shard_state(const struct store *store, unsigned shard);
 
 /*
@@ -88,7 +98,8 @@ const struct topology *store_topology(const struct store *store);
 
 /*
  * With ${watches_line}, how long calls stand in line: the time that the quickest took of those answered since this was asked last. If none was answered, how long the oldest
- * unanswered one waits, of the shard where that is least; 0 if nothing is owed. One slow shard does not make it long, a queue everywhere does.
+ * unanswered one waits, of the shard that takes calls where that is least; 0 if one of them owes nothing. One slow shard does not make it long, a queue
+ * everywhere does.
  */
 int64_t store_standing_us(struct store *store);
 
@@ -105,6 +116,8 @@ struct shard_figures {
     uint64_t reconnects;                /* attempts to connect after the first */
     struct metric_times times;          /* of calls that were answered, from the write of their turn to the reading of their answer */
     uint64_t in_flight, ready;          /* at the moment */
+    uint64_t repeated; /* calls that were, or are to be, sent once more */
+    uint64_t breaker;  /* enum breaker, at the moment */
 };
 struct shard_figures store_shard_figures(const struct store *store, unsigned shard);
 

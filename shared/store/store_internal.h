@@ -3,6 +3,7 @@
 
 #include "arena.h"
 
+#include "breaker.h"
 #include "store.h"
 
 /*
@@ -11,6 +12,7 @@
  *   store.c     all shards of a thread, the turn's hook, calls that complete without an answer
  *   shard.c     one connection: its states and its timer              (drives the hiredis context)
  *   pipeline.c  the calls on a connection                             (fills and flushes it)
+ *   breaker.c   whether a shard takes calls now, and how many may be sent twice
  *   identity.c  what a connection must prove before it is READY, and the shard's clock
  *   durability.c  what an answered write survives: replicas' confirmation, the shard's own disk
  *   library.c   the function libraries: there, or loaded
@@ -65,6 +67,8 @@ struct store {
     struct shard **shards; /* one per shard of the topology */
     struct shard *dirty;   /* has commands that were not yet written */
     struct queue failed, ripe;
+    int64_t behind_us;     /* a shard whose oldest call waits for longer is behind */
+    struct retry_budget retries;
     int64_t quickest_us;   /* of the calls answered since store_standing_us; 0: none was */
     char durability[32]; /* "replicas=2" */
     struct near_cache *near; /* NULL: nothing is kept */

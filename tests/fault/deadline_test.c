@@ -13,7 +13,7 @@
  * A request whose time is over before it has written anything is answered 504: nothing was done. Then nothing may be done either, when the shard that it
  * waits for answers after all.
  */
-static const char *const ENV[] = {"SOUK_DEADLINE_MS=300", NULL};
+static const char *const ENV[] = {"SOUK_DEADLINE_MS=300", FAULT_PATIENT, NULL};
 
 static int64_t paid_order(struct souk *souk)
 {

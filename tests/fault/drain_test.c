@@ -1,23 +1,30 @@
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
 #include "fault_test_lib.h"
 
 /*
- * SIGTERM: not ready any more, no new connections, what is under way is answered, exit status 0. Nobody who asks again elsewhere notices.
+ * SIGTERM: not ready any more, then no new connections, what is under way is answered, exit status 0. Nobody who asks again elsewhere notices; and who asks here
+ * while he has not heard of it is served.
  */
 #define EXIT_MS 10000
 #define BUYERS 6
+#define IDLE 40
+#define DELAY_MS 1000
+static const char *const DELAYED[] = {"SOUK_DRAIN_DELAY_MS=1000", NULL}, *const LONG_DELAYED[] = {"SOUK_DRAIN_DELAY_MS=600000", NULL};
 
 static struct souk *start(void)
 {
-    return souk_start(&(struct souk_settings){.roles = {[SOUK_PRODUCT] = true, [SOUK_ORDER] = true}});
+    static const char *const ENV[] = {FAULT_PATIENT, NULL};
+    return souk_start(&(struct souk_settings){.env = ENV, .roles = {[SOUK_PRODUCT] = true, [SOUK_ORDER] = true}});
 }
 
 /* What happens beside souk_terminate, which waits for the exit. */
@@ -123,6 +130,99 @@ static void test_time_limit(void **state)
     assert_int_equal(souk_stop(souk), 0);
 }
 
+/* One answer on a connection that stood idle: good, its last, and told so. */
+static struct response *last_answer(struct raw *raw, const char *request)
+{
+    struct response *response;
+    if (!raw_send(raw, request, strlen(request)))
+        fail_msg("an idle connection was closed while the worker had to keep it");
+    response = raw_read(raw, false, 3000);
+    assert_status(response, 200);
+    assert_non_null(response_header(response, "Connection"));
+    assert_string_equal(response_header(response, "Connection"), "close");
+    assert_true(raw_closes(raw, 1000));
+    raw_close(raw);
+    return response;
+}
+
+/* SIGTERM and the wait for the exit, beside a test that goes on asking. */
+struct leaving {
+    struct souk *souk;
+    pthread_t thread;
+    int status;
+};
+
+static void *leave(void *cookie)
+{
+    struct leaving *leaving = cookie;
+    leaving->status = souk_terminate(leaving->souk, SOUK_PRODUCT, EXIT_MS);
+    return NULL;
+}
+
+static bool says_it_goes(void *cookie)
+{
+    struct leaving *leaving = cookie;
+    struct raw *raw = raw_open(souk_worker_port(leaving->souk, SOUK_PRODUCT));
+    int status = raw ? readyz(raw) : 0;
+    raw_close(raw);
+    return status == 503;
+}
+
+/*
+ * SOUK_DRAIN_DELAY_MS: not ready, and nobody is turned away. A load balancer that asks has its answer; others still send, on new connections and on such as they
+ * have kept. Each answer is its connection's last, also what is kept near.
+ */
+static void test_notice(void **state)
+{
+    struct souk *souk = start();
+    struct leaving leaving = {.souk = souk};
+    struct raw *idle[IDLE];
+    char request[128];
+    int64_t product = product_on(souk, 0, 0);
+    product_put(souk, product, 5);
+    souk_set_env(souk, SOUK_PRODUCT, DELAYED);
+    souk_restart(souk, SOUK_PRODUCT);
+    snprintf(request, sizeof(request), "GET /products/%lld HTTP/1.1\r\nHost: localhost\r\n\r\n", (long long)product);
+    for (int i = 0; i < IDLE; i++) {
+        idle[i] = raw_open(souk_worker_port(souk, SOUK_PRODUCT));
+        assert_non_null(idle[i]);
+        assert_true(raw_send(idle[i], request, strlen(request)));
+        struct response *response = raw_read(idle[i], false, 2000);
+        assert_status(response, 200);
+        assert_null(response_header(response, "Connection"));
+        response_free(response);
+    }
+
+    int64_t begin = clock_now_ms();
+    assert_int_equal(pthread_create(&leaving.thread, NULL, leave, &leaving), 0);
+    assert_true(souk_wait(says_it_goes, &leaving, DELAY_MS / 2));
+    for (int i = 0; i < IDLE; i++) {
+        struct response *response = last_answer(idle[i], request);
+        assert_non_null(response_header(response, "X-Cache"));
+        assert_string_equal(response_header(response, "X-Cache"), "hit");
+        response_free(response);
+        struct raw *fresh = raw_open(souk_worker_port(souk, SOUK_PRODUCT));
+        assert_non_null(fresh);
+        response_free(last_answer(fresh, request));
+    }
+    pthread_join(leaving.thread, NULL);
+    assert_int_equal(leaving.status, 0);
+    assert_true(clock_now_ms() - begin >= DELAY_MS);
+    assert_int_equal(souk_stop(souk), 0);
+}
+
+/* Whoever is at the terminal need not wait: a second signal ends the delay. */
+static void test_second_signal(void **state)
+{
+    struct souk *souk = start();
+    souk_set_env(souk, SOUK_ORDER, LONG_DELAYED);
+    souk_restart(souk, SOUK_ORDER);
+    kill(souk_pid(souk, SOUK_ORDER), SIGTERM);
+    usleep(300000);
+    assert_int_equal(souk_terminate(souk, SOUK_ORDER, EXIT_MS), 0);
+    assert_int_equal(souk_stop(souk), 0);
+}
+
 static void crowd_start(struct souk *souk, struct load loads[BUYERS], const char *first, const char *second)
 {
     for (int i = 0; i < BUYERS; i++) {
@@ -204,8 +304,10 @@ static void test_killed_on_its_port(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_under_way_is_answered), cmocka_unit_test(test_time_limit),         cmocka_unit_test(test_second_takes_over),
-        cmocka_unit_test(test_replaced_on_its_port),  cmocka_unit_test(test_killed_on_its_port),
+        cmocka_unit_test(test_under_way_is_answered), cmocka_unit_test(test_time_limit),
+        cmocka_unit_test(test_notice),                cmocka_unit_test(test_second_signal),
+        cmocka_unit_test(test_second_takes_over),     cmocka_unit_test(test_replaced_on_its_port),
+        cmocka_unit_test(test_killed_on_its_port),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,10 +1,15 @@
+#include <fcntl.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -345,4 +350,83 @@ int crowd_teardown(void **state)
     unsigned wrong = souk_stop(crowd->souk);
     free(crowd);
     return wrong ? -1 : 0;
+}
+
+/* ---- programs beside the test ---- */
+
+pid_t beside_launch(const char *out, const char *const *command)
+{
+    pid_t pid = fork();
+
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        int fd = open(out, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        dup2(fd, STDOUT_FILENO);
+        dup2(fd, STDERR_FILENO);
+        execvp(command[0], (char *const *)(uintptr_t)command);
+        _exit(127);
+    }
+    return pid;
+}
+
+void beside_end(pid_t pid)
+{
+    kill(pid, SIGTERM);
+    waitpid(pid, NULL, 0);
+}
+
+FILE *generator_plan(struct generator *generator, struct souk *souk, const char *name)
+{
+    FILE *plan;
+
+    snprintf(generator->plan, sizeof(generator->plan), "%s/%s.plan", souk_dir(souk), name);
+    snprintf(generator->report, sizeof(generator->report), "%s/%s.report", souk_dir(souk), name);
+    plan = fopen(generator->plan, "w");
+    assert_non_null(plan);
+    return plan;
+}
+
+void generator_start(struct generator *generator, FILE *plan, const char *rate, const char *clients)
+{
+    fclose(plan);
+    generator->pid = beside_launch(generator->report, (const char *const[]){SOUK_BIN "/souk-bench-load", "-r", rate, "-c", clients, generator->plan, NULL});
+}
+
+void generator_end(struct generator *generator)
+{
+    beside_end(generator->pid);
+}
+
+long long generator_count(const struct generator *generator, const char *name)
+{
+    char line[128];
+    FILE *report = fopen(generator->report, "r");
+    size_t len = strlen(name);
+    long long value = -1;
+
+    assert_non_null(report);
+    while (fgets(line, sizeof(line), report))
+        if (strncmp(line, name, len) == 0 && line[len] == '=')
+            value = atoll(line + len + 1);
+    fclose(report);
+    if (value < 0)
+        fail_msg("the generator did not count \"%s\"; see %s", name, generator->report);
+    return value;
+}
+
+long long generator_failures(const struct generator *generator)
+{
+    static const char *const NAMES[] = {"refused", "conflicts", "server_errors", "others", "broken", "unanswered", "unsent"};
+    long long sum = 0;
+
+    for (size_t i = 0; i < sizeof(NAMES) / sizeof(*NAMES); i++) {
+        long long count = generator_count(generator, NAMES[i]);
+
+        if (count)
+            print_message("%s: %lld of %lld requests\n", NAMES[i], count, generator_count(generator, "jobs"));
+        sum += count;
+    }
+    return sum;
 }

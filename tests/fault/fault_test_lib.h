@@ -5,6 +5,8 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <sys/types.h>
 
 #include "client.h"
 #include "redis_fixture.h"
@@ -14,6 +16,12 @@
  * What the tests of death and crowds share: requests that can be made by the hundred, records that live on a shard of the test's choice, and looks into Redis
  * that do not go through the code under test.
  */
+
+/*
+ * A setting for tests in which a stopped shard stands for the moment between two steps: what needs it waits, however long a busy machine takes to ask for
+ * it, and is not refused because the shard is behind.
+ */
+#define FAULT_PATIENT "SOUK_SHARD_BEHIND_MS=2000"
 
 /* A POST with everything it needs in one piece. It must not move once it is set. */
 struct post {
@@ -89,6 +97,25 @@ void load_free(struct load *load);
 void loads_reach(struct load *loads, size_t count, size_t placed, size_t failed, int ms);
 /* Asks for every order that was answered with 201: it must be there. */
 void loads_check(struct souk *souk, int worker, struct load *loads, size_t count);
+
+/* A program beside the test, which goes with it; ${out} gets what it prints. Ended by SIGTERM. */
+pid_t beside_launch(const char *out, const char *const *command);
+void beside_end(pid_t pid);
+
+/*
+ * souk-bench-load (bench/load.c has the language of its plans), which asks by many clients and counts what became of it. The caller writes the plan to what
+ * generator_plan returns. ${rate}: requests a second; "0": each client asks when it has its answer.
+ */
+struct generator {
+    pid_t pid;
+    char plan[200], report[200];
+};
+FILE *generator_plan(struct generator *generator, struct souk *souk, const char *name);
+void generator_start(struct generator *generator, FILE *plan, const char *rate, const char *clients);
+/* No more requests; waits for the answers to those under way. Then what it counted can be asked for, and how many requests were not answered with 2xx. */
+void generator_end(struct generator *generator);
+long long generator_count(const struct generator *generator, const char *name);
+long long generator_failures(const struct generator *generator);
 
 /* Many clients who ask two order workers at once. crowd_setup and crowd_teardown are a cmocka group's. */
 #define CROWD_MAX 200

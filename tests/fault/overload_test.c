@@ -23,15 +23,20 @@ static struct souk *start(const char *const *env)
     return souk_start(&(struct souk_settings){.shards = 2, .env = env, .roles = {[SOUK_PRODUCT] = true, [SOUK_ORDER] = true}});
 }
 
-/* Buyer and product are on both shards in turn. */
-static void set_order(struct souk *souk, struct post *post, const char *name, int n)
+/* Buyers are on both shards in turn, the product is on one. */
+static void set_order_on(struct souk *souk, unsigned shard, struct post *post, const char *name, int n)
 {
     char user[32], key[48];
 
     user_on(souk, (unsigned)n % 2, n, user);
     snprintf(key, sizeof(key), "%s-%d", name, n);
     post_set(post, souk_url(souk, SOUK_ORDER), "/orders", key, "{\"user\":\"%s\",\"items\":[{\"product_id\":%lld,\"quantity\":1}]}", user,
-             (long long)product_on(souk, 1, 0));
+             (long long)product_on(souk, shard, 0));
+}
+
+static void set_order(struct souk *souk, struct post *post, const char *name, int n)
+{
+    set_order_on(souk, 1, post, name, n);
 }
 
 static void pause_all(struct souk *souk, bool pause)
@@ -124,7 +129,7 @@ static void assert_done(struct souk *souk, struct raw **raws, const struct post 
 /* SOUK_INSIDE_MAX: so many wait for shards that are stopped, all others hear at once that there is no room. */
 static void test_no_more_than_inside_max(void **state)
 {
-    static const char *const ENV[] = {"SOUK_INSIDE_MAX=16", NULL};
+    static const char *const ENV[] = {"SOUK_INSIDE_MAX=16", FAULT_PATIENT, NULL};
     struct souk *souk = start(ENV);
     struct inside inside = {souk, INSIDE};
     struct post posts[INSIDE + CROWD];
@@ -164,19 +169,20 @@ static void test_no_more_than_inside_max(void **state)
     assert_int_equal(souk_stop(souk), 0);
 }
 
-/* SOUK_QUEUE_MS: there is room, but calls stand in line for longer than that. Who comes then is refused, until the line is gone. */
+/* SOUK_QUEUE_MS: there is room, but calls to both shards stand in line for longer than that. Who comes then is refused, until the line is gone. */
 static void test_no_long_queue(void **state)
 {
-    static const char *const ENV[] = {"SOUK_QUEUE_MS=50", NULL};
+    static const char *const ENV[] = {"SOUK_QUEUE_MS=50", FAULT_PATIENT, NULL};
     struct souk *souk = start(ENV);
     struct inside inside = {souk, MANY};
     struct post posts[MANY], late;
     struct raw *raws[MANY];
     struct response *response;
 
-    product_put(souk, product_on(souk, 1, 0), 1000);
+    for (unsigned shard = 0; shard < 2; shard++)
+        product_put(souk, product_on(souk, shard, 0), 1000);
     for (int i = 0; i < MANY; i++)
-        set_order(souk, &posts[i], "queue", i);
+        set_order_on(souk, (unsigned)i % 2, &posts[i], "queue", i);
     pause_all(souk, true);
     for (int i = 0; i < MANY; i++)
         raws[i] = post_raw(souk_worker_port(souk, SOUK_ORDER), "/orders", &posts[i]);
@@ -209,7 +215,7 @@ static void test_no_long_queue(void **state)
 /* One shard is stopped, the other works: that is no queue everywhere, and who needs only the other is served. */
 static void test_one_slow_shard_refuses_nobody_else(void **state)
 {
-    static const char *const ENV[] = {"SOUK_QUEUE_MS=300", NULL};
+    static const char *const ENV[] = {"SOUK_QUEUE_MS=300", FAULT_PATIENT, NULL};
     struct souk *souk = start(ENV);
     struct inside inside = {souk, MANY};
     struct post posts[MANY], other;

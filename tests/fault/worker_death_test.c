@@ -20,7 +20,8 @@
 
 static struct souk *start(bool payment)
 {
-    return souk_start(&(struct souk_settings){.roles = {[SOUK_PRODUCT] = true, [SOUK_ORDER] = true, [SOUK_PAYMENT] = payment}});
+    static const char *const ENV[] = {FAULT_PATIENT, NULL};
+    return souk_start(&(struct souk_settings){.env = ENV, .roles = {[SOUK_PRODUCT] = true, [SOUK_ORDER] = true, [SOUK_PAYMENT] = payment}});
 }
 
 /* A buyer and what he wants: all units of both products. */

@@ -206,6 +206,22 @@ struct readiness {
     bool ready;
 };
 
+/* A worker stays ready while a shard is away; tests wait for all of them. */
+static bool has_all_shards(const struct response *response)
+{
+    const char *name;
+    json_t *state;
+
+    json_object_foreach(json_at(response->json, "shards"), name, state)
+    {
+        const char *text = json_string_value(state), *end = strstr(text, ": ready");
+
+        if (!end || end[strlen(": ready")] != '\0')
+            return false;
+    }
+    return true;
+}
+
 static bool ready_or_dead(void *cookie)
 {
     struct readiness *readiness = cookie;
@@ -217,7 +233,7 @@ static bool ready_or_dead(void *cookie)
     /* The test gateway is no service with shards to be ready for; that it answers is enough. */
     snprintf(url, sizeof(url), "%s/readyz", readiness->worker->url);
     struct response *response = client_send(readiness->souk->client, &request);
-    readiness->ready = response->status == 200 || (readiness->worker->role == SOUK_SANDBOX && response->status != 0);
+    readiness->ready = (response->status == 200 && has_all_shards(response)) || (readiness->worker->role == SOUK_SANDBOX && response->status != 0);
     response_free(response);
     return readiness->ready;
 }

@@ -54,10 +54,11 @@ struct server {
     pthread_t thread;
     int port;
     char *big;
+    struct http_prepared *prepared;
     atomic_uint asked, refused, order;
 };
 
-enum order { ORDER_NONE, ORDER_QUIESCE, ORDER_STOP };
+enum order { ORDER_NONE, ORDER_WIND_DOWN, ORDER_DEAFEN, ORDER_QUIESCE, ORDER_STOP };
 
 /* ---- the server's side ---- */
 
@@ -190,13 +191,24 @@ static void do_bad_header(struct server *server, struct exchange *exchange)
     http_respond(exchange, &response);
 }
 
+/* Made once, by the first who asks. */
+static void do_prepared(struct server *server, struct exchange *exchange)
+{
+    struct http_response response = {.status = 200, .body = VIEW("prepared")};
+
+    if (!server->prepared)
+        server->prepared = http_prepare(&response, "X-Request-Id");
+    CHECK(server->prepared);
+    http_respond_prepared(exchange, server->prepared, VIEW("stamp"));
+}
+
 static const struct {
     const char *path;
     void (*act)(struct server *server, struct exchange *exchange);
 } acts[] = {
     {"/sync", do_sync}, {"/later", do_later}, {"/flow", do_flow}, {"/hold", do_hold},   {"/release", do_release}, {"/size", do_size}, {"/bulk", do_size},
     {"/big", do_big},   {"/204", do_204},     {"/304", do_304},   {"/stats", do_stats}, {"/header", do_header},   {"/bad-header", do_bad_header},
-    {"/huge", do_huge},
+    {"/huge", do_huge}, {"/prepared", do_prepared},
 };
 
 static void got_request(void *cookie, struct exchange *exchange)
@@ -233,7 +245,12 @@ static void got_order(void *cookie)
     struct server *server = cookie;
     unsigned order = atomic_exchange(&server->order, ORDER_NONE);
 
-    if (order == ORDER_QUIESCE) {
+    if (order == ORDER_WIND_DOWN) {
+        http_wind_down(server->http);
+    } else if (order == ORDER_DEAFEN) {
+        http_deafen(server->http);
+        http_deafen(server->http);
+    } else if (order == ORDER_QUIESCE) {
         http_quiesce(server->http);
         http_quiesce(server->http);
     } else if (order == ORDER_STOP) {
@@ -249,6 +266,7 @@ static void *run(void *cookie)
 
     loop_run(server->loop);
     http_stop(server->http);
+    http_prepared_free(server->prepared);
     loop_timer_free(server->timer);
     loop_free(server->loop);
     arena_thread_end();
@@ -1121,6 +1139,67 @@ static void test_quiesce(void **state)
     client_close(idle);
 }
 
+/* Returns when it has been carried out. */
+static void order_done(struct server *server, enum order order, struct client *asking)
+{
+    give_order(server, order);
+    while (server->order != ORDER_NONE)
+        nanosleep(&(struct timespec){0, 100000}, NULL);
+    say(asking, GET("/stats"));
+    assert_int_equal(hear(asking).status, 200);
+}
+
+/* An answer that is made once closes like others, and those that are made later do. */
+static void hear_closing(struct client *client, const char *request)
+{
+    struct reply reply;
+
+    say(client, request);
+    reply = hear(client);
+    assert_int_equal(reply.status, 200);
+    assert_true(reply.close);
+    hear_end(client);
+    client_close(client);
+}
+
+static void test_wind_down(void **state)
+{
+    struct server *server = *state;
+    struct client *idle = client_open(server), *other = client_open(server), *asking = client_open(server);
+
+    say(idle, GET("/prepared"));
+    assert_false(hear(idle).close);
+    order_done(server, ORDER_WIND_DOWN, asking);
+    hear_closing(idle, GET("/prepared"));
+    hear_closing(other, GET("/later"));
+    /* Who has not heard yet that we go is served all the same. */
+    hear_closing(client_open(server), GET("/sync"));
+    hear_closing(client_open(server), GET("/prepared"));
+    client_close(asking);
+}
+
+/* Who comes while the server is deaf is neither accepted nor refused; when it has stopped listening he is refused. */
+static void test_deafen(void **state)
+{
+    struct server *server = *state;
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)server->port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct client *before = client_open(server);
+    struct pollfd late = {.fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), .events = POLLOUT};
+    int error = 0;
+    socklen_t size = sizeof(error);
+
+    order_done(server, ORDER_DEAFEN, before);
+    assert_int_equal(connect(late.fd, (struct sockaddr *)&address, sizeof(address)), -1);
+    assert_int_equal(errno, EINPROGRESS);
+    assert_int_equal(poll(&late, 1, 200), 0);
+    give_order(server, ORDER_QUIESCE);
+    assert_int_equal(poll(&late, 1, WAIT_MS), 1);
+    getsockopt(late.fd, SOL_SOCKET, SO_ERROR, &error, &size);
+    assert_int_equal(error, ECONNREFUSED);
+    close(late.fd);
+    hear_closing(before, GET("/sync"));
+}
+
 /* Stopped with answers not yet sent, and with requests on the way. */
 static void test_stop_busy(void **state)
 {
@@ -1300,6 +1379,8 @@ int main(void)
         WITH_SERVER(test_leaving_early),
         WITH_SERVER(test_crowd),
         WITH_SERVER(test_quiesce),
+        WITH_SERVER(test_wind_down),
+        WITH_SERVER(test_deafen),
         cmocka_unit_test(test_stop_busy),
         WITH_SERVER(test_port_in_use),
         WITH_SERVER(test_many_parameters),

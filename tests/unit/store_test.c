@@ -21,6 +21,7 @@
  * became of them.
  */
 #define PARTITIONS 16
+#define BEHIND_MS 300
 #define PROBES_MAX (STORE_INFLIGHT_MAX + 1000)
 #define SOON_MS 10000
 
@@ -269,6 +270,18 @@ static int setup_server(void **state)
     world->redis = redis_start(NULL);
     redis_make_shard(world->redis, "s1", PARTITIONS, 5);
     *state = world;
+    return 0;
+}
+
+static int setup_behind(void **state)
+{
+    struct world *world;
+
+    setup_server(state);
+    world = *state;
+    world->settings.behind_ms = BEHIND_MS;
+    open_store(world, redis_port(world->redis));
+    assert_true(run_until(world, is_ready, SOON_MS));
     return 0;
 }
 
@@ -603,6 +616,159 @@ static void test_a_silent_server(void **state)
     assert_true(run_until(world, is_ready, SOON_MS));
     assert_works(world);
     assert_int_equal(probe->done, 1);
+}
+
+/*
+ * Many calls are under way, and the oldest has no answer: further ones are not taken, at once, and what is under way is not given up. With the answers all
+ * goes on.
+ */
+static void test_a_shard_that_is_behind(void **state)
+{
+    struct world *world = *state;
+    struct probe *young, *first, *second;
+
+    assert_int_equal(figures(world).breaker, BREAKER_CLOSED);
+    redis_pause(world->redis);
+    for (int i = 0; i < STORE_BEHIND_MAX; i++)
+        send_put(world, "x");
+    run_until(world, always, SOON_MS);
+    young = send_put(world, "young");
+    run_until(world, never, BEHIND_MS * 2);
+    first = send_put(world, "y");
+    second = send_put(world, "z");
+    run_until(world, always, SOON_MS);
+    run_until(world, always, SOON_MS);
+    assert_int_equal(world->done_count, 2);
+    assert_int_equal(first->kind, REPLY_NOT_SENT);
+    assert_int_equal(second->kind, REPLY_NOT_SENT);
+    assert_non_null(strstr(first->why, "has not answered for a while"));
+    assert_int_equal(figures(world).breaker, BREAKER_OPEN);
+    assert_int_equal(figures(world).in_flight, STORE_BEHIND_MAX + 1);
+    assert_false(store_shard_ready(world->store, 0));
+    assert_true(store_any_ready(world->store));
+    assert_state(world, "behind");
+    redis_resume(world->redis);
+    assert_true(run_until(world, all_done, SOON_MS));
+    assert_completed_once(world, 0, STORE_BEHIND_MAX, REPLY_OK);
+    assert_int_equal(young->kind, REPLY_OK);
+    assert_true(run_until(world, is_ready, SOON_MS));
+    assert_int_equal(figures(world).breaker, BREAKER_CLOSED);
+    assert_int_equal(figures(world).reconnects, 0);
+    assert_state(world, ": ready");
+    assert_works(world);
+}
+
+/* A few are waited for: they fill nothing, and a moment without an answer is no reason to turn anybody away. */
+static void test_a_few_may_wait(void **state)
+{
+    struct world *world = *state;
+
+    redis_pause(world->redis);
+    for (int i = 0; i < STORE_BEHIND_MAX - 1; i++)
+        send_put(world, "x");
+    run_until(world, never, BEHIND_MS * 2);
+    send_put(world, "y");
+    run_until(world, never, BEHIND_MS);
+    assert_int_equal(world->done_count, 0);
+    send_put(world, "z");
+    assert_int_equal(figures(world).breaker, BREAKER_OPEN);
+    redis_resume(world->redis);
+    assert_true(run_until(world, all_done, SOON_MS));
+    assert_completed_once(world, 0, STORE_BEHIND_MAX, REPLY_OK);
+    assert_completed_once(world, STORE_BEHIND_MAX, STORE_BEHIND_MAX + 1, REPLY_NOT_SENT);
+}
+
+/* Nothing is answered at all: after two seconds the connection goes, and until the next one is proved the breaker is never closed. */
+static void test_a_shard_that_stays_behind(void **state)
+{
+    struct world *world = *state;
+
+    redis_pause(world->redis);
+    for (int i = 0; i < STORE_BEHIND_MAX; i++)
+        send_put(world, "x");
+    run_until(world, never, BEHIND_MS * 2);
+    for (int i = 0; i < 20; i++) {
+        struct probe *probe = send_put(world, "refused");
+
+        run_until(world, never, 150);
+        assert_int_equal(probe->kind, REPLY_NOT_SENT);
+        assert_int_not_equal(figures(world).breaker, BREAKER_CLOSED);
+    }
+    assert_completed_once(world, 0, STORE_BEHIND_MAX, REPLY_UNKNOWN);
+    assert_false(store_any_ready(world->store));
+    redis_resume(world->redis);
+    assert_true(run_until(world, is_ready, SOON_MS));
+    assert_works(world);
+}
+
+/* QUIT is answered, and then the server closes: what stands behind it in the batch is lost. */
+static void send_quit_and(struct world *world, unsigned pings)
+{
+    for (unsigned i = 0; i < pings; i++)
+        send_command(world, "PING", NULL);
+    assert_true(run_until(world, all_done, SOON_MS));
+    send_command(world, "QUIT", NULL);
+}
+
+/* What only reads is asked once more on the next connection, as far as the budget goes; what writes is not, and nobody knows. */
+static void test_a_connection_that_breaks(void **state)
+{
+    struct world *world = *state;
+    unsigned first;
+
+    send_quit_and(world, 2 * RETRY_SHARE - 5); /* and the five below make two retries */
+    first = world->probe_count;
+    send_function(world, &PUT, "x");
+    for (int i = 0; i < 3; i++)
+        send_function(world, &GET, "");
+    assert_true(run_until(world, all_done, SOON_MS));
+    assert_completed_once(world, first, first + 1, REPLY_UNKNOWN);
+    assert_completed_once(world, first + 1, first + 3, REPLY_OK);
+    assert_completed_once(world, first + 3, first + 4, REPLY_UNKNOWN);
+    assert_int_equal(figures(world).repeated, 2);
+    assert_int_equal(figures(world).reconnects, 1);
+    assert_int_equal(figures(world).in_flight, 0);
+    assert_works(world);
+}
+
+/* A second loss is told, and so is a shard that cannot be reached again. */
+static void test_no_call_is_repeated_twice(void **state)
+{
+    struct world *world = *state;
+    unsigned first;
+
+    send_quit_and(world, 100);
+    first = world->probe_count;
+    send_command(world, "QUIT", NULL);
+    send_function(world, &GET, "");
+    assert_true(run_until(world, all_done, SOON_MS));
+    assert_completed_once(world, first, first + 1, REPLY_OK); /* the repeated QUIT is answered */
+    assert_completed_once(world, first + 1, first + 2, REPLY_UNKNOWN);
+    assert_int_equal(figures(world).repeated, 2);
+    assert_true(run_until(world, is_ready, SOON_MS));
+
+    redis_pause(world->redis);
+    send_function(world, &GET, "");
+    run_until(world, always, SOON_MS);
+    redis_kill(world->redis);
+    assert_true(run_until(world, all_done, SOON_MS));
+    assert_completed_once(world, first + 2, first + 3, REPLY_UNKNOWN);
+    assert_int_equal(figures(world).repeated, 3);
+}
+
+static void test_closing_completes_what_waits_to_be_repeated(void **state)
+{
+    struct world *world = *state;
+    unsigned first;
+
+    send_quit_and(world, 100);
+    first = world->probe_count;
+    send_function(world, &GET, "");
+    assert_true(run_until(world, is_not_ready, SOON_MS));
+    assert_int_equal(world->probes[first].done, 0);
+    store_close(world->store);
+    world->store = NULL;
+    assert_completed_once(world, first, first + 1, REPLY_UNKNOWN);
 }
 
 /* Nobody calls, and yet it is noticed, because the time is asked for every second. */
@@ -1193,6 +1359,12 @@ int main(int argc, char **argv)
         WITH(setup_ready, test_large_calls_go_out_in_parts),
         WITH(setup_ready, test_a_silent_server),
         WITH(setup_ready, test_a_silent_server_without_calls),
+        WITH(setup_behind, test_a_shard_that_is_behind),
+        WITH(setup_behind, test_a_few_may_wait),
+        WITH(setup_behind, test_a_shard_that_stays_behind),
+        WITH(setup_ready, test_a_connection_that_breaks),
+        WITH(setup_ready, test_no_call_is_repeated_twice),
+        WITH(setup_ready, test_closing_completes_what_waits_to_be_repeated),
         WITH(setup_ready, test_functions_flushed),
         WITH(setup_server, test_two_workers_load_the_library),
         WITH(setup_ready, test_a_function_that_the_library_does_not_have),
