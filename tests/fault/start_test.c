@@ -151,6 +151,7 @@ static void test_bad_settings(void **state)
         {"SOUK_LOG_LEVEL=loud", "SOUK_LOG_LEVEL is \"loud\" but must be one of", NULL},
         {"SOUK_REDIS_PASSWORD_FILE=/nowhere/password", "cannot read the password for the shards from /nowhere/password", NULL},
         {"SOUK_AUTH=none", "SOUK_AUTH", NULL},
+        {"SOUK_FSYNC=sometimes", "SOUK_FSYNC is \"sometimes\" but must be one of always|everysec|no", NULL},
         {"SOUK_LOG_LEVEL=info", "--garbage", "--garbage=1"},
         {"SOUK_LOG_LEVEL=info", "--partitions", "--partitions=100x"},
     };
@@ -255,14 +256,18 @@ static void test_bad_shards(void **state)
         const char *name, *want; /* name NULL: it is no shard at all */
         int partitions;
         long epoch;
+        const char *const args[6]; /* of redis-server */
     } cases[] = {
-        {NULL, "souk:shard is absent", 0, 0},
-        {"shard-2", "souk:shard has name \"shard-2\", expected \"shard-1\"", 256, 1},
-        {"shard-1", "souk:shard has partitions \"128\", expected 256", 128, 1},
-        {"shard-1", "souk:shard has epoch \"2\", expected 1", 256, 2},
+        {NULL, "souk:shard is absent", 0, 0, {NULL}},
+        {"shard-2", "souk:shard has name \"shard-2\", expected \"shard-1\"", 256, 1, {NULL}},
+        {"shard-1", "souk:shard has partitions \"128\", expected 256", 128, 1, {NULL}},
+        {"shard-1", "souk:shard has epoch \"2\", expected 1", 256, 2, {NULL}},
+        {"shard-1", "its maxmemory-policy is allkeys-lru, which deletes orders when memory is short: only noeviction is allowed", 256, 1,
+         {"--maxmemory-policy", "allkeys-lru", "--appendonly", "yes"}},
+        {"shard-1", "its appendonly is no, and SOUK_FSYNC=everysec wants at least that", 256, 1, {"--appendonly", "no"}},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        struct redis_fixture *redis = redis_start(NULL);
+        struct redis_fixture *redis = redis_start(cases[i].args);
         if (cases[i].name)
             redis_make_shard(redis, cases[i].name, cases[i].partitions, cases[i].epoch);
         for (size_t p = 0; p < PROGRAM_COUNT; p++)
