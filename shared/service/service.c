@@ -36,9 +36,12 @@ static const struct option_row COMMON_OPTIONS[] = {
     {"partitions", OPTION_INT, AT(partitions), "256", 1, PARTITIONS_MAX, NULL, "partitions of the store, a power of two, fixed when it was made"},
     {"ring-epoch", OPTION_INT, AT(epoch), "1", 1, 1000000000, NULL, "rises by one with every change of the ring"},
     {"wait-replicas", OPTION_INT, AT(wait_replicas), "0", 0, 16, NULL, "replicas of its shard that must have a write before it is answered"},
+    {"fsync", OPTION_CHOICE, AT(fsync), "everysec", 0, 0, "always|everysec|no",
+     "appendfsync that a shard must have at least; no is for tests: a shard loses orders"},
     {"threads", OPTION_INT, AT(threads), "1", 1, 64, NULL, "event loops, each with its own connection to every shard"},
     {"inside-max", OPTION_INT, AT(inside_max), "4096", 1, 65536, NULL, "requests under way per thread; above it they are answered 503"},
-    {"queue-ms", OPTION_INT, AT(queue_ms), "100", 0, 10000, NULL, "calls to shards that take longer than this are a queue: then some requests are answered 503; 0: never"},
+    {"queue-ms", OPTION_INT, AT(queue_ms), "100", 0, 10000, NULL,
+     "calls to shards that take longer than this are a queue: then some requests are answered 503; 0: never"},
     {"http-connections", OPTION_INT, AT(connections_max), "16384", 16, 1000000, NULL, "open connections per thread"},
     {"deadline-ms", OPTION_INT, AT(deadline_ms), "5000", 50, 600000, NULL, "time a request may take before it is answered 503 or 504"},
     {"drain-ms", OPTION_INT, AT(drain_ms), "9000", 0, 600000, NULL, "time that requests under way have after SIGTERM"},
@@ -271,6 +274,7 @@ static bool thread_init(struct service *service, int index)
         .user = *service->settings.redis_user ? service->settings.redis_user : NULL,
         .password = *service->password ? service->password : NULL,
         .wait_replicas = service->settings.wait_replicas,
+        .fsync_least = fsync_of(view_of(service->settings.fsync)),
         .watches_line = service->settings.queue_ms > 0,
     };
     kept_settings(&store, &service->settings, program->near_kind);

@@ -10,13 +10,24 @@
  */
 
 /*
- * Makes sure that the shard is ours: writes souk:shard (uuid, name, epoch, partitions) if it is absent and the shard is empty, else compares. Returns NULL
- * when it is as it should be, else one sentence that says what is wrong and what to do (static, until the next call). *created tells whether it was written.
+ * Makes sure that the shard is ours: writes souk:shard (uuid, name, epoch, partitions) if it is absent and the shard is empty, else compares. A shard that
+ * would not keep what it acknowledges (maxmemory-policy, appendonly, appendfsync below ${fsync_least}) is refused first. Returns NULL when all is as it should
+ * be, else one sentence that says what is wrong and what to do (static, until the next call). *created tells whether it was written.
  */
 const char *setup_init(const struct store_settings *settings, unsigned shard, bool *created);
 
-/* Loads the libraries that the shard lacks. Returns NULL, or a sentence as above. */
+/*
+ * Loads the libraries into the shard, once it is known to be ours and to keep what it acknowledges, and records in souk:shard how it writes to its disk, which
+ * workers may not ask themselves. Returns NULL, or a sentence as above.
+ */
 const char *setup_load(const struct store_settings *settings, unsigned shard);
+
+/*
+ * Removes from every shard the libraries of other versions that no connection to any shard uses and that were loaded more than ${unused_ms} ago; tells
+ * ${removed} of each. Nothing is removed anywhere when a shard cannot be asked, or has a connection of a worker that does not say which library it uses.
+ * Returns NULL, or a sentence as above.
+ */
+const char *setup_prune(const struct store_settings *settings, int64_t unused_ms, void (*removed)(const char *shard, const char *library));
 
 /*
  * Reads the password for AUTH from the first line of the file ${path}, which only its owner and its group may be able to read; an empty path is no password.

@@ -25,7 +25,7 @@
 #define BACKOFF_MAX_MS 1000
 #define PATIENCE_MS 2000 /* for the connect, and for the check */
 #define BEAT_MS 1000
-#define FSYNC_MS 10000 /* somebody may change a shard's settings while it runs */
+#define PROMISE_MS 30000 /* somebody may change a shard's settings while it runs; INFO costs the shard half as much as holding units */
 
 static const struct {
     const char *name;
@@ -204,6 +204,13 @@ void shard_connect(struct shard *shard)
     fall(shard);
 }
 
+static int64_t promise_us(const struct shard *shard)
+{
+    int ms = shard->store->settings.promise_ms;
+
+    return (ms ? ms : PROMISE_MS) * INT64_C(1000);
+}
+
 void shard_passed(struct shard *shard)
 {
     shard_move(shard, SHARD_READY);
@@ -211,7 +218,7 @@ void shard_passed(struct shard *shard)
     shard->logged[0] = '\0';
     shard->backoff_ms = BACKOFF_MIN_MS;
     shard->time_due_us = clock_us() + BEAT_MS * 1000;
-    shard->fsync_due_us = clock_us() + FSYNC_MS * 1000;
+    shard->promise_due_us = clock_us() + promise_us(shard);
     loop_timer_set(shard->timer, BEAT_MS);
     log_info("shard %s at %s:%d is ready", shard->address->name, shard->address->host, shard->address->port);
 }
@@ -232,9 +239,9 @@ static void beat(struct shard *shard)
     if (now >= shard->time_due_us) {
         shard->time_due_us = next;
         identity_ask_time(shard);
-        if (now >= shard->fsync_due_us) {
-            shard->fsync_due_us = now + FSYNC_MS * 1000;
-            durability_ask(shard);
+        if (now >= shard->promise_due_us) {
+            shard->promise_due_us = now + promise_us(shard);
+            promise_ask(shard);
         }
     }
     if (shard->time_due_us < next)

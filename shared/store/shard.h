@@ -56,7 +56,7 @@ struct shard {
     unsigned awaited; /* its answers still to come */
     uint32_t missing; /* bit i: library i is not there */
     char uuid[SHARD_UUID_MAX];
-    char run_id[SHARD_RUN_ID_MAX]; /* of the server process, asked for only when answers are kept near; empty: not told */
+    char run_id[SHARD_RUN_ID_MAX]; /* of the server process; empty: not told */
     bool ring_told;
 
     /* The shard's clock: its time minus our monotonic one; unknown before its first answer. */
@@ -66,11 +66,15 @@ struct shard {
     bool time_asked;
     int64_t time_due_us;
 
+    /* What it promises (promise.c). */
+    enum fsync recorded; /* appendfsync, as souk:shard has it from "soukctl load" */
+    bool has_file;       /* the append-only file is on */
+    bool fsyncs;         /* so each change is on the shard's disk before it is answered */
+    bool promise_asked;
+    struct call *record_call, *promise_call;
+    int64_t promise_due_us;
+
     /* What an answered write survives (durability.c). */
-    bool fsyncs; /* each change is on the shard's disk before it is answered, as far as its settings tell */
-    bool fsync_asked;
-    struct call *fsync_call;
-    int64_t fsync_due_us;
     struct queue held;    /* answered, and not yet confirmed by replicas; ${fate} is what they complete with when they are */
     unsigned unconfirmed; /* writing calls sent since the last WAIT */
     unsigned waits, next_wait;
@@ -120,6 +124,8 @@ void identity_step(struct shard *shard);
 void identity_ask_time(struct shard *shard);
 /* The run_id in the answer to INFO server; empty if it is not there. */
 void identity_run_id(struct view info, char out[SHARD_RUN_ID_MAX]);
+/* What stands behind ${name} ("run_id:") in an answer to INFO; empty if it is not there. */
+struct view info_line(struct view info, const char *name);
 
 /* library.c: asks which libraries are there; loads those that were missing. */
 void library_list(struct shard *shard);
@@ -143,7 +149,13 @@ bool durability_holds(const struct shard *shard, const struct call *call, const 
 void durability_hold(struct shard *shard, struct call *call, const struct reply *reply);
 void durability_end_batch(struct shard *shard);
 void durability_settle(struct shard *shard, const struct reply *fate);
-/* Asks whether the shard writes each change to disk, unless that question is still open or was refused. */
-void durability_ask(struct shard *shard);
+/*
+ * promise.c: the shard's appendfsync as souk:shard has it; what INFO says of the rest: returns false, having refused the shard, if all that is not enough.
+ * The question for the latter. Asks for both, unless these questions are still open.
+ */
+void promise_recorded(struct shard *shard, struct view appendfsync);
+bool promise_accepts(struct shard *shard, const struct item *info);
+struct call *promise_question(struct shard *shard, struct arena *arena, void (*got)(struct call *call, const struct reply *reply));
+void promise_ask(struct shard *shard);
 
 #endif

@@ -15,7 +15,7 @@
  *   call->done ◀── classify ◀── reader ◀──────────────────────────────────── Redis
  *
  * A connection is used for calls only when it is READY: connected, and its shard proved to be the one the ring means (souk:shard has our name,
- * P and epoch) and to have our function library (loaded by us when absent and permitted).
+ * P and epoch), to keep what it acknowledges (no eviction, ${fsync_least}), and to have our function library (loaded by us when absent and permitted).
  *
  *   DOWN ──timer──▶ CONNECTING ──▶ CHECKING ──▶ (LOADING) ──▶ READY
  *     ▲ back-off 25 ms … 1 s, jittered  ▲          │             │
@@ -40,12 +40,20 @@ struct library {
     struct view name, hash, text;
 };
 
+/* How a shard writes its append-only file to disk (appendfsync), in the order of what that promises. */
+enum fsync { FSYNC_UNKNOWN, FSYNC_NO, FSYNC_EVERYSEC, FSYNC_ALWAYS };
+/* Redis' word for it, and back; other words are FSYNC_UNKNOWN. */
+enum fsync fsync_of(struct view text);
+const char *fsync_name(enum fsync fsync);
+
 struct store_settings {
     const struct topology *topology;
     const struct library *libraries; /* the first holds the functions of calls; the others are loaded beside it */
     unsigned library_count;
     const char *user, *password; /* AUTH; NULL: none */
     int wait_replicas;           /* so many replicas must have a write before its call completes; 0: none */
+    enum fsync fsync_least;      /* a shard that promises less is refused; up to FSYNC_NO: none is */
+    int promise_ms;              /* how often a shard is asked again whether it promises that; 0: every 30 s */
     bool watches_line;           /* store_standing_us will be asked */
     /* Answers of one kind of record that are kept in this thread (near_cache.h, tracking.h): all zero for none. */
     const char *near_kind; /* "product": of the keys product:{p}:ID, and of struct function's ${changes} */
@@ -75,7 +83,7 @@ const char *store_shard_state(const struct store *store, unsigned shard);
 
 /*
  * What a completed write survives: "replicas=n" with ${wait_replicas}, "fsync" when every shard's settings say that a change is on its disk before it
- * is answered, "none" when a shard promises less or does not tell. Valid as long as the store.
+ * is answered, "none" when a shard promises less or nobody has looked. Valid as long as the store.
  */
 const char *store_durability(const struct store *store);
 
