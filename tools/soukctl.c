@@ -16,6 +16,7 @@
 
 #include "audit.h"
 
+#include "guard.h"
 #include "import.h"
 #include "show.h"
 
@@ -24,8 +25,8 @@
  * (init, load) uses plain connections.
  */
 struct settings {
-    const char *shards, *redis_user, *redis_password_file, *url, *run;
-    int partitions, epoch;
+    const char *shards, *redis_user, *redis_password_file, *founded, *replace, *url, *run;
+    int partitions, epoch, guard_ms;
 };
 
 struct control {
@@ -51,6 +52,9 @@ static const struct option_row OPTIONS[] = {
     {"ring-epoch", OPTION_INT, AT(epoch), "1", 1, 1000000000, NULL, "rises by one with every change of the ring"},
     {"redis-user", OPTION_TEXT, AT(redis_user), "", 0, 0, NULL, "user for AUTH; empty: the default user"},
     {"redis-password-file", OPTION_TEXT, AT(redis_password_file), "", 0, 0, NULL, "file that holds the password for AUTH; empty: none"},
+    {"founded", OPTION_CHOICE, AT(founded), "no", 0, 0, "no|yes", "yes: the store has been in use, so a shard that is empty has lost its data"},
+    {"replace", OPTION_TEXT, AT(replace), "", 0, 0, NULL, "shard whose data is given up, and which may begin empty"},
+    {"guard-ms", OPTION_INT, AT(guard_ms), "10000", 0, 600000, NULL, "how long guard waits for the other shards to say whether the store has been in use"},
     {"url", OPTION_TEXT, AT(url), "http://127.0.0.1:8080", 0, 0, NULL, "the catalogue worker that import sends to"},
     {"run", OPTION_TEXT, AT(run), "", 0, 0, NULL, "name of the interrupted import to go on with; empty: a new one"},
 };
@@ -59,18 +63,29 @@ static const struct option_row OPTIONS[] = {
 
 /* ---- commands without an engine ---- */
 
+static struct founding founding_of(const struct settings *settings)
+{
+    return (struct founding){.replace = settings->replace, .founded = strcmp(settings->founded, "yes") == 0};
+}
+
+static void print_founded(const char *shard, bool created)
+{
+    printf("%s: %s\n", shard, created ? "souk:shard written" : "was initialised before");
+}
+
 static int command_init(struct control *control, int argc, char **argv)
 {
-    for (unsigned i = 0; i < control->topology->shard_count; i++) {
-        bool created;
-        const char *error = setup_init(&control->store, i, &created);
-        if (error) {
-            fprintf(stderr, "soukctl: %s\n", error);
-            return 1;
-        }
-        printf("%s: %s\n", control->topology->shards[i].name, created ? "souk:shard written" : "was initialised before");
-    }
-    return 0;
+    struct founding founding = founding_of(&control->settings);
+    const char *error = setup_found(&control->store, &founding, print_founded);
+    if (error)
+        fprintf(stderr, "soukctl: %s\n", error);
+    return error ? 1 : 0;
+}
+
+static int command_guard(struct control *control, int argc, char **argv)
+{
+    struct founding founding = founding_of(&control->settings);
+    return guard_run(&control->store, &founding, argv[0], argv[1], control->settings.guard_ms);
 }
 
 static int command_load(struct control *control, int argc, char **argv)
@@ -229,7 +244,8 @@ static const struct command {
     int (*run)(struct control *control, int argc, char **argv);
     const char *text;
 } COMMANDS[] = {
-    {"init", 0, command_init, "init                          writes souk:shard to the empty shards of the ring, checks the others"},
+    {"init", 0, command_init, "init                          writes souk:shard to the shards of a new store, checks those of an old one"},
+    {"guard", 2, command_guard, "guard SHARD DIR               may this shard begin with the data in DIR? Exit status 1 if its data is lost"},
     {"load", 0, command_load, "load                          loads this version's function libraries into every shard"},
     {"shards", 0, command_shards, "shards                        the shards, how many partitions each has, and whether they are ready"},
     {"ring", 1, command_ring, "ring KEY                      where a key, an id or a buyer lives"},

@@ -8,14 +8,13 @@
 
 #include "clock.h"
 
-#include "setup.h"
+#include "setup_internal.h"
 
 #define CONNECT_TIMEOUT_S 2
 
 static _Thread_local char said[512];
 
-static const char *say(const char *format, ...) __attribute__((format(printf, 1, 2)));
-static const char *say(const char *format, ...)
+const char *setup_say(const char *format, ...)
 {
     va_list args;
     va_start(args, format);
@@ -24,20 +23,19 @@ static const char *say(const char *format, ...)
     return said;
 }
 
-static const char *check_reply(redisContext *context, redisReply *reply, const struct shard_address *address, const char *what)
+const char *setup_check(redisContext *context, const redisReply *reply, const struct shard_address *address, const char *what)
 {
     if (reply == NULL)
-        return say("shard %s at %s:%d: %s failed: %s; look at its log", address->name, address->host, address->port, what, context->errstr);
+        return setup_say("shard %s at %s:%d: %s failed: %s; look at its log", address->name, address->host, address->port, what, context->errstr);
     if (reply->type == REDIS_REPLY_ERROR)
-        return say("shard %s at %s:%d refuses %s: %s", address->name, address->host, address->port, what, reply->str);
+        return setup_say("shard %s at %s:%d refuses %s: %s", address->name, address->host, address->port, what, reply->str);
     return NULL;
 }
 
-/* Sends one command whose answer only has to be no error. */
-static const char *command(redisContext *context, const struct shard_address *address, const char *what, int argc, const char **argv)
+const char *setup_command(redisContext *context, const struct shard_address *address, const char *what, int argc, const char **argv)
 {
     redisReply *reply = redisCommandArgv(context, argc, argv, NULL);
-    const char *error = check_reply(context, reply, address, what);
+    const char *error = setup_check(context, reply, address, what);
     freeReplyObject(reply);
     return error;
 }
@@ -47,16 +45,16 @@ static const char *authenticate(redisContext *context, const struct store_settin
     if (settings->password == NULL)
         return NULL;
     const char *argv[] = {"AUTH", settings->user ? settings->user : "default", settings->password};
-    return command(context, address, "AUTH", 3, argv);
+    return setup_command(context, address, "AUTH", 3, argv);
 }
 
-static redisContext *connect_shard(const struct store_settings *settings, unsigned shard, const char **error)
+redisContext *setup_connect(const struct store_settings *settings, unsigned shard, const char **error)
 {
     const struct shard_address *address = &settings->topology->shards[shard];
     struct timeval timeout = {CONNECT_TIMEOUT_S, 0};
     redisContext *context = redisConnectWithTimeout(address->host, address->port, timeout);
     if (context == NULL || context->err) {
-        *error = say("cannot reach shard %s at %s:%d: %s; start its redis-server, or correct SOUK_SHARDS", address->name, address->host,
+        *error = setup_say("cannot reach shard %s at %s:%d: %s; start its redis-server, or correct SOUK_SHARDS", address->name, address->host,
                      address->port, context ? context->errstr : "out of memory");
         redisFree(context);
         return NULL;
@@ -84,8 +82,9 @@ static const char *write_identity(redisContext *context, const struct topology *
     make_uuid(uuid);
     snprintf(epoch, sizeof(epoch), "%ld", topology->epoch);
     snprintf(partitions, sizeof(partitions), "%u", topology->partitions);
-    const char *argv[] = {"HSET", "souk:shard", "uuid", uuid, "name", address->name, "epoch", epoch, "partitions", partitions};
-    return command(context, address, "HSET souk:shard", 10, argv);
+    const char *argv[] = {"HSET", "souk:shard", "uuid", uuid, "name", address->name, "epoch", epoch, "partitions", partitions,
+                          "founding", "1"}; /* until every shard of the ring has its own: founding.c */
+    return setup_command(context, address, "HSET souk:shard", 12, argv);
 }
 
 static const char *compare_identity(const redisReply *found, const struct topology *topology, const struct shard_address *address)
@@ -98,7 +97,7 @@ static const char *compare_identity(const redisReply *found, const struct topolo
     for (size_t i = 0; i < 3; i++) {
         const char *have = found->element[i]->str ? found->element[i]->str : "";
         if (strcmp(have, want[i]) != 0)
-            return say("the shard at %s:%d says its %s is \"%s\", and the ring says \"%s\"; correct SOUK_SHARDS, SOUK_PARTITIONS or SOUK_RING_EPOCH",
+            return setup_say("the shard at %s:%d says its %s is \"%s\", and the ring says \"%s\"; correct SOUK_SHARDS, SOUK_PARTITIONS or SOUK_RING_EPOCH",
                        address->host, address->port, fields[i], have, want[i]);
     }
     return NULL;
@@ -108,9 +107,9 @@ static const char *compare_identity(const redisReply *found, const struct topolo
 static const char *init_empty(redisContext *context, const struct topology *topology, const struct shard_address *address, bool *created)
 {
     redisReply *size = redisCommand(context, "DBSIZE");
-    const char *error = check_reply(context, size, address, "DBSIZE");
+    const char *error = setup_check(context, size, address, "DBSIZE");
     if (error == NULL && size->integer > 0)
-        error = say("shard %s at %s:%d holds %lld keys and no souk:shard: it is not an empty shard of Souk; use another redis-server, or restore its "
+        error = setup_say("shard %s at %s:%d holds %lld keys and no souk:shard: it is not an empty shard of Souk; use another redis-server, or restore its "
                     "souk:shard",
                     address->name, address->host, address->port, size->integer);
     freeReplyObject(size);
@@ -124,12 +123,12 @@ const char *setup_init(const struct store_settings *settings, unsigned shard, bo
 {
     const struct shard_address *address = &settings->topology->shards[shard];
     const char *error = NULL;
-    redisContext *context = connect_shard(settings, shard, &error);
+    redisContext *context = setup_connect(settings, shard, &error);
     *created = false;
     if (context == NULL)
         return error;
     redisReply *found = redisCommand(context, "HMGET souk:shard name partitions epoch");
-    error = check_reply(context, found, address, "HMGET souk:shard");
+    error = setup_check(context, found, address, "HMGET souk:shard");
     if (error == NULL && found->element[0]->type == REDIS_REPLY_NIL)
         error = init_empty(context, settings->topology, address, created);
     else if (error == NULL)
@@ -143,14 +142,14 @@ const char *setup_load(const struct store_settings *settings, unsigned shard)
 {
     const struct shard_address *address = &settings->topology->shards[shard];
     const char *error = NULL;
-    redisContext *context = connect_shard(settings, shard, &error);
+    redisContext *context = setup_connect(settings, shard, &error);
     if (context == NULL)
         return error;
     for (unsigned i = 0; i < settings->library_count && error == NULL; i++) {
         const char *argv[] = {"FUNCTION", "LOAD", "REPLACE", settings->libraries[i].text.at};
         size_t lengths[] = {8, 4, 7, settings->libraries[i].text.len};
         redisReply *reply = redisCommandArgv(context, 4, argv, lengths);
-        error = check_reply(context, reply, address, "FUNCTION LOAD");
+        error = setup_check(context, reply, address, "FUNCTION LOAD");
         freeReplyObject(reply);
     }
     redisFree(context);
@@ -168,5 +167,5 @@ const char *setup_password(const char *path, char *out, size_t size)
     if (file)
         fclose(file);
     out[strcspn(out, "\r\n")] = '\0';
-    return read ? NULL : say("cannot read the password for the shards from %s (SOUK_REDIS_PASSWORD_FILE): %s; put it there in one line", path, why);
+    return read ? NULL : setup_say("cannot read the password for the shards from %s (SOUK_REDIS_PASSWORD_FILE): %s; put it there in one line", path, why);
 }
