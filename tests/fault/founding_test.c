@@ -94,7 +94,7 @@ static void assert_answer(struct ring *ring, int shard, const char *want, const 
 
 static void assert_founded(struct ring *ring)
 {
-    char name[16];
+    char name[32];
 
     for (int i = 0; i < SHARDS; i++) {
         snprintf(name, sizeof(name), "shard-%d", i + 1);
