@@ -18,6 +18,7 @@
 
 #include "audit.h"
 
+#include "guard.h"
 #include "import.h"
 #include "show.h"
 
@@ -26,8 +27,8 @@
  * (init, load) uses plain connections.
  */
 struct settings {
-    const char *shards, *redis_user, *redis_password_file, *fsync, *url, *run, *token_file;
-    int partitions, epoch, unused_h;
+    const char *shards, *redis_user, *redis_password_file, *fsync, *founded, *replace, *url, *run, *token_file;
+    int partitions, epoch, unused_h, guard_ms;
 };
 
 struct control {
@@ -57,6 +58,9 @@ static const struct option_row OPTIONS[] = {
     {"fsync", OPTION_CHOICE, AT(fsync), "everysec", 0, 0, "always|everysec|no",
      "appendfsync that a shard must have at least; no is for tests: a shard loses orders"},
     {"unused-h", OPTION_INT, AT(unused_h), "24", 0, 8760, NULL, "hours for which prune leaves a library that was loaded, also while nobody uses it"},
+    {"founded", OPTION_CHOICE, AT(founded), "no", 0, 0, "no|yes", "yes: the store has been in use, so a shard that is empty has lost its data"},
+    {"replace", OPTION_TEXT, AT(replace), "", 0, 0, NULL, "shard whose data is given up, and which may begin empty"},
+    {"guard-ms", OPTION_INT, AT(guard_ms), "10000", 0, 600000, NULL, "how long guard waits for the other shards to say whether the store has been in use"},
     {"url", OPTION_URL, AT(url), "http://127.0.0.1:8080", 0, 400, NULL, "the catalogue worker that import sends to"},
     {"token-file", OPTION_TEXT, AT(token_file), "", 0, 0, NULL, "file whose first line is the token that import sends to the worker; empty: none"},
     {"run", OPTION_TEXT, AT(run), "", 0, 40, NULL, "name of the interrupted import to go on with; empty: a new one"},
@@ -67,18 +71,29 @@ static const struct option_row OPTIONS[] = {
 
 /* ---- commands without an engine ---- */
 
+static struct founding founding_of(const struct settings *settings)
+{
+    return (struct founding){.replace = settings->replace, .founded = strcmp(settings->founded, "yes") == 0};
+}
+
+static void print_founded(const char *shard, bool created)
+{
+    printf("%s: %s\n", shard, created ? "souk:shard written" : "was initialised before");
+}
+
 static int command_init(struct control *control, int argc, char **argv)
 {
-    for (unsigned i = 0; i < control->topology->shard_count; i++) {
-        bool created;
-        const char *error = setup_init(&control->store, i, &created);
-        if (error) {
-            fprintf(stderr, "soukctl: %s\n", error);
-            return 1;
-        }
-        printf("%s: %s\n", control->topology->shards[i].name, created ? "souk:shard written" : "was initialised before");
-    }
-    return 0;
+    struct founding founding = founding_of(&control->settings);
+    const char *error = setup_found(&control->store, &founding, print_founded);
+    if (error)
+        fprintf(stderr, "soukctl: %s\n", error);
+    return error ? 1 : 0;
+}
+
+static int command_guard(struct control *control, int argc, char **argv)
+{
+    struct founding founding = founding_of(&control->settings);
+    return guard_run(&control->store, &founding, argv[0], argv[1], control->settings.guard_ms);
 }
 
 static int command_load(struct control *control, int argc, char **argv)
@@ -291,7 +306,8 @@ static const struct command {
     int (*run)(struct control *control, int argc, char **argv);
     const char *text;
 } COMMANDS[] = {
-    {"init", 0, 0, command_init, "init                          writes souk:shard to the empty shards of the ring, checks the others"},
+    {"init", 0, 0, command_init, "init                          writes souk:shard to the shards of a new store, checks those of an old one"},
+    {"guard", 2, 0, command_guard, "guard SHARD DIR               may this shard begin with the data in DIR? Exit status 1 if its data is lost"},
     {"load", 0, 0, command_load, "load                          checks the settings of every shard, and loads this version's function libraries"},
     {"prune", 0, 0, command_prune, "prune                         removes the libraries of other versions that no worker uses any more"},
     {"shards", 0, 0, command_shards, "shards                        the shards, how many partitions each has, and whether they are ready"},

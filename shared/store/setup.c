@@ -146,8 +146,9 @@ static const char *write_identity(redisContext *context, const struct topology *
     make_uuid(uuid);
     snprintf(epoch, sizeof(epoch), "%ld", topology->epoch);
     snprintf(partitions, sizeof(partitions), "%u", topology->partitions);
-    const char *argv[] = {"HSET", "souk:shard", "uuid", uuid, "name", address->name, "epoch", epoch, "partitions", partitions};
-    return setup_command(context, address, "HSET souk:shard", 10, argv);
+    const char *argv[] = {"HSET", "souk:shard", "uuid", uuid, "name", address->name, "epoch", epoch, "partitions", partitions,
+                          "founding", "1"}; /* until every shard of the ring has its own: founding.c */
+    return setup_command(context, address, "HSET souk:shard", 12, argv);
 }
 
 static const char *compare_identity(const redisReply *found, const struct topology *topology, const struct shard_address *address)

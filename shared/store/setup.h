@@ -17,6 +17,24 @@
 const char *setup_init(const struct store_settings *settings, unsigned shard, bool *created);
 
 /*
+ * How far a shard has come: without souk:shard; with one, in a store that is being founded; in a store that was founded, that is, all of its shards have been
+ * given theirs; or still reading its data, which an empty one does not do. Returns NULL, or a sentence as above when the shard does not tell.
+ */
+enum standing { STANDING_EMPTY, STANDING_FOUNDING, STANDING_FOUNDED, STANDING_LOADING };
+const char *setup_standing(const struct store_settings *settings, unsigned shard, enum standing *standing);
+
+/*
+ * Founds the store: setup_init on every shard. An empty shard of a store that was founded has lost its data and must not be taken for a new one: it is refused,
+ * before anything is written, unless its name is ${replace}. With ${founded} the store is known to be so although all its shards are empty. Calls ${told} for
+ * each shard at the end. What an interrupted founding left is completed by the next. Returns NULL, or a sentence as above.
+ */
+struct founding {
+    const char *replace; /* "": none */
+    bool founded;
+};
+const char *setup_found(const struct store_settings *settings, const struct founding *founding, void (*told)(const char *shard, bool created));
+
+/*
  * Loads the libraries into the shard, once it is known to be ours and to keep what it acknowledges, and records in souk:shard how it writes to its disk, which
  * workers may not ask themselves. Returns NULL, or a sentence as above.
  */

@@ -6,7 +6,7 @@
 struct redisContext;
 struct redisReply;
 
-/* What setup.c and prune.c share. Each sentence stays until the next one. */
+/* What setup.c, founding.c and prune.c share. Each sentence stays until the next one. */
 
 /* The names of libraries that were loaded, each with the shard's time in ms. */
 #define LIBRARIES_KEY "souk:libraries"

@@ -1,17 +1,19 @@
 #ifndef SHARD_H
 #define SHARD_H
 
+#include "loop.h"
+
 #include "reader.h"
 #include "store_internal.h"
 
 /*
  * One connection to one shard, replaced when it breaks (store.h has the picture of its states).
  *
- * Invariants: ${link} and ${watch} exist in all states but DOWN. ${owed} holds, in the order of sending, what hiredis will call back for; the
+ * Invariants: ${lookup} exists in LOOKING_UP, ${link} and ${watch} from CONNECTING on. ${owed} holds, in the order of sending, what hiredis will call back for; the
  * calls from ${unflushed} on have not been handed to the kernel. Only in READY are calls of others accepted. The timer is always set: in DOWN to
- * the next attempt, in CONNECTING to the end of our patience, in CHECKING and LOADING too, in READY to the next beat.
+ * the next attempt, in READY to the next beat, in all others to the end of our patience.
  */
-enum shard_state { SHARD_DOWN, SHARD_CONNECTING, SHARD_CHECKING, SHARD_LOADING, SHARD_READY };
+enum shard_state { SHARD_DOWN, SHARD_LOOKING_UP, SHARD_CONNECTING, SHARD_CHECKING, SHARD_LOADING, SHARD_READY };
 
 #define SHARD_REASON_MAX 256
 #define SHARD_TEXT_MAX (sizeof(((struct shard_address *)0)->host) + 16 + SHARD_REASON_MAX) /* host:port: reason */
@@ -19,8 +21,6 @@ enum shard_state { SHARD_DOWN, SHARD_CONNECTING, SHARD_CHECKING, SHARD_LOADING, 
 #define SHARD_RUN_ID_MAX 64
 #define SHARD_WAITS_MAX 2 /* WAITs under way, when replicas confirm writes */
 
-struct loop_timer;
-struct loop_watch;
 struct redisAsyncContext;
 struct shard {
     struct store *store;
@@ -29,6 +29,12 @@ struct shard {
     enum shard_state state;
     char told[SHARD_TEXT_MAX];   /* what to tell people: why it is down, or that it is ready */
     char logged[SHARD_TEXT_MAX]; /* what the log was told last, so that every further attempt does not repeat it */
+
+    /* Where it is: the ring's address, or what its name stood for before this connect (store.h). */
+    const char *place;
+    char found[LOOP_ADDRESS_MAX];
+    struct loop_lookup *lookup;
+    unsigned lookups;
 
     /* The connection. */
     struct redisAsyncContext *link;

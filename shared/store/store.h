@@ -22,6 +22,8 @@
  *     │                                 └──────────┼─────────────┤ RING, or the library is gone: the shard is checked again, behind what is owed
  *     └────────────────────────────────────────────┴─────────────┘ any error: every owed call completes, the context is closed, never reused
  *
+ * A host that is a name is looked up before every connect (LOOKING_UP, before CONNECTING): a shard that moves keeps its name and not its address.
+ *
  * A call to a shard that is not READY completes as NOT_SENT in the next turn. A call that was written when its connection died, or whose answer
  * is older than STORE_CALL_TIMEOUT_MS, completes as UNKNOWN (or NOT_SENT if none of its bytes had been handed to the kernel).
  *
@@ -65,8 +67,7 @@ struct store_settings {
 
 /*
  * Starts connecting to every shard at once. Returns NULL (logged) if memory is short. What ${settings} points to stays valid until store_close.
- * Host names are resolved by getaddrinfo, which blocks this thread at every connect: write addresses as numbers, or names that /etc/hosts or a
- * resolver nearby answers. SIGPIPE is ignored from here on, because the client library writes to sockets that the other side may have closed.
+ * SIGPIPE is ignored from here on, because the client library writes to sockets that the other side may have closed.
  */
 struct store *store_open(struct loop *loop, const struct store_settings *settings);
 
