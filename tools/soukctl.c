@@ -18,6 +18,7 @@
 
 #include "audit.h"
 
+#include "guard.h"
 #include "import.h"
 #include "show.h"
 
@@ -26,8 +27,8 @@
  * (init, load) uses plain connections.
  */
 struct settings {
-    const char *shards, *redis_user, *redis_password_file, *url, *run, *token_file;
-    int partitions, epoch;
+    const char *shards, *redis_user, *redis_password_file, *fsync, *founded, *replace, *url, *run, *token_file;
+    int partitions, epoch, unused_h, guard_ms;
 };
 
 struct control {
@@ -54,6 +55,12 @@ static const struct option_row OPTIONS[] = {
     {"ring-epoch", OPTION_INT, AT(epoch), "1", 1, 1000000000, NULL, "rises by one with every change of the ring"},
     {"redis-user", OPTION_TEXT, AT(redis_user), "", 0, 0, NULL, "user for AUTH; empty: the default user"},
     {"redis-password-file", OPTION_TEXT, AT(redis_password_file), "", 0, 0, NULL, "file that holds the password for AUTH; empty: none"},
+    {"fsync", OPTION_CHOICE, AT(fsync), "everysec", 0, 0, "always|everysec|no",
+     "appendfsync that a shard must have at least; no is for tests: a shard loses orders"},
+    {"unused-h", OPTION_INT, AT(unused_h), "24", 0, 8760, NULL, "hours for which prune leaves a library that was loaded, also while nobody uses it"},
+    {"founded", OPTION_CHOICE, AT(founded), "no", 0, 0, "no|yes", "yes: the store has been in use, so a shard that is empty has lost its data"},
+    {"replace", OPTION_TEXT, AT(replace), "", 0, 0, NULL, "shard whose data is given up, and which may begin empty"},
+    {"guard-ms", OPTION_INT, AT(guard_ms), "10000", 0, 600000, NULL, "how long guard waits for the other shards to say whether the store has been in use"},
     {"url", OPTION_URL, AT(url), "http://127.0.0.1:8080", 0, 400, NULL, "the catalogue worker that import sends to"},
     {"token-file", OPTION_TEXT, AT(token_file), "", 0, 0, NULL, "file whose first line is the token that import sends to the worker; empty: none"},
     {"run", OPTION_TEXT, AT(run), "", 0, 40, NULL, "name of the interrupted import to go on with; empty: a new one"},
@@ -64,18 +71,29 @@ static const struct option_row OPTIONS[] = {
 
 /* ---- commands without an engine ---- */
 
+static struct founding founding_of(const struct settings *settings)
+{
+    return (struct founding){.replace = settings->replace, .founded = strcmp(settings->founded, "yes") == 0};
+}
+
+static void print_founded(const char *shard, bool created)
+{
+    printf("%s: %s\n", shard, created ? "souk:shard written" : "was initialised before");
+}
+
 static int command_init(struct control *control, int argc, char **argv)
 {
-    for (unsigned i = 0; i < control->topology->shard_count; i++) {
-        bool created;
-        const char *error = setup_init(&control->store, i, &created);
-        if (error) {
-            fprintf(stderr, "soukctl: %s\n", error);
-            return 1;
-        }
-        printf("%s: %s\n", control->topology->shards[i].name, created ? "souk:shard written" : "was initialised before");
-    }
-    return 0;
+    struct founding founding = founding_of(&control->settings);
+    const char *error = setup_found(&control->store, &founding, print_founded);
+    if (error)
+        fprintf(stderr, "soukctl: %s\n", error);
+    return error ? 1 : 0;
+}
+
+static int command_guard(struct control *control, int argc, char **argv)
+{
+    struct founding founding = founding_of(&control->settings);
+    return guard_run(&control->store, &founding, argv[0], argv[1], control->settings.guard_ms);
 }
 
 static int command_load(struct control *control, int argc, char **argv)
@@ -89,6 +107,19 @@ static int command_load(struct control *control, int argc, char **argv)
         printf("%s: library %.*s loaded\n", control->topology->shards[i].name, VIEW_ARG(SOUK_LIBRARIES[0].name));
     }
     return 0;
+}
+
+static void print_removed(const char *shard, const char *library)
+{
+    printf("%s: library %s removed\n", shard, library);
+}
+
+static int command_prune(struct control *control, int argc, char **argv)
+{
+    const char *error = setup_prune(&control->store, control->settings.unused_h * INT64_C(3600000), print_removed);
+    if (error)
+        fprintf(stderr, "soukctl: %s\n", error);
+    return error ? 1 : 0;
 }
 
 /* The first line of SOUK_TOKEN_FILE, for secret_free. *token is NULL if none is set. Returns false, having said why, if it cannot be read. */
@@ -275,8 +306,10 @@ static const struct command {
     int (*run)(struct control *control, int argc, char **argv);
     const char *text;
 } COMMANDS[] = {
-    {"init", 0, 0, command_init, "init                          writes souk:shard to the empty shards of the ring, checks the others"},
-    {"load", 0, 0, command_load, "load                          loads this version's function libraries into every shard"},
+    {"init", 0, 0, command_init, "init                          writes souk:shard to the shards of a new store, checks those of an old one"},
+    {"guard", 2, 0, command_guard, "guard SHARD DIR               may this shard begin with the data in DIR? Exit status 1 if its data is lost"},
+    {"load", 0, 0, command_load, "load                          checks the settings of every shard, and loads this version's function libraries"},
+    {"prune", 0, 0, command_prune, "prune                         removes the libraries of other versions that no worker uses any more"},
     {"shards", 0, 0, command_shards, "shards                        the shards, how many partitions each has, and whether they are ready"},
     {"ring", 1, 0, command_ring, "ring KEY                      where a key, an id or a buyer lives"},
     {"get", 2, 0, command_get, "get order|payment|product|stock ID   a record as its shard has it; an order with its holds and history"},
@@ -339,6 +372,7 @@ static int control_main(struct control *control, int argc, char **argv)
         .topology = control->topology,
         .libraries = SOUK_LIBRARIES,
         .library_count = SOUK_LIBRARY_COUNT,
+        .fsync_least = fsync_of(view_of(control->settings.fsync)),
         .user = *control->settings.redis_user ? control->settings.redis_user : NULL,
         .password = *control->password ? control->password : NULL,
     };

@@ -9,7 +9,7 @@ HTTP_PORT=${SOUK_LOCAL_HTTP_PORT:-8080}   # souk-product; order, payment and san
 SHARD_PORT=${SOUK_LOCAL_SHARD_PORT:-7001} # shard-1; the others follow
 BIN=$(realpath -m "${SOUK_LOCAL_BIN:-$ROOT/build/release/bin}") # when given, programs built elsewhere
 ADDRESS=127.0.0.1
-RUN=$SOUK_DIR/run LOG=$SOUK_DIR/log DATA=$SOUK_DIR/data
+RUN=$SOUK_DIR/run LOG=$SOUK_DIR/log DATA=$SOUK_DIR/data PASSWORDS=$SOUK_DIR/passwords
 
 SHARDS=(shard-1 shard-2 shard-3)
 SERVICES=(souk-product souk-order souk-payment souk-sandbox)
@@ -40,6 +40,12 @@ shard_list() { # as SOUK_SHARDS wants it
         list+=${list:+,}$name=$ADDRESS:$(port_of "$name")
     done
     echo "$list"
+}
+
+# The ring, for whatever is run here.
+export_ring() {
+    SOUK_SHARDS=$(shard_list)
+    export SOUK_SHARDS SOUK_PARTITIONS=256 SOUK_RING_EPOCH=1
 }
 
 # Is process $2 the one that $1's pid file means? A pid is used again after a crash or a reboot, so the number alone proves nothing. A worker is known by

@@ -53,6 +53,13 @@ struct loop_signal {
     void *cookie;
 };
 
+struct loop_lookup {
+    uv_getaddrinfo_t question;
+    unsigned turn;
+    void (*looked_up)(void *cookie, const char *address, const char *error); /* NULL: it was forgotten */
+    void *cookie;
+};
+
 static void free_handle(uv_handle_t *handle)
 {
     free(handle);
@@ -285,4 +292,60 @@ void loop_timer_free(struct loop_timer *timer)
 {
     if (timer)
         uv_close((uv_handle_t *)&timer->timer, free_handle);
+}
+
+/* The resolver's order says what this machine would rather use; that a Redis listens on 127.0.0.1 alone is more frequent than that it listens on ::1 alone. */
+static const struct sockaddr *address_at(const struct addrinfo *list, unsigned turn)
+{
+    static const int FAMILIES[] = {AF_INET, AF_INET6};
+    const struct sockaddr *found[16];
+    unsigned count = 0;
+
+    for (size_t family = 0; family < sizeof(FAMILIES) / sizeof(*FAMILIES); family++)
+        for (const struct addrinfo *one = list; one && count < sizeof(found) / sizeof(*found); one = one->ai_next)
+            if (one->ai_family == FAMILIES[family])
+                found[count++] = one->ai_addr;
+    return count ? found[turn % count] : NULL;
+}
+
+static void got_addresses(uv_getaddrinfo_t *question, int status, struct addrinfo *list)
+{
+    struct loop_lookup *lookup = question->data;
+    const struct sockaddr *address = status == 0 ? address_at(list, lookup->turn) : NULL;
+    char text[LOOP_ADDRESS_MAX];
+
+    if (address)
+        status = uv_ip_name(address, text, sizeof(text));
+    else if (status == 0)
+        status = UV_EAI_NODATA;
+    if (lookup->looked_up)
+        lookup->looked_up(lookup->cookie, status == 0 ? text : NULL, status == 0 ? NULL : uv_strerror(status));
+    uv_freeaddrinfo(list);
+    free(lookup);
+}
+
+struct loop_lookup *loop_look_up(struct loop *loop, const char *host, unsigned turn, void (*looked_up)(void *cookie, const char *address, const char *error),
+                                 void *cookie)
+{
+    static const struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
+    struct loop_lookup *lookup = calloc(1, sizeof(*lookup));
+
+    if (!lookup)
+        return NULL;
+    lookup->question.data = lookup;
+    lookup->turn = turn;
+    lookup->looked_up = looked_up;
+    lookup->cookie = cookie;
+    if (uv_getaddrinfo(&loop->uv, &lookup->question, got_addresses, host, NULL, &hints) == 0)
+        return lookup;
+    free(lookup);
+    return NULL;
+}
+
+void loop_forget(struct loop_lookup *lookup)
+{
+    if (!lookup)
+        return;
+    lookup->looked_up = NULL;
+    uv_cancel((uv_req_t *)&lookup->question); /* unless a thread is at it: then its end frees it as well */
 }

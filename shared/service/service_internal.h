@@ -16,7 +16,7 @@
 
 /* The settings every worker has; the program's own follow in their own struct. */
 struct service_settings {
-    const char *address, *shards, *log_level, *log_format, *redis_user, *redis_password_file, *auth, *tokens_file;
+    const char *address, *shards, *log_level, *log_format, *redis_user, *redis_password_file, *auth, *tokens_file, *fsync;
     int port, threads, partitions, epoch, inside_max, connections_max, deadline_ms, drain_ms, drain_delay_ms, wait_replicas, queue_ms, shard_behind_ms, cache_mb, cache_age_ms, caller_rate;
 };
 

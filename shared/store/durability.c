@@ -5,7 +5,7 @@
 /*
  * What an answered write survives, and how we know.
  *
- * Without replicas: the shard's own settings say (CONFIG GET, at every connect and every 10 s; ACL may forbid it, then we do not know).
+ * Without replicas: what the shard promises (promise.c).
  *
  * With SOUK_WAIT_REPLICAS = n: the batch that a turn writes is ended by two questions of our own, and the answers of its writing calls are held until
  * both have come.
@@ -151,47 +151,5 @@ void durability_settle(struct shard *shard, const struct reply *fate)
         store_fail(shard->store, held, fate);
     }
     shard->waits = shard->unconfirmed = 0;
-    shard->barrier_failed = shard->fsync_asked = false;
-}
-
-/* ---- the shard's own disk ---- */
-
-static bool setting_is(const struct item *list, const char *name, const char *value)
-{
-    for (size_t i = 0; i + 1 < list->count; i += 2)
-        if (view_equal(item_text(item_at(list, i)), view_of(name)))
-            return view_equal(item_text(item_at(list, i + 1)), view_of(value));
-    return false;
-}
-
-/* A shard that does not tell is not asked again on this connection: each refusal is an entry in its ACL log. */
-static void got_settings(struct call *call, const struct reply *reply)
-{
-    struct shard *shard = call->cookie;
-    const struct item *list = reply->root;
-    bool tells = list->type == ITEM_LIST;
-    bool before = shard->fsyncs;
-
-    shard->fsync_asked = !tells;
-    shard->fsyncs = tells && setting_is(list, "appendonly", "yes") && setting_is(list, "appendfsync", "always") &&
-                    setting_is(list, "no-appendfsync-on-rewrite", "no");
-    if (before && !shard->fsyncs)
-        shard_log(shard, LOG_WARN,
-                  "shard %s does not write each change to disk any more (appendonly yes, appendfsync always, no-appendfsync-on-rewrite no)",
-                  shard->address->name);
-}
-
-void durability_ask(struct shard *shard)
-{
-    if (shard->fsync_asked)
-        return;
-    if (!shard->fsync_call) {
-        shard->fsync_call = shard_question(shard, shard->store->arena, "CONFIG", got_settings);
-        call_arg(shard->fsync_call, VIEW("GET"));
-        call_arg(shard->fsync_call, VIEW("appendonly"));
-        call_arg(shard->fsync_call, VIEW("appendfsync"));
-        call_arg(shard->fsync_call, VIEW("no-appendfsync-on-rewrite"));
-    }
-    shard->fsync_asked = true;
-    shard_ask(shard, shard->fsync_call);
+    shard->barrier_failed = false;
 }

@@ -11,14 +11,14 @@
  *   AUTH              if we have a password
  *   HMGET souk:shard  its name, number of partitions and ring epoch are those of our ring
  *   TIME              its clock
- *   CONFIG GET        how it writes to its disk; whatever it says is fine (durability.c)
- *   INFO server       which process it is, if answers are kept near; whatever it says is fine (tracking.c)
+ *   INFO              it keeps what it acknowledges (promise.c), and which process it is (tracking.c)
+ *   CLIENT SETNAME    our library's name for this connection, so that "soukctl prune" leaves it there; whatever it says is fine
  *   FUNCTION LIST     our libraries are there                     (library.c)
  *
  * Answers come in this order; the first that is not fine refuses the shard, and those behind it are not looked at. When all have come the shard
  * is READY, or LOADING if a library was missing.
  */
-enum field { FIELD_NAME, FIELD_PARTITIONS, FIELD_EPOCH, FIELD_UUID };
+enum field { FIELD_NAME, FIELD_PARTITIONS, FIELD_EPOCH, FIELD_UUID, FIELD_APPENDFSYNC };
 
 void identity_step(struct shard *shard)
 {
@@ -94,6 +94,7 @@ static void got_identity(struct call *call, const struct reply *reply)
     }
     if (same_shard(shard, reply->root)) {
         note_uuid(shard, item_text(item_at(reply->root, FIELD_UUID)));
+        promise_recorded(shard, item_text(item_at(reply->root, FIELD_APPENDFSYNC)));
         identity_step(shard);
     }
 }
@@ -140,25 +141,21 @@ void identity_ask_time(struct shard *shard)
 
 void identity_run_id(struct view info, char out[SHARD_RUN_ID_MAX])
 {
-    static const char name[] = "run_id:";
-    const char *at = info.len ? memmem(info.at, info.len, name, strlen(name)) : NULL;
-    size_t len = 0;
-
-    if (at) {
-        at += strlen(name);
-        while (at + len < info.at + info.len && len < SHARD_RUN_ID_MAX - 1 && at[len] > ' ')
-            len++;
-        memcpy(out, at, len);
-    }
-    out[len] = '\0';
+    snprintf(out, SHARD_RUN_ID_MAX, "%.*s", VIEW_ARG(info_line(info, "run_id:")));
 }
 
-static void got_server(struct call *call, const struct reply *reply)
+static void got_info(struct call *call, const struct reply *reply)
 {
     struct shard *shard = call->cookie;
 
     identity_run_id(item_text(reply->root), shard->run_id);
-    identity_step(shard);
+    if (promise_accepts(shard, reply->root))
+        identity_step(shard);
+}
+
+static void got_named(struct call *call, const struct reply *reply)
+{
+    identity_step(call->cookie);
 }
 
 static void ask_in_check(struct shard *shard, struct call *question)
@@ -189,13 +186,13 @@ void identity_check(struct shard *shard)
     call_arg(question, VIEW("partitions"));
     call_arg(question, VIEW("epoch"));
     call_arg(question, VIEW("uuid"));
+    call_arg(question, VIEW("appendfsync"));
     ask_in_check(shard, question);
     ask_in_check(shard, shard_question(shard, shard->check_arena, "TIME", got_time_in_check));
-    if (shard->tracker) {
-        question = shard_question(shard, shard->check_arena, "INFO", got_server);
-        call_arg(question, VIEW("server"));
-        ask_in_check(shard, question);
-    }
-    durability_ask(shard);
+    ask_in_check(shard, promise_question(shard, shard->check_arena, got_info));
+    question = shard_question(shard, shard->check_arena, "CLIENT", got_named);
+    call_arg(question, VIEW("SETNAME"));
+    call_arg(question, settings->libraries[0].name);
+    ask_in_check(shard, question);
     library_list(shard);
 }

@@ -390,5 +390,5 @@ void pipeline_settle(struct shard *shard, const struct reply *fate, bool repeate
     shard->unflushed = NULL;
     shard->in_flight = shard->gathered = 0;
     shard->gathering_us = shard->answered_us = 0;
-    shard->blocked = shard->time_asked = shard->garbled = false;
+    shard->blocked = shard->time_asked = shard->promise_asked = shard->garbled = false;
 }

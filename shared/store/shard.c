@@ -1,3 +1,4 @@
+#include <arpa/inet.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,22 +17,23 @@
 /*
  * The life of a connection. hiredis is driven by its own hooks (ac->ev), not by one of its adapters, so that we decide when it reads and writes.
  *
- *   rang ─▶ shard_connect ─▶ got_ready: connected ─▶ identity_check ─▶ shard_passed ─▶ got_ready: reads and writes (pipeline.c), rang: beats
+ *   rang ─▶ shard_connect ─▶ (got_place) ─▶ connect_now ─▶ got_ready: connected ─▶ identity_check ─▶ shard_passed ─▶ got_ready: reads and writes (pipeline.c), rang: beats
  *   any error ─▶ let_go ─▶ fall: what is owed is settled, DOWN, timer
  *
  * The context dies inside hiredis' own functions; ${link} is NULL afterwards and is looked at behind each of them.
  */
 #define BACKOFF_MIN_MS 25
 #define BACKOFF_MAX_MS 1000
-#define PATIENCE_MS 2000 /* for the connect, and for the check */
+#define PATIENCE_MS 2000 /* for the address, the connect, and the check, each */
 #define BEAT_MS 1000
-#define FSYNC_MS 10000 /* somebody may change a shard's settings while it runs */
+#define PROMISE_MS 30000 /* somebody may change a shard's settings while it runs; INFO costs the shard half as much as holding units */
 
 static const struct {
     const char *name;
     unsigned next; /* bits of the states that may follow */
 } STATES[] = {
-    [SHARD_DOWN] = {"down", 1 << SHARD_CONNECTING},
+    [SHARD_DOWN] = {"down", 1 << SHARD_LOOKING_UP | 1 << SHARD_CONNECTING},
+    [SHARD_LOOKING_UP] = {"looking up", 1 << SHARD_DOWN | 1 << SHARD_CONNECTING},
     [SHARD_CONNECTING] = {"connecting", 1 << SHARD_DOWN | 1 << SHARD_CHECKING},
     [SHARD_CHECKING] = {"checking", 1 << SHARD_DOWN | 1 << SHARD_LOADING | 1 << SHARD_READY},
     [SHARD_LOADING] = {"loading", 1 << SHARD_DOWN | 1 << SHARD_READY},
@@ -57,8 +59,8 @@ void shard_heard(struct shard *shard, enum breaker_event event)
     if (event == BREAKER_BEHIND && before == BREAKER_CLOSED) {
         tell(shard, "connected, but behind: takes no calls until it answers");
         if (shard_may_complain(shard))
-            log_warn("shard %s has not answered a call for %lld ms, and has %u to answer: it gets no further ones until it does", shard->address->name,
-                     (long long)shard->store->behind_us / 1000, shard->in_flight);
+            shard_log(shard, LOG_WARN, "shard %s has not answered a call for %lld ms, and has %u to answer: it gets no further ones until it does",
+                      shard->address->name, (long long)shard->store->behind_us / 1000, shard->in_flight);
     } else if (event == BREAKER_CAUGHT_UP) {
         tell(shard, "ready");
     }
@@ -66,8 +68,8 @@ void shard_heard(struct shard *shard, enum breaker_event event)
 
 /* What becomes of a connection tells the breaker whether there is one. */
 static const enum breaker_event HEARD[] = {
-    [SHARD_DOWN] = BREAKER_LOST,     [SHARD_CONNECTING] = BREAKER_LOST, [SHARD_CHECKING] = BREAKER_ASKED,
-    [SHARD_LOADING] = BREAKER_ASKED, [SHARD_READY] = BREAKER_PASSED,
+    [SHARD_DOWN] = BREAKER_LOST,      [SHARD_LOOKING_UP] = BREAKER_LOST, [SHARD_CONNECTING] = BREAKER_LOST,
+    [SHARD_CHECKING] = BREAKER_ASKED, [SHARD_LOADING] = BREAKER_ASKED,   [SHARD_READY] = BREAKER_PASSED,
 };
 
 void shard_move(struct shard *shard, enum shard_state to)
@@ -82,6 +84,13 @@ void shard_move(struct shard *shard, enum shard_state to)
         tracker_end(shard->tracker);
 }
 
+static bool is_numeric(const char *host)
+{
+    struct in6_addr address;
+
+    return inet_pton(AF_INET, host, &address) == 1 || inet_pton(AF_INET6, host, &address) == 1;
+}
+
 struct shard *shard_new(struct store *store, unsigned index)
 {
     struct shard *shard = calloc(1, sizeof(*shard));
@@ -91,6 +100,7 @@ struct shard *shard_new(struct store *store, unsigned index)
     shard->store = store;
     shard->index = index;
     shard->address = &store->settings.topology->shards[index];
+    shard->place = is_numeric(shard->address->host) ? shard->address->host : shard->found;
     shard->backoff_ms = BACKOFF_MIN_MS;
     shard->breaker = BREAKER_OPEN;
     shard->timer = loop_timer_new(store->loop, rang, shard);
@@ -212,9 +222,9 @@ static bool bind_link(struct shard *shard, redisAsyncContext *link)
     return true;
 }
 
-void shard_connect(struct shard *shard)
+static void connect_now(struct shard *shard)
 {
-    redisAsyncContext *link = redisAsyncConnect(shard->address->host, shard->address->port);
+    redisAsyncContext *link = redisAsyncConnect(shard->place, shard->address->port);
 
     shard_move(shard, SHARD_CONNECTING);
     if (!link || link->err) {
@@ -230,6 +240,42 @@ void shard_connect(struct shard *shard)
     fall(shard);
 }
 
+static int64_t promise_us(const struct shard *shard)
+{
+    int ms = shard->store->settings.promise_ms;
+
+    return (ms ? ms : PROMISE_MS) * INT64_C(1000);
+}
+
+static void got_place(void *cookie, const char *address, const char *error)
+{
+    struct shard *shard = cookie;
+    char reason[SHARD_REASON_MAX];
+
+    shard->lookup = NULL;
+    if (address) {
+        snprintf(shard->found, sizeof(shard->found), "%s", address);
+        connect_now(shard);
+        return;
+    }
+    snprintf(reason, sizeof(reason), "the name is not resolved: %s", error);
+    tell(shard, reason);
+    fall(shard);
+}
+
+void shard_connect(struct shard *shard)
+{
+    if (shard->place != shard->found) {
+        connect_now(shard);
+        return;
+    }
+    shard_move(shard, SHARD_LOOKING_UP);
+    loop_timer_set(shard->timer, PATIENCE_MS);
+    shard->lookup = loop_look_up(shard->store->loop, shard->address->host, shard->lookups++, got_place, shard);
+    if (!shard->lookup)
+        got_place(shard, NULL, "no memory");
+}
+
 void shard_passed(struct shard *shard)
 {
     shard_move(shard, SHARD_READY);
@@ -237,9 +283,10 @@ void shard_passed(struct shard *shard)
     shard->logged[0] = '\0';
     shard->backoff_ms = BACKOFF_MIN_MS;
     shard->time_due_us = clock_us() + BEAT_MS * 1000;
-    shard->fsync_due_us = clock_us() + FSYNC_MS * 1000;
+    shard->promise_due_us = clock_us() + promise_us(shard);
     loop_timer_set(shard->timer, BEAT_MS);
-    shard_log(shard, LOG_INFO, "shard %s at %s:%d is ready", shard->address->name, shard->address->host, shard->address->port);
+    shard_log(shard, LOG_INFO, "shard %s at %s:%d is ready%s%s", shard->address->name, shard->address->host, shard->address->port,
+              *shard->found ? ", found at " : "", shard->found);
     pipeline_repeat(shard);
 }
 
@@ -259,9 +306,9 @@ static void beat(struct shard *shard)
     if (now >= shard->time_due_us) {
         shard->time_due_us = next;
         identity_ask_time(shard);
-        if (now >= shard->fsync_due_us) {
-            shard->fsync_due_us = now + FSYNC_MS * 1000;
-            durability_ask(shard);
+        if (now >= shard->promise_due_us) {
+            shard->promise_due_us = now + promise_us(shard);
+            promise_ask(shard);
         }
     }
     if (shard->time_due_us < next)
@@ -279,6 +326,10 @@ static void rang(void *cookie)
     case SHARD_DOWN:
         shard->figures.reconnects++;
         shard_connect(shard);
+        break;
+    case SHARD_LOOKING_UP:
+        loop_forget(shard->lookup);
+        got_place(shard, NULL, "no answer of the resolver within two seconds");
         break;
     case SHARD_CONNECTING:
         tell(shard, "no connection within two seconds");
@@ -308,6 +359,8 @@ void shard_close(struct shard *shard)
         hang_up(shard, &CLOSED);
     }
     pipeline_give_up(shard);
+    loop_forget(shard->lookup);
+    shard->lookup = NULL;
     loop_timer_clear(shard->timer);
 }
 

@@ -1,17 +1,19 @@
 #ifndef SHARD_H
 #define SHARD_H
 
+#include "loop.h"
+
 #include "reader.h"
 #include "store_internal.h"
 
 /*
  * One connection to one shard, replaced when it breaks (store.h has the picture of its states).
  *
- * Invariants: ${link} and ${watch} exist in all states but DOWN. ${owed} holds, in the order of sending, what hiredis will call back for; the
+ * Invariants: ${lookup} exists in LOOKING_UP, ${link} and ${watch} from CONNECTING on. ${owed} holds, in the order of sending, what hiredis will call back for; the
  * calls from ${unflushed} on have not been handed to the kernel. Only in READY are calls of others accepted. The timer is always set: in DOWN to
- * the next attempt, in CONNECTING to the end of our patience, in CHECKING and LOADING too, in READY to the next beat.
+ * the next attempt, in READY to the next beat, in all others to the end of our patience.
  */
-enum shard_state { SHARD_DOWN, SHARD_CONNECTING, SHARD_CHECKING, SHARD_LOADING, SHARD_READY };
+enum shard_state { SHARD_DOWN, SHARD_LOOKING_UP, SHARD_CONNECTING, SHARD_CHECKING, SHARD_LOADING, SHARD_READY };
 
 #define SHARD_REASON_MAX 256
 #define SHARD_TEXT_MAX (sizeof(((struct shard_address *)0)->host) + 16 + SHARD_REASON_MAX) /* host:port: reason */
@@ -19,8 +21,6 @@ enum shard_state { SHARD_DOWN, SHARD_CONNECTING, SHARD_CHECKING, SHARD_LOADING, 
 #define SHARD_RUN_ID_MAX 64
 #define SHARD_WAITS_MAX 2 /* WAITs under way, when replicas confirm writes */
 
-struct loop_timer;
-struct loop_watch;
 struct redisAsyncContext;
 struct shard {
     struct store *store;
@@ -30,6 +30,12 @@ struct shard {
     enum breaker breaker; /* CLOSED only in READY */
     char told[SHARD_TEXT_MAX];   /* what to tell people: why it is down, or that it is ready */
     char logged[SHARD_TEXT_MAX]; /* what the log was told last, so that every further attempt does not repeat it */
+
+    /* Where it is: the ring's address, or what its name stood for before this connect (store.h). */
+    const char *place;
+    char found[LOOP_ADDRESS_MAX];
+    struct loop_lookup *lookup;
+    unsigned lookups;
 
     /* The connection. */
     struct redisAsyncContext *link;
@@ -59,7 +65,7 @@ struct shard {
     unsigned awaited; /* its answers still to come */
     uint32_t missing; /* bit i: library i is not there */
     char uuid[SHARD_UUID_MAX];
-    char run_id[SHARD_RUN_ID_MAX]; /* of the server process, asked for only when answers are kept near; empty: not told */
+    char run_id[SHARD_RUN_ID_MAX]; /* of the server process; empty: not told */
     bool ring_told;
 
     /* The shard's clock: its time minus our monotonic one; unknown before its first answer. */
@@ -69,11 +75,15 @@ struct shard {
     bool time_asked;
     int64_t time_due_us;
 
+    /* What it promises (promise.c). */
+    enum fsync recorded; /* appendfsync, as souk:shard has it from "soukctl load" */
+    bool has_file;       /* the append-only file is on */
+    bool fsyncs;         /* so each change is on the shard's disk before it is answered */
+    bool promise_asked;
+    struct call *record_call, *promise_call;
+    int64_t promise_due_us;
+
     /* What an answered write survives (durability.c). */
-    bool fsyncs; /* each change is on the shard's disk before it is answered, as far as its settings tell */
-    bool fsync_asked;
-    struct call *fsync_call;
-    int64_t fsync_due_us;
     struct queue held;    /* answered, and not yet confirmed by replicas; ${fate} is what they complete with when they are */
     unsigned unconfirmed; /* writing calls sent since the last WAIT */
     unsigned waits, next_wait;
@@ -129,6 +139,8 @@ void identity_step(struct shard *shard);
 void identity_ask_time(struct shard *shard);
 /* The run_id in the answer to INFO server; empty if it is not there. */
 void identity_run_id(struct view info, char out[SHARD_RUN_ID_MAX]);
+/* What stands behind ${name} ("run_id:") in an answer to INFO; empty if it is not there. */
+struct view info_line(struct view info, const char *name);
 
 /* library.c: asks which libraries are there; loads those that were missing. */
 void library_list(struct shard *shard);
@@ -158,7 +170,13 @@ bool durability_holds(const struct shard *shard, const struct call *call, const 
 void durability_hold(struct shard *shard, struct call *call, const struct reply *reply);
 void durability_end_batch(struct shard *shard);
 void durability_settle(struct shard *shard, const struct reply *fate);
-/* Asks whether the shard writes each change to disk, unless that question is still open or was refused. */
-void durability_ask(struct shard *shard);
+/*
+ * promise.c: the shard's appendfsync as souk:shard has it; what INFO says of the rest: returns false, having refused the shard, if all that is not enough.
+ * The question for the latter. Asks for both, unless these questions are still open.
+ */
+void promise_recorded(struct shard *shard, struct view appendfsync);
+bool promise_accepts(struct shard *shard, const struct item *info);
+struct call *promise_question(struct shard *shard, struct arena *arena, void (*got)(struct call *call, const struct reply *reply));
+void promise_ask(struct shard *shard);
 
 #endif

@@ -18,18 +18,19 @@
  *   call->done ◀── classify ◀── reader ◀──────────────────────────────────── Redis
  *
  * A connection is used for calls only when it is READY: connected, and its shard proved to be the one the ring means (souk:shard has our name,
- * P and epoch) and to have our function library (loaded by us when absent and permitted).
+ * P and epoch), to keep what it acknowledges (no eviction, ${fsync_least}), and to have our function library (loaded by us when absent and permitted).
  *
  *   DOWN ──timer──▶ CONNECTING ──▶ CHECKING ──▶ (LOADING) ──▶ READY
  *     ▲ back-off 25 ms … 1 s, jittered  ▲          │             │
  *     │                                 └──────────┼─────────────┤ RING, or the library is gone: the shard is checked again, behind what is owed
  *     └────────────────────────────────────────────┴─────────────┘ any error: every owed call completes, the context is closed, never reused
  *
+ * A host that is a name is looked up before every connect (LOOKING_UP, before CONNECTING): a shard that moves keeps its name and not its address.
+ *
  * A call to a shard that is not READY, or that owes STORE_BEHIND_MAX calls or more of which the oldest waits for longer than ${behind_ms}, completes as NOT_SENT in
- * the next turn (breaker.h). A call that was
- * written when its connection died, or that has waited for STORE_CALL_TIMEOUT_MS, completes as UNKNOWN (or NOT_SENT if none of its bytes had been handed to
- * the kernel). One that only reads, or was not sent, is sent once more if its connection broke and the next attempt to connect succeeds, within the
- * budget of retries. A plain command counts as one that only reads.
+ * the next turn (breaker.h). A call that was written when its connection died, or that has waited for STORE_CALL_TIMEOUT_MS, completes as UNKNOWN (or NOT_SENT if
+ * none of its bytes had been handed to the kernel). One that only reads, or was not sent, is sent once more if its connection broke and the next attempt to connect
+ * succeeds, within the budget of retries. A plain command counts as one that only reads.
  *
  * With ${wait_replicas} a call of a function that writes completes as OK or REFUSED only when so many replicas have confirmed what its connection
  * wrote up to it; else as UNKNOWN. That holds for refusals too: they may rest on writes of others which no replica has. Reads do not wait for it.
@@ -47,12 +48,20 @@ struct library {
     struct view name, hash, text;
 };
 
+/* How a shard writes its append-only file to disk (appendfsync), in the order of what that promises. */
+enum fsync { FSYNC_UNKNOWN, FSYNC_NO, FSYNC_EVERYSEC, FSYNC_ALWAYS };
+/* Redis' word for it, and back; other words are FSYNC_UNKNOWN. */
+enum fsync fsync_of(struct view text);
+const char *fsync_name(enum fsync fsync);
+
 struct store_settings {
     const struct topology *topology;
     const struct library *libraries; /* the first holds the functions of calls; the others are loaded beside it */
     unsigned library_count;
     const char *user, *password; /* AUTH; NULL: none */
     int wait_replicas;           /* so many replicas must have a write before its call completes; 0: none */
+    enum fsync fsync_least;      /* a shard that promises less is refused; up to FSYNC_NO: none is */
+    int promise_ms;              /* how often a shard is asked again whether it promises that; 0: every 30 s */
     bool watches_line;           /* store_standing_us will be asked */
     int behind_ms;               /* a shard whose oldest call waits for longer is behind; 0: none ever is */
     /* Answers of one kind of record that are kept in this thread (near_cache.h, tracking.h): all zero for none. */
@@ -65,8 +74,7 @@ struct store_settings {
 
 /*
  * Starts connecting to every shard at once. Returns NULL (logged) if memory is short. What ${settings} points to stays valid until store_close.
- * Host names are resolved by getaddrinfo, which blocks this thread at every connect: write addresses as numbers, or names that /etc/hosts or a
- * resolver nearby answers. SIGPIPE is ignored from here on, because the client library writes to sockets that the other side may have closed.
+ * SIGPIPE is ignored from here on, because the client library writes to sockets that the other side may have closed.
  */
 struct store *store_open(struct loop *loop, const struct store_settings *settings);
 
@@ -87,7 +95,7 @@ const char *store_shard_state(const struct store *store, unsigned shard);
 
 /*
  * What a completed write survives: "replicas=n" with ${wait_replicas}, "fsync" when every shard's settings say that a change is on its disk before it
- * is answered, "none" when a shard promises less or does not tell. Valid as long as the store.
+ * is answered, "none" when a shard promises less or nobody has looked. Valid as long as the store.
  */
 const char *store_durability(const struct store *store);
 

@@ -14,7 +14,8 @@
  *   pipeline.c  the calls on a connection                             (fills and flushes it)
  *   breaker.c   whether a shard takes calls now, and how many may be sent twice
  *   identity.c  what a connection must prove before it is READY, and the shard's clock
- *   durability.c  what an answered write survives: replicas' confirmation, the shard's own disk
+ *   promise.c   what a shard promises about what it acknowledges
+ *   durability.c  what an answered write survives: replicas' confirmation
  *   library.c   the function libraries: there, or loaded
  *   near_cache.c  answers that are kept while the shards say that their records are the same
  *   tracking.c  how a shard says it
@@ -67,10 +68,10 @@ struct store {
     struct shard **shards; /* one per shard of the topology */
     struct shard *dirty;   /* has commands that were not yet written */
     struct queue failed, ripe;
-    int64_t behind_us;     /* a shard whose oldest call waits for longer is behind */
+    int64_t behind_us;       /* a shard whose oldest call waits for longer is behind */
     struct retry_budget retries;
-    int64_t quickest_us;   /* of the calls answered since store_standing_us; 0: none was */
-    char durability[32]; /* "replicas=2" */
+    int64_t quickest_us;     /* of the calls answered since store_standing_us; 0: none was */
+    char durability[32];     /* "replicas=2" */
     struct near_cache *near; /* NULL: nothing is kept */
 };
 

@@ -299,7 +299,7 @@ static void got_ready(void *cookie, unsigned events)
 static void connect_now(struct tracker *tracker)
 {
     tracker->state = TRACKER_CONNECTING;
-    tracker->link = redisConnectNonBlock(tracker->shard->address->host, tracker->shard->address->port);
+    tracker->link = redisConnectNonBlock(tracker->shard->place, tracker->shard->address->port);
     if (!tracker->link || tracker->link->err) {
         fail(tracker, tracker->link ? tracker->link->errstr : "no memory for a connection");
         return;

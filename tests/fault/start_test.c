@@ -197,6 +197,7 @@ static void test_bad_settings(void **state)
         {"SOUK_AUTH=tokens", "cannot be taken from open-to-all (SOUK_TOKENS_FILE): its mode is 0644", "--tokens-file=open-to-all"},
         {"SOUK_AUTH=tokens", "cannot be taken from /nowhere/tokens (SOUK_TOKENS_FILE): No such file", "--tokens-file=/nowhere/tokens"},
         {"SOUK_AUTH=tokens", "cannot be taken from wrong (SOUK_TOKENS_FILE): line 1: \"caller\" is no scope that a caller can have; there are, ", "--tokens-file=wrong"},
+        {"SOUK_FSYNC=sometimes", "SOUK_FSYNC is \"sometimes\" but must be one of always|everysec|no", NULL},
         {"SOUK_LOG_LEVEL=info", "--garbage", "--garbage=1"},
         {"SOUK_LOG_LEVEL=info", "--partitions", "--partitions=100x"},
     };
@@ -354,14 +355,18 @@ static void test_bad_shards(void **state)
         const char *name, *want; /* name NULL: it is no shard at all */
         int partitions;
         long epoch;
+        const char *const args[6]; /* of redis-server */
     } cases[] = {
-        {NULL, "souk:shard is absent", 0, 0},
-        {"shard-2", "souk:shard has name \"shard-2\", expected \"shard-1\"", 256, 1},
-        {"shard-1", "souk:shard has partitions \"128\", expected 256", 128, 1},
-        {"shard-1", "souk:shard has epoch \"2\", expected 1", 256, 2},
+        {NULL, "souk:shard is absent", 0, 0, {NULL}},
+        {"shard-2", "souk:shard has name \"shard-2\", expected \"shard-1\"", 256, 1, {NULL}},
+        {"shard-1", "souk:shard has partitions \"128\", expected 256", 128, 1, {NULL}},
+        {"shard-1", "souk:shard has epoch \"2\", expected 1", 256, 2, {NULL}},
+        {"shard-1", "its maxmemory-policy is allkeys-lru, which deletes orders when memory is short: only noeviction is allowed", 256, 1,
+         {"--maxmemory-policy", "allkeys-lru", "--appendonly", "yes"}},
+        {"shard-1", "its appendonly is no, and SOUK_FSYNC=everysec wants at least that", 256, 1, {"--appendonly", "no"}},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        struct redis_fixture *redis = redis_start(NULL);
+        struct redis_fixture *redis = redis_start(cases[i].args);
         if (cases[i].name)
             redis_make_shard(redis, cases[i].name, cases[i].partitions, cases[i].epoch);
         for (size_t p = 0; p < PROGRAM_COUNT; p++)

@@ -1,6 +1,6 @@
 #!/usr/bin/env -S python3 -B
-"""keys.py PORTS DOCUMENT: every key of the shards at these ports, with its type, its fields and what they are made of, is in the tables of the document; and
-what the tables name is in the shards, unless they call it rare.
+"""keys.py PORTS PASSWORD_FILE DOCUMENT: every key of the shards at these ports, with its type, its fields and what they are made of, is in the tables of the document; and
+what the tables name is in the shards, unless they call it rare. The password is that of souk-operator.
 
 A table is found by its first column, `key`. The one with a column `type` has the keys, the one with a column `field` their fields. A name in backquotes is a pattern:
 `{p}` is a partition, a word in capitals stands for what STANDS_FOR says, or for any text. In a field's `value`, names in backquotes before "with bars between" are the
@@ -17,9 +17,10 @@ CALLED = {"zset": "sorted set"}  # as people say it
 
 
 class Shard:
-    def __init__(self, port):
+    def __init__(self, port, password):
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S)
         self.stream = self.socket.makefile("rb")
+        self.ask("AUTH", "souk-operator", password)
 
     def ask(self, *words):
         out = [b"*%d\r\n" % len(words)]
@@ -165,8 +166,10 @@ def look(shards, text):
 
 
 def main():
-    shards = [Shard(int(port)) for port in sys.argv[1].split(",")]
-    with open(sys.argv[2], encoding="utf-8") as document:
+    with open(sys.argv[2], encoding="utf-8") as file:
+        password = file.readline().strip()
+    shards = [Shard(int(port), password) for port in sys.argv[1].split(",")]
+    with open(sys.argv[3], encoding="utf-8") as document:
         text = document.read()
     end = time.monotonic() + PATIENCE_S
     while True:  # leases come and go, duties are done

@@ -6,6 +6,7 @@
 
 #include "clock.h"
 #include "redis_fixture.h"
+#include "shard_users.h"
 
 #include "conversation_internal.h"
 
@@ -317,7 +318,7 @@ static void set_urls(struct talk *talk)
             talk_set(talk, NAMES[i], souk_url(talk->souk, i));
 }
 
-/* "7001,7002,7003" */
+/* $shards: "7001,7002,7003"; $operator: the file with the password of who may read them. */
 static void set_shards(struct talk *talk)
 {
     char ports[SOUK_SHARDS_MAX * 8] = "";
@@ -328,6 +329,7 @@ static void set_shards(struct talk *talk)
         snprintf(ports + len, sizeof(ports) - len, "%s%d", i ? "," : "", redis_port(souk_shard(talk->souk, i)));
     }
     talk_set(talk, "shards", ports);
+    talk_set(talk, "operator", shard_users_password_file(souk_users(talk->souk), "souk-operator"));
 }
 
 static void talk_init(struct talk *talk, struct souk *souk, const char *file)

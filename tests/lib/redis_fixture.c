@@ -26,7 +26,8 @@ struct redis_fixture {
     struct port port;
     char dir[256];
     const char *const *extra_args;
-    char primary_port[16]; /* of the server that this one is a replica of; empty: none */
+    const struct redis_login *login; /* NULL: the server has no users */
+    char primary_port[16];           /* of the server that this one is a replica of; empty: none */
 };
 
 static void fail(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));
@@ -84,8 +85,6 @@ static bool answers(struct redis_fixture *redis)
     char *pong = REDIS(redis, "PING");
     bool answered = pong && strcmp(pong, "PONG") == 0;
 
-    /* With a password it answers too, though not with PONG. */
-    answered = answered || (pong && strncmp(pong, "-NOAUTH", 7) == 0);
     free(pong);
     return answered;
 }
@@ -126,14 +125,23 @@ static bool launch(struct redis_fixture *redis)
     return true;
 }
 
-static struct redis_fixture *start(const char *home, const char *const *extra_args, const struct redis_fixture *primary)
+static const char *temporary(void)
+{
+    const char *tmp = getenv("TMPDIR");
+
+    return tmp ? tmp : "/tmp";
+}
+
+static struct redis_fixture *start(const char *home, const char *const *extra_args, const struct redis_login *login,
+                                   const struct redis_fixture *primary)
 {
     struct redis_fixture *redis = calloc(1, sizeof(*redis));
 
     if (!redis)
         fail("no memory");
     redis->extra_args = extra_args;
-    snprintf(redis->dir, sizeof(redis->dir), "%s/souk-redis-XXXXXX", home);
+    redis->login = login;
+    snprintf(redis->dir, sizeof(redis->dir), "%s/souk-redis-XXXXXX", home ? home : temporary());
     if (!mkdtemp(redis->dir))
         fail("cannot make %s: %s", redis->dir, strerror(errno));
     if (primary)
@@ -144,28 +152,21 @@ static struct redis_fixture *start(const char *home, const char *const *extra_ar
     fail("redis-server does not start; see %s/log, or install the package redis-server", redis->dir);
 }
 
-static const char *temporary(void)
-{
-    const char *tmp = getenv("TMPDIR");
-
-    return tmp ? tmp : "/tmp";
-}
-
 struct redis_fixture *redis_start(const char *const *extra_args)
 {
-    return start(temporary(), extra_args, NULL);
+    return start(NULL, extra_args, NULL, NULL);
 }
 
-struct redis_fixture *redis_start_in(const char *home, const char *const *extra_args)
+struct redis_fixture *redis_start_in(const char *home, const char *const *extra_args, const struct redis_login *login)
 {
-    return start(home, extra_args, NULL);
+    return start(home, extra_args, login, NULL);
 }
 
 /* The primary has the last word: it counts a replica only from its first acknowledgement on, which may come a second after the link is up.
  * An acknowledgement needs something to acknowledge, so something is sent that leaves no trace. */
 static void wait_for_link(struct redis_fixture *replica)
 {
-    struct redis_fixture primary = {.port.number = atoi(replica->primary_port)};
+    struct redis_fixture primary = {.port.number = atoi(replica->primary_port), .login = replica->login};
     struct timespec moment = {0, 5000000};
     int64_t deadline = now_ms() + START_MS;
     char online[64], silent[80];
@@ -193,7 +194,7 @@ struct redis_fixture *redis_start_replica(struct redis_fixture *primary, const c
     struct redis_fixture *replica;
 
     REDIS_DO(primary, "CONFIG", "SET", "repl-diskless-sync-delay", "0");
-    replica = start(temporary(), extra_args, primary);
+    replica = start(NULL, extra_args, primary->login, primary);
     wait_for_link(replica);
     return replica;
 }
@@ -301,24 +302,63 @@ static char *text_of(const redisReply *reply)
     return text;
 }
 
-char *redis_cmd(struct redis_fixture *redis, const char *const *argv)
+static bool log_in(redisContext *link, const struct redis_login *login)
+{
+    redisReply *reply = redisCommand(link, "AUTH %s %s", login->user, login->password);
+    bool in = reply && reply->type != REDIS_REPLY_ERROR;
+
+    freeReplyObject(reply);
+    return in;
+}
+
+redisContext *redis_connect_as(const struct redis_fixture *redis, const struct redis_login *login)
 {
     redisContext *link = redisConnectWithTimeout("127.0.0.1", redis->port.number, (struct timeval){10, 0});
+
+    if (link && !link->err && redisSetTimeout(link, (struct timeval){10, 0}) == REDIS_OK && (!login || log_in(link, login)))
+        return link;
+    redisFree(link);
+    return NULL;
+}
+
+redisContext *redis_connect(const struct redis_fixture *redis)
+{
+    return redis_connect_as(redis, redis->login);
+}
+
+void redis_disconnect(redisContext *link)
+{
+    redisFree(link);
+}
+
+char *redis_cmd_on(redisContext *link, const char *const *argv)
+{
     redisReply *reply;
     char *text = NULL;
     int argc = 0;
 
     while (argv[argc])
         argc++;
-    if (link && !link->err && redisSetTimeout(link, (struct timeval){10, 0}) == REDIS_OK) {
-        reply = redisCommandArgv(link, argc, (const char **)argv, NULL);
-        if (reply) {
-            text = text_of(reply);
-            freeReplyObject(reply);
-        }
+    reply = redisCommandArgv(link, argc, (const char **)argv, NULL);
+    if (reply) {
+        text = text_of(reply);
+        freeReplyObject(reply);
     }
+    return text;
+}
+
+char *redis_cmd_as(struct redis_fixture *redis, const struct redis_login *login, const char *const *argv)
+{
+    redisContext *link = redis_connect_as(redis, login);
+    char *text = link ? redis_cmd_on(link, argv) : NULL;
+
     redisFree(link);
     return text;
+}
+
+char *redis_cmd(struct redis_fixture *redis, const char *const *argv)
+{
+    return redis_cmd_as(redis, redis->login, argv);
 }
 
 void redis_do(struct redis_fixture *redis, const char *const *argv)
@@ -336,5 +376,5 @@ void redis_make_shard(struct redis_fixture *redis, const char *name, int partiti
 
     snprintf(partitions_text, sizeof(partitions_text), "%d", partitions);
     snprintf(epoch_text, sizeof(epoch_text), "%ld", epoch);
-    REDIS_DO(redis, "HSET", "souk:shard", "uuid", name, "name", name, "partitions", partitions_text, "epoch", epoch_text);
+    REDIS_DO(redis, "HSET", "souk:shard", "uuid", name, "name", name, "partitions", partitions_text, "epoch", epoch_text, "appendfsync", "always");
 }

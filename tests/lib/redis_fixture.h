@@ -9,17 +9,23 @@
  * without AOF. It dies with the test process. Whatever goes wrong here (no redis-server, no port) prints a sentence and aborts the test.
  */
 struct redis_fixture;
+struct redisContext;
+
+/* Who one is on a server that has users. */
+struct redis_login {
+    const char *user, *password;
+};
 
 /*
  * Starts a server and waits until it answers PING. ${extra_args}: more of redis-server's arguments, ended by NULL, which win over ours
  * ({"--appendonly", "yes", NULL}); NULL: none. They are borrowed until redis_stop. Ended by redis_stop.
  */
 struct redis_fixture *redis_start(const char *const *extra_args);
-/* The same with its directory below ${home} instead of $TMPDIR. */
-struct redis_fixture *redis_start_in(const char *home, const char *const *extra_args);
+/* The same with its directory below ${home}, NULL: $TMPDIR, and users: what is asked here is asked as ${login}, borrowed until redis_stop. */
+struct redis_fixture *redis_start_in(const char *home, const char *const *extra_args, const struct redis_login *login);
 
 /*
- * A replica of ${primary}, which must run. Returns when it has all data and follows. What kills, pauses and restarts a server does so with a replica;
+ * A replica of ${primary}, which must run, with the same login. Returns when it has all data and follows. What kills, pauses and restarts a server does so with a replica;
  * started again it follows again before redis_restart returns. Ended by redis_stop.
  */
 struct redis_fixture *redis_start_replica(struct redis_fixture *primary, const char *const *extra_args);
@@ -52,11 +58,21 @@ void redis_stop(struct redis_fixture *redis);
 char *redis_cmd(struct redis_fixture *redis, const char *const *argv);
 #define REDIS(redis, ...) redis_cmd((redis), (const char *const[]){__VA_ARGS__, NULL})
 
-/* The same, aborting the test if the answer is an error or none; the answer is dropped. */
+/* The same as somebody else. */
+char *redis_cmd_as(struct redis_fixture *redis, const struct redis_login *login, const char *const *argv);
+
+/* A connection of the caller's own, logged in, blocking for 10 seconds at most. NULL: there is none. Ended by redis_disconnect. */
+struct redisContext *redis_connect(const struct redis_fixture *redis);
+struct redisContext *redis_connect_as(const struct redis_fixture *redis, const struct redis_login *login);
+void redis_disconnect(struct redisContext *link);
+/* redis_cmd on such a connection. */
+char *redis_cmd_on(struct redisContext *link, const char *const *argv);
+
+/* redis_cmd, aborting the test if the answer is an error or none; the answer is dropped. */
 void redis_do(struct redis_fixture *redis, const char *const *argv);
 #define REDIS_DO(redis, ...) redis_do((redis), (const char *const[]){__VA_ARGS__, NULL})
 
-/* Makes it a shard: writes souk:shard. */
+/* Makes it a shard: writes souk:shard, with appendfsync always. */
 void redis_make_shard(struct redis_fixture *redis, const char *name, int partitions, long epoch);
 
 #endif

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -13,6 +14,7 @@
 
 #include "client.h"
 #include "redis_fixture.h"
+#include "shard_users.h"
 
 #include "souk_fixture_internal.h"
 
@@ -94,20 +96,30 @@ void fixture_show_log(const char *path)
 
 /* ---- start ---- */
 
-static void start_shards(struct souk *souk)
+/* The settings and users that are shipped, then what the test wants. */
+static void make_shard_args(struct souk *souk)
 {
     const char *const *more = souk->settings.shard_args;
-    const char *tmp = getenv("TMPDIR"), *error = NULL;
-    size_t len = 0, count = 2;
+    const struct redis_login *replica = shard_users_login(souk->users, "souk-replica");
+    const char *const ours[] = {"--include",    SOUK_REDIS_CONF, "--aclfile",    shard_users_file(souk->users),
+                                "--masteruser", replica->user,   "--masterauth", replica->password};
+    size_t count = 0;
 
-    souk->shard_args[0] = "--include";
-    souk->shard_args[1] = SOUK_REDIS_CONF;
+    for (; count < sizeof(ours) / sizeof(*ours); count++)
+        souk->shard_args[count] = ours[count];
     while (more && *more && count < SHARD_ARGS_MAX - 1)
         souk->shard_args[count++] = *more++;
-    for (unsigned i = 0; i < souk->settings.shards; i++) {
-        const char *home = souk->settings.shard_home[i];
+}
 
-        souk->shards[i] = redis_start_in(home ? home : tmp ? tmp : "/tmp", souk->shard_args);
+static void start_shards(struct souk *souk)
+{
+    const struct redis_login *admin = shard_users_login(souk->users, "souk-admin");
+    const char *error = NULL;
+    size_t len = 0;
+
+    make_shard_args(souk);
+    for (unsigned i = 0; i < souk->settings.shards; i++) {
+        souk->shards[i] = redis_start_in(souk->settings.shard_home[i], souk->shard_args, admin);
         if (souk->settings.replicas)
             souk->replicas[i] = redis_start_replica(souk->shards[i], souk->shard_args);
         len += (size_t)snprintf(souk->shards_text + len, sizeof(souk->shards_text) - len, "%sshard-%u=127.0.0.1:%d", i ? "," : "", i + 1,
@@ -118,18 +130,42 @@ static void start_shards(struct souk *souk)
         fixture_fail("no ring from \"%s\": %s", souk->shards_text, error);
 }
 
-static void init_shards(struct souk *souk)
+int souk_run(struct souk *souk, const char *program, const char *user, const char *const *arguments)
 {
     struct worker nobody = {.port = 0};
     struct ending ending;
     char *log = fixture_text("%s/soukctl.log", souk->dir);
 
-    ending.pid = program_launch(souk, &nobody, "soukctl", "init", log);
-    if (!souk_wait(program_ended, &ending, READY_MS) || ending.status != 0) {
+    ending.pid = program_launch(souk, &nobody, user, program, arguments, log);
+    if (!souk_wait(program_ended, &ending, READY_MS)) {
         fixture_show_log(log);
-        fixture_fail("soukctl init did not set up the shards; its output is above");
+        fixture_fail("%s does not end; its output is above", program);
     }
     free(log);
+    return WIFEXITED(ending.status) ? WEXITSTATUS(ending.status) : 128;
+}
+
+int souk_control(struct souk *souk, const char *command)
+{
+    return SOUK_RUN(souk, "soukctl", "souk-loader", command);
+}
+
+static void init_shards(struct souk *souk)
+{
+    static const char *const commands[] = {"init", "load"};
+
+    for (int i = 0; i < 2; i++) {
+        if (souk_control(souk, commands[i]) != 0) {
+            char *log = fixture_text("%s/soukctl.log", souk->dir);
+            fixture_show_log(log);
+            fixture_fail("soukctl %s did not set up the shards; its output is above", commands[i]);
+        }
+    }
+}
+
+struct shard_users *souk_users(struct souk *souk)
+{
+    return souk->users;
 }
 
 static void start_workers(struct souk *souk)
@@ -163,6 +199,7 @@ struct souk *souk_start(const struct souk_settings *settings)
     if (!mkdtemp(souk->dir))
         fixture_fail("cannot make %s: %s", souk->dir, strerror(errno));
     souk->client = client_new();
+    souk->users = shard_users_new(souk->dir);
     start_shards(souk);
     init_shards(souk);
     callers_start(souk);
@@ -209,6 +246,22 @@ static void stop_worker(struct souk *souk, int number)
     worker_free(worker);
 }
 
+/*
+ * What a shard has denied, each with the command and the user. Passwords are the business of the tests that give wrong ones; a worker whose library is gone
+ * tries to load it, and is not meant to be able to.
+ */
+static void check_denied(struct souk *souk, unsigned shard)
+{
+    char *denied = REDIS(souk->shards[shard], "ACL", "LOG");
+    unsigned count = 0;
+
+    for (char *entry = denied; entry && (entry = strstr(entry, "reason\n")); entry++)
+        count += strncmp(entry, "reason\nauth", 11) != 0 && strncmp(strstr(entry, "object\n"), "object\nfunction|load", 20) != 0;
+    if (count)
+        fixture_complain(souk, "shard-%u has denied %u times what our users wanted to do, the last of it:\n%s", shard + 1, count, denied);
+    free(denied);
+}
+
 static int remove_one(const char *path, const struct stat *status, int type, struct FTW *walk)
 {
     return remove(path);
@@ -226,12 +279,14 @@ unsigned souk_stop(struct souk *souk)
     if (souk->used[SOUK_SANDBOX])
         stop_worker(souk, SOUK_SANDBOX);
     for (unsigned i = 0; i < souk->settings.shards; i++) {
+        check_denied(souk, i);
         redis_stop(souk->replicas[i]);
         redis_stop(souk->shards[i]);
     }
     callers_end(souk);
     topology_free(souk->topology);
     client_free(souk->client);
+    shard_users_free(souk->users);
     wrong = souk->wrong;
     if (wrong == 0 && !souk->keep)
         nftw(souk->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
@@ -258,6 +313,7 @@ void souk_mend(struct souk *souk)
             redis_restart(souk->shards[i]);
         free(pong);
     }
+    souk_control(souk, "load");
     for (int i = 0; i < SOUK_WORKERS_MAX; i++) {
         if (souk->used[i])
             souk_resume(souk, i);

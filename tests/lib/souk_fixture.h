@@ -6,12 +6,13 @@
 #include <sys/types.h>
 
 /*
- * All of Souk for one test: shards with the settings of deploy/redis/redis.conf, set up by soukctl, and real workers on free ports of 127.0.0.1. Logs and
+ * All of Souk for one test: shards with the settings of deploy/redis/redis.conf and the users of deploy/redis/users, set up by soukctl, and real workers on free ports of 127.0.0.1. Logs and
  * data are in directories of their own below $TMPDIR. Everything dies with the test process. What cannot be started prints a sentence with the end of
  * its log and aborts the test.
  */
 struct souk;
 struct redis_fixture;
+struct shard_users;
 struct client;
 
 /* The workers, and what they are called in the functions below. More instances of one get numbers from SOUK_ROLES on. */
@@ -22,10 +23,10 @@ enum souk_role { SOUK_PRODUCT, SOUK_ORDER, SOUK_PAYMENT, SOUK_SANDBOX };
 #define SOUK_PARTITIONS 256
 
 struct souk_settings {
-    unsigned shards;                         /* 0: 3 */
-    bool roles[SOUK_ROLES];                  /* which workers; payment brings the sandbox with it */
-    bool replicas;                           /* each shard has a replica with the same settings; workers are told of it by ${env} (SOUK_WAIT_REPLICAS=1) */
-    const char *const *env;                  /* "SOUK_DEADLINE_MS=500", ended by NULL, for all workers; NULL: none. Borrowed until souk_stop */
+    unsigned shards;        /* 0: 3 */
+    bool roles[SOUK_ROLES]; /* which workers; payment brings the sandbox with it */
+    bool replicas;          /* each shard has a replica with the same settings; workers are told of it by ${env} (SOUK_WAIT_REPLICAS=1) */
+    const char *const *env; /* "SOUK_DEADLINE_MS=500", ended by NULL, for all workers; NULL: none. Borrowed until souk_stop */
     const char *shard_home[SOUK_SHARDS_MAX]; /* where a shard's directory is made; NULL: $TMPDIR. Borrowed for souk_start */
     const char *const *shard_args;           /* more of redis-server's arguments, ended by NULL; NULL: none. Borrowed until souk_stop */
 };
@@ -36,7 +37,7 @@ struct souk *souk_start(const struct souk_settings *settings);
 /*
  * Ends everything: workers by SIGTERM, then shards. Returns how many things were wrong, each printed: a worker that had died by itself, did not end
  * within 12 s or not with exit status 0, or whose log holds a sanitizer's report, a failed CHECK, or an answer of Redis that was not classified or that
- * only a fault in Souk brings about. The directory stays if anything was wrong.
+ * only a fault in Souk brings about; a shard that has denied one of our users something. The directory stays if anything was wrong.
  */
 unsigned souk_stop(struct souk *souk);
 /* The directory shall stay although nothing was wrong with the processes: the test has found something else. */
@@ -80,6 +81,16 @@ void souk_restart(struct souk *souk, int worker);
 bool souk_wait_ready(struct souk *souk, int worker, int ms);
 /* Makes everything that was started run again: resumes, restarts, waits until ready. */
 void souk_mend(struct souk *souk);
+
+/* Another program for this worker, from its next start on: its path, borrowed until souk_stop. */
+void souk_set_program(struct souk *souk, int worker, const char *path);
+/* Runs a program of the build, or the one at an absolute path, to its end: to the shards it is ${user}. Returns its exit status; its output is in soukctl.log. */
+int souk_run(struct souk *souk, const char *program, const char *user, const char *const *arguments);
+#define SOUK_RUN(souk, program, user, ...) souk_run((souk), (program), (user), (const char *const[]){__VA_ARGS__, NULL})
+/* "soukctl COMMAND" as souk-loader. */
+int souk_control(struct souk *souk, const char *command);
+/* The users of the shards. */
+struct shard_users *souk_users(struct souk *souk);
 
 /* The shards, 0 … n-1. Pause, resume and kill them here rather than through redis_fixture.h, so that souk_mend knows. */
 struct redis_fixture *souk_shard(struct souk *souk, unsigned shard);

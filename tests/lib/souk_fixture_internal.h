@@ -12,6 +12,8 @@
 #define READY_MS 30000
 #define SHARD_ARGS_MAX 32
 
+struct shard_users;
+
 struct worker {
     enum souk_role role;
     pid_t pid; /* 0: it does not run */
@@ -19,12 +21,14 @@ struct worker {
     bool paused, wanted; /* wanted: it has not been told to end, so it must not have ended */
     char url[64], *name, *log;
     const char *const *env; /* for it alone; NULL: none */
+    const char *program;    /* its path; NULL: that of the build */
 };
 
 struct souk {
     struct souk_settings settings;
     char *dir, shards_text[1024];
     const char *shard_args[SHARD_ARGS_MAX];
+    struct shard_users *users;
     struct redis_fixture *shards[SOUK_SHARDS_MAX], *replicas[SOUK_SHARDS_MAX];
     bool shard_paused[SOUK_SHARDS_MAX];
     struct topology *topology;
@@ -54,8 +58,9 @@ void fixture_show_log(const char *path);
 void callers_start(struct souk *souk);
 void callers_end(struct souk *souk);
 
-/* A program of the build, with the fixture's environment (and ${worker}'s port), its output appended to ${log}. */
-pid_t program_launch(const struct souk *souk, const struct worker *worker, const char *program, const char *argument, const char *log);
+/* A program of the build, or the one at an absolute path; to the shards it is ${user} (NULL: it has none), with the fixture's environment (and ${worker}'s port), its output appended to ${log}. */
+pid_t program_launch(const struct souk *souk, const struct worker *worker, const char *user, const char *program, const char *const *arguments,
+                     const char *log);
 
 /* For souk_wait: has process ${pid} ended? Its wait status is then in ${status}. */
 struct ending {

@@ -11,8 +11,11 @@
 #include "clock.h"
 
 #include "client.h"
+#include "shard_users.h"
 
 #include "souk_fixture_internal.h"
+
+#define ARGUMENTS_MAX 8
 
 static const char *const PROGRAMS[SOUK_ROLES] = {"souk-product", "souk-order", "souk-payment", "souk-sandbox"};
 
@@ -29,7 +32,7 @@ static void set_all(const char *const *env)
     }
 }
 
-static void set_environment(const struct souk *souk, const struct worker *worker)
+static void set_environment(const struct souk *souk, const struct worker *worker, const char *user)
 {
     char text[512];
 
@@ -40,6 +43,10 @@ static void set_environment(const struct souk *souk, const struct worker *worker
     snprintf(text, sizeof(text), "%d", SOUK_PARTITIONS);
     setenv("SOUK_PARTITIONS", text, 1);
     setenv("SOUK_RING_EPOCH", "1", 1);
+    if (user) {
+        setenv("SOUK_REDIS_USER", user, 1);
+        setenv("SOUK_REDIS_PASSWORD_FILE", shard_users_password_file(souk->users, user), 1);
+    }
     if (souk->used[SOUK_SANDBOX])
         setenv("SOUK_GATEWAY_URL", souk->workers[SOUK_SANDBOX].url, 1);
     snprintf(text, sizeof(text), "%s/journal", souk->dir);
@@ -53,8 +60,9 @@ static void set_environment(const struct souk *souk, const struct worker *worker
 }
 
 /* In the child: becomes the program, its output appended to ${log}. */
-static void become(const char *program, const char *argument, const char *log, pid_t test)
+static void become(const char *program, const char *const *arguments, const char *log, pid_t test)
 {
+    const char *argv[ARGUMENTS_MAX + 2] = {program};
     char path[512];
     int out;
 
@@ -64,21 +72,24 @@ static void become(const char *program, const char *argument, const char *log, p
     out = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     dup2(out, STDOUT_FILENO);
     dup2(out, STDERR_FILENO);
-    snprintf(path, sizeof(path), "%s/%s", SOUK_BIN, program);
-    execl(path, program, argument, (char *)NULL);
+    for (int i = 0; arguments && arguments[i] && i < ARGUMENTS_MAX; i++)
+        argv[i + 1] = arguments[i];
+    snprintf(path, sizeof(path), "%s%s", program[0] == '/' ? "" : SOUK_BIN "/", program);
+    execv(path, (char *const *)argv);
     fprintf(stderr, "cannot run %s: %s; build it first\n", path, strerror(errno));
     _exit(127);
 }
 
-pid_t program_launch(const struct souk *souk, const struct worker *worker, const char *program, const char *argument, const char *log)
+pid_t program_launch(const struct souk *souk, const struct worker *worker, const char *user, const char *program, const char *const *arguments,
+                     const char *log)
 {
     pid_t test = getpid(), pid = fork();
 
     if (pid < 0)
         fixture_fail("cannot fork: %s", strerror(errno));
     if (pid == 0) {
-        set_environment(souk, worker);
-        become(program, argument, log, test);
+        set_environment(souk, worker, user);
+        become(program, arguments, log, test);
     }
     return pid;
 }
@@ -115,6 +126,11 @@ struct worker *worker_at(const struct souk *souk, int number)
 void souk_set_env(struct souk *souk, int number, const char *const *env)
 {
     worker_at(souk, number)->env = env;
+}
+
+void souk_set_program(struct souk *souk, int number, const char *path)
+{
+    worker_at(souk, number)->program = path;
 }
 
 bool souk_has_died(struct souk *souk, int number, int *status)
@@ -192,9 +208,10 @@ void souk_resume(struct souk *souk, int number)
 void souk_launch(struct souk *souk, int number)
 {
     struct worker *worker = worker_at(souk, number);
+    const char *user = worker->role == SOUK_SANDBOX ? NULL : PROGRAMS[worker->role];
 
     souk_kill(souk, number);
-    worker->pid = program_launch(souk, worker, PROGRAMS[worker->role], NULL, worker->log);
+    worker->pid = program_launch(souk, worker, user, worker->program ? worker->program : PROGRAMS[worker->role], NULL, worker->log);
     worker->wanted = true;
 }
 

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -13,6 +14,7 @@
 #include "library.h"
 
 #include "redis_fixture.h"
+#include "shard_users.h"
 
 #include "lua_test_lib.h"
 
@@ -22,8 +24,30 @@
 #define NEVER "99999999999999"
 #define TOLERANCE_MS 3000
 
+/* Each function is called as one of those users who call it in earnest, by turns: what is not theirs is denied, and the case fails. */
+#define CALLERS_MAX 3
+#define FUNCTIONS_MAX 64
+struct callers {
+    char function[32], users[CALLERS_MAX][32];
+    unsigned count, turn;
+};
+
+/* One connection for each of them, kept: times are compared, and logging in takes its own. */
+#define LINKS_MAX 8
+struct link {
+    const struct redis_login *login;
+    struct redisContext *link;
+};
+
 struct lua_shard {
     struct redis_fixture *redis;
+    struct link links[LINKS_MAX];
+    unsigned link_count;
+    struct shard_users *users;
+    char dir[256];
+    const char *redis_args[3];
+    struct callers callers[FUNCTIONS_MAX];
+    unsigned caller_count;
     long long began_ms;
 };
 
@@ -145,6 +169,77 @@ static bool is_function(const struct words *words)
     return islower((unsigned char)words->at[0][0]);
 }
 
+static struct callers *callers_of(struct lua_shard *shard, const char *function)
+{
+    for (unsigned i = 0; i < shard->caller_count; i++)
+        if (strcmp(shard->callers[i].function, function) == 0)
+            return &shard->callers[i];
+    assert_true(shard->caller_count < FUNCTIONS_MAX);
+    snprintf(shard->callers[shard->caller_count].function, sizeof(shard->callers[0].function), "%s", function);
+    return &shard->callers[shard->caller_count++];
+}
+
+/* Reads the lines "user NAME" and "calls FUNCTION…" of the file of users. */
+static void read_callers(struct lua_shard *shard)
+{
+    char *line = NULL, user[32] = "", *rest, *word;
+    size_t size = 0;
+    FILE *file = fopen(SOUK_USERS, "r");
+
+    assert_non_null(file);
+    while (getline(&line, &size, file) > 0) {
+        word = strtok_r(line, " \n", &rest);
+        if (word && strcmp(word, "user") == 0)
+            snprintf(user, sizeof(user), "%s", strtok_r(NULL, " \n", &rest));
+        if (!word || strcmp(word, "calls") != 0)
+            continue;
+        while ((word = strtok_r(NULL, " \n", &rest))) {
+            struct callers *callers = callers_of(shard, word);
+            assert_true(callers->count < CALLERS_MAX);
+            snprintf(callers->users[callers->count++], sizeof(user), "%s", user);
+        }
+    }
+    free(line);
+    fclose(file);
+}
+
+static char *cmd_as(struct lua_shard *shard, const char *user, const char *const *argv)
+{
+    const struct redis_login *login = shard_users_login(shard->users, user);
+    struct link *at = shard->links;
+
+    while (at < shard->links + shard->link_count && at->login != login)
+        at++;
+    if (at == shard->links + shard->link_count) {
+        assert_true(shard->link_count < LINKS_MAX);
+        *at = (struct link){login, redis_connect_as(shard->redis, login)};
+        assert_non_null(at->link);
+        shard->link_count++;
+    }
+    return redis_cmd_on(at->link, argv);
+}
+
+/*
+ * Runs FCALL as one who calls that function. Who may not have the keys that it is given is passed over (the sweep's leases are each service's own, and a case
+ * may give a wrong key on purpose), and the administrator is the last. What is denied inside the function has another text, and is the answer.
+ */
+static char *call_as_caller(struct lua_shard *shard, const char *function, const char *const *argv)
+{
+    struct callers *callers = callers_of(shard, function);
+    char *answer = NULL;
+
+    if (callers->count == 0)
+        fail_msg("nobody calls %s: give it to a user in deploy/redis/users", function);
+    for (unsigned tries = 0; tries <= callers->count; tries++) {
+        const char *user = tries < callers->count ? callers->users[callers->turn++ % callers->count] : "souk-admin";
+        free(answer);
+        answer = cmd_as(shard, user, argv);
+        if (!answer || strncmp(answer, "-NOPERM", 7) != 0)
+            break;
+    }
+    return answer;
+}
+
 static bool is_reader(const char *name)
 {
     for (size_t i = 0; i < sizeof(READERS) / sizeof(READERS[0]); i++)
@@ -156,7 +251,7 @@ static bool is_reader(const char *name)
 /* FCALL name_hash 1 key args… [epoch limit]. More keys than one: a first word "keys=2". */
 static char *call_function_words(struct lua_shard *shard, const struct words *words, const char *epoch, const char *limit)
 {
-    const char *argv[WORDS_MAX + 8] = {"FCALL"}, *keys = "1";
+    const char *argv[WORDS_MAX + 8] = {is_reader(words->at[0]) ? "FCALL_RO" : "FCALL"}, *keys = "1";
     char name[64];
     int argc = 1, from = 1;
 
@@ -173,7 +268,7 @@ static char *call_function_words(struct lua_shard *shard, const struct words *wo
         argv[argc++] = epoch;
         argv[argc++] = limit;
     }
-    return redis_cmd(shard->redis, argv);
+    return call_as_caller(shard, words->at[0], argv);
 }
 
 static char *run_words(struct lua_shard *shard, const struct words *words)
@@ -181,7 +276,7 @@ static char *run_words(struct lua_shard *shard, const struct words *words)
     char *answer;
 
     assert_true(words->count > 0);
-    answer = is_function(words) ? call_function_words(shard, words, EPOCH, NEVER) : redis_cmd(shard->redis, (const char *const *)words->at);
+    answer = is_function(words) ? call_function_words(shard, words, EPOCH, NEVER) : cmd_as(shard, "souk-admin", (const char *const *)words->at);
     assert_non_null(answer);
     return flat(answer);
 }
@@ -197,7 +292,8 @@ static char *state_of(struct lua_shard *shard, const char *but)
                  "local all, fields = redis.call('HGETALL', k), {} for n = 1, #all, 2 do fields[#fields + 1] = all[n] .. '=' .. all[n + 1] end "
                  "table.sort(fields) return table.concat(fields, '|') end "
                  "local all = redis.call('KEYS', '*') table.sort(all) local text = {} "
-                 "for _, k in ipairs(all) do if ARGV[1] == '' or k:sub(1, 5) ~= ARGV[1] then text[#text + 1] = k .. content(k) .. (redis.call('PTTL', k) > 0 and 'x' or '') end end "
+                 "for _, k in ipairs(all) do if ARGV[1] == '' or k:sub(1, 5) ~= ARGV[1] then text[#text + 1] = k .. content(k) .. "
+                 "(redis.call('PTTL', k) > 0 and 'x' or '') end end "
                  "return redis.sha1hex(table.concat(text, '|'))",
                  "0", but);
 }
@@ -289,12 +385,14 @@ static void check_command(struct lua_shard *shard, const char *command)
 
 char *lua_audit(struct lua_shard *shard)
 {
-    char command[512], *said = NULL;
+    char command[2048], *said = NULL;
     size_t size = 0;
     FILE *from;
 
-    snprintf(command, sizeof(command), "SOUK_LOG_LEVEL=error '%s/soukctl' --shards=a=127.0.0.1:%d --partitions=256 --ring-epoch=3 audit", SOUK_BIN,
-             redis_port(shard->redis));
+    snprintf(command, sizeof(command),
+             "SOUK_LOG_LEVEL=error '%s/soukctl' --shards=a=127.0.0.1:%d --partitions=256 --ring-epoch=3 --fsync=no --redis-user=souk-operator "
+             "--redis-password-file='%s' audit",
+             SOUK_BIN, redis_port(shard->redis), shard_users_password_file(shard->users, "souk-operator"));
     from = popen(command, "r");
     assert_non_null(from);
     if (getdelim(&said, &size, '\0', from) < 0)
@@ -410,15 +508,39 @@ static void run_story(void **state)
     run->story->tell(run->shard);
 }
 
+static void start_shard(struct lua_shard *shard)
+{
+    const char *tmp = getenv("TMPDIR");
+
+    snprintf(shard->dir, sizeof(shard->dir), "%s/souk-lua-XXXXXX", tmp ? tmp : "/tmp");
+    assert_non_null(mkdtemp(shard->dir));
+    shard->users = shard_users_new(shard->dir);
+    shard->redis_args[0] = "--aclfile";
+    shard->redis_args[1] = shard_users_file(shard->users);
+    shard->redis = redis_start_in(NULL, shard->redis_args, shard_users_login(shard->users, "souk-admin"));
+    read_callers(shard);
+    for (unsigned i = 0; i < SOUK_LIBRARY_COUNT; i++)
+        REDIS_DO(shard->redis, "FUNCTION", "LOAD", SOUK_LIBRARIES[i].text.at);
+}
+
+static void stop_shard(struct lua_shard *shard)
+{
+    while (shard->link_count > 0)
+        redis_disconnect(shard->links[--shard->link_count].link);
+    redis_stop(shard->redis);
+    shard_users_remove(shard->users);
+    rmdir(shard->dir);
+}
+
 int lua_run(const char *group, const struct lua_case *cases, size_t case_count, const struct lua_story *stories, size_t story_count)
 {
     size_t count = case_count + story_count;
-    struct lua_shard shard = {.redis = redis_start(NULL)};
+    struct lua_shard shard = {.caller_count = 0};
     struct CMUnitTest *tests = calloc(count, sizeof(*tests));
     struct run *runs = calloc(count, sizeof(*runs));
     int failed;
 
-    REDIS_DO(shard.redis, "FUNCTION", "LOAD", SOUK_LIBRARIES[0].text.at);
+    start_shard(&shard);
     for (size_t i = 0; i < count; i++) {
         bool story = i >= case_count;
         runs[i] = (struct run){&shard, story ? NULL : &cases[i], story ? &stories[i - case_count] : NULL};
@@ -427,6 +549,6 @@ int lua_run(const char *group, const struct lua_case *cases, size_t case_count, 
     failed = _cmocka_run_group_tests(group, tests, count, NULL, NULL);
     free(tests);
     free(runs);
-    redis_stop(shard.redis);
+    stop_shard(&shard);
     return failed;
 }

@@ -108,10 +108,9 @@ struct shard_link {
 static bool link_open(struct souk *souk, unsigned shard, struct shard_link *link)
 {
     link->shard = shard;
-    link->redis = redisConnectWithTimeout("127.0.0.1", redis_port(souk_shard(souk, shard)), (struct timeval){10, 0});
-    if (link->redis == NULL || link->redis->err) {
-        fprintf(stderr, "shard %u cannot be read: %s\n", shard, link->redis ? link->redis->errstr : "no memory");
-        redisFree(link->redis);
+    link->redis = redis_connect(souk_shard(souk, shard));
+    if (link->redis == NULL) {
+        fprintf(stderr, "shard %u cannot be read: it does not answer\n", shard);
         return false;
     }
     redisSetTimeout(link->redis, (struct timeval){30, 0});

@@ -57,6 +57,7 @@ struct faults {
     int64_t next_ms[STREAMS];
     struct end ends[ENDS_MAX];
     unsigned end_count;
+    bool mending; /* everything is being ended */
     bool worker_busy[SOUK_WORKERS_MAX], shard_busy[SHARDS_OF_FLEET], line_busy[PROXY_LINES_MAX];
     unsigned long counts[FAULT_KINDS];
 };
@@ -227,9 +228,19 @@ static bool tell_shard(struct faults *faults, int shard, const char *const *argv
 }
 #define TELL(faults, shard, ...) tell_shard((faults), (shard), (const char *const[]){__VA_ARGS__, NULL})
 
+/* Workers may not load functions: somebody has to who may. That takes a while, and fails while a shard is away. */
+static void functions_come_back(struct faults *faults, int shard)
+{
+    if (souk_control(souk_of(faults), "load") != 0 && !faults->mending)
+        end_later(faults, 500, functions_come_back, shard);
+}
+
 static bool flush_functions(struct faults *faults, struct dice *dice)
 {
-    return TELL(faults, free_shard(faults, dice), "FUNCTION", "FLUSH");
+    bool done = TELL(faults, free_shard(faults, dice), "FUNCTION", "FLUSH");
+    if (done)
+        end_later(faults, dice_between(dice, 50, 1500), functions_come_back, 0);
+    return done;
 }
 
 static bool delete_functions(struct faults *faults, struct dice *dice)
@@ -241,6 +252,8 @@ static bool delete_functions(struct faults *faults, struct dice *dice)
     if (name)
         name[strcspn(name, "\n")] = '\0';
     bool done = name && TELL(faults, shard, "FUNCTION", "DELETE", name);
+    if (done)
+        end_later(faults, dice_between(dice, 50, 1500), functions_come_back, shard);
     free(list);
     return done;
 }
@@ -444,6 +457,7 @@ void faults_step(struct faults *faults)
 
 void faults_mend(struct faults *faults)
 {
+    faults->mending = true;
     while (faults->end_count) {
         struct end end = faults->ends[--faults->end_count];
         end.end(faults, end.which);
@@ -453,6 +467,7 @@ void faults_mend(struct faults *faults)
     fleet_free_disk(faults->fleet);
     fleet_set_clock(faults->fleet, 0);
     souk_mend(souk_of(faults));
+    faults->mending = false;
     for (int shard = 0; shard < SHARDS_OF_FLEET; shard++)
         memory_is_enough(faults, shard);
 }

@@ -281,6 +281,41 @@ static void test_signals_arrive_on_the_loop(void **state)
     end(&story);
 }
 
+static void got_address(void *cookie, const char *address, const char *error)
+{
+    assert_true(!address != !error);
+    tell(cookie, !address ? '-' : strcmp(address, "127.0.0.1") == 0 ? 'l' : '?');
+    loop_stop(((struct story *)cookie)->loop);
+}
+
+static void test_names_are_looked_up(void **state)
+{
+    struct story story;
+
+    begin(&story);
+    assert_non_null(loop_look_up(story.loop, "localhost", 0, got_address, &story));
+    assert_string_equal(story.told, ""); /* in a later turn */
+    loop_run(story.loop);
+    assert_non_null(loop_look_up(story.loop, "127.0.0.1", 7, got_address, &story)); /* one address, whatever the turn */
+    loop_run(story.loop);
+    assert_non_null(loop_look_up(story.loop, "no name at all", 0, got_address, &story));
+    loop_run(story.loop);
+    assert_string_equal(story.told, "ll-");
+    end(&story);
+}
+
+static void test_a_forgotten_name_is_not_told(void **state)
+{
+    struct story story;
+
+    begin(&story);
+    for (int i = 0; i < 20; i++) /* more than there are threads: some were begun, some were not */
+        loop_forget(loop_look_up(story.loop, "localhost", 0, got_address, &story));
+    loop_forget(NULL);
+    end(&story);
+    assert_string_equal(story.told, "");
+}
+
 static void test_a_loop_that_never_ran_is_freed(void **state)
 {
     struct story story;
@@ -304,6 +339,8 @@ int main(void)
         cmocka_unit_test(test_a_timer_set_by_a_hook_wakes_the_sleep),
         cmocka_unit_test(test_another_thread_wakes),
         cmocka_unit_test(test_signals_arrive_on_the_loop),
+        cmocka_unit_test(test_names_are_looked_up),
+        cmocka_unit_test(test_a_forgotten_name_is_not_told),
         cmocka_unit_test(test_a_loop_that_never_ran_is_freed),
     };
 

@@ -257,6 +257,19 @@ static void open_store(struct world *world, int port)
     loop_each_turn(world->loop, LOOP_LAST, got_turn, world);
 }
 
+/* The hook of a store that was closed stays with its loop. */
+static void close_store(struct world *world)
+{
+    store_close(world->store);
+    world->store = NULL;
+    loop_timer_free(world->timer);
+    loop_free(world->loop);
+    topology_free(world->topology);
+    world->topology = NULL;
+    world->loop = loop_new();
+    world->timer = loop_timer_new(world->loop, got_late, world);
+}
+
 static int setup_bare(void **state)
 {
     *state = new_world();
@@ -891,7 +904,7 @@ static void test_passwords_and_permissions(void **state)
 {
     struct world *world = *state;
 
-    REDIS_DO(world->redis, "ACL", "SETUSER", "worker", "on", ">secret", "~*", "+auth", "+hmget", "+time", "+function|list");
+    REDIS_DO(world->redis, "ACL", "SETUSER", "worker", "on", ">secret", "~*", "+auth", "+hmget", "+time", "+function|list", "+info");
     world->settings.user = "worker";
     world->settings.password = "wrong";
     open_store(world, redis_port(world->redis));
@@ -1313,31 +1326,78 @@ static void test_a_wait_that_is_refused(void **state)
 }
 
 static const struct {
-    const char *name, *appendonly, *appendfsync, *on_rewrite, *acl, *want;
-} disks[] = {
-    {"as it should be", "yes", "always", "no", NULL, "fsync"},      {"no file", "no", "always", "no", NULL, "none"},
-    {"once a second", "yes", "everysec", "no", NULL, "none"},       {"not while rewriting", "yes", "always", "yes", NULL, "none"},
-    {"it does not tell", "yes", "always", "no", "-config", "none"},
+    const char *name, *appendonly, *recorded, *policy;
+    enum fsync least;
+    const char *want; /* what is said of answered writes, or why it is refused */
+} promises[] = {
+    {"as it should be", "yes", "always", "noeviction", FSYNC_EVERYSEC, "fsync"},
+    {"no file", "no", "always", "noeviction", FSYNC_EVERYSEC, "its appendonly is no, and SOUK_FSYNC=everysec wants at least"},
+    {"once a second", "yes", "everysec", "noeviction", FSYNC_EVERYSEC, "none"},
+    {"once a second is too rare", "yes", "everysec", "noeviction", FSYNC_ALWAYS, "its appendfsync is everysec, and SOUK_FSYNC=always wants"},
+    {"never", "yes", "no", "noeviction", FSYNC_EVERYSEC, "its appendfsync is no, and SOUK_FSYNC=everysec wants"},
+    {"nobody has looked", "yes", "", "noeviction", FSYNC_EVERYSEC, "souk:shard has no appendfsync"},
+    {"nonsense", "yes", "sometimes", "noeviction", FSYNC_EVERYSEC, "run \"soukctl load\""},
+    {"nothing is wanted", "no", "no", "noeviction", FSYNC_NO, "none"},
+    {"nothing is wanted, nobody has looked", "yes", "", "noeviction", FSYNC_NO, "none"},
+    {"eviction of all keys", "yes", "always", "allkeys-lru", FSYNC_NO, "its maxmemory-policy is allkeys-lru"},
+    {"eviction of those that expire", "yes", "always", "volatile-ttl", FSYNC_EVERYSEC, "its maxmemory-policy is volatile-ttl"},
 };
 
+static void promise(struct world *world, size_t n)
+{
+    REDIS_DO(world->redis, "CONFIG", "SET", "appendonly", promises[n].appendonly, "maxmemory-policy", promises[n].policy);
+    REDIS_DO(world->redis, "HDEL", "souk:shard", "appendfsync");
+    if (*promises[n].recorded)
+        REDIS_DO(world->redis, "HSET", "souk:shard", "appendfsync", promises[n].recorded);
+}
+
 /* Asked at every connect. */
-static void test_what_the_disk_is_said_to_keep(void **state)
+static void test_what_a_shard_promises(void **state)
 {
     struct world *world = *state;
 
+    for (size_t i = 0; i < sizeof(promises) / sizeof(promises[0]); i++) {
+        bool is_used = strlen(promises[i].want) <= strlen("fsync");
+        promise(world, i);
+        world->settings.fsync_least = promises[i].least;
+        open_store(world, redis_port(world->redis));
+        if (!is_used) {
+            assert_comes_to_state(world, promises[i].want);
+        } else {
+            assert_true(run_until(world, is_ready, SOON_MS));
+            if (strcmp(store_durability(world->store), promises[i].want) != 0)
+                fail_msg("%s: said to be \"%s\", expected \"%s\"", promises[i].name, store_durability(world->store), promises[i].want);
+        }
+        close_store(world);
+    }
+}
+
+/* And from time to time: what somebody changes while the shard is in use is noticed. */
+static void test_a_promise_that_is_taken_back(void **state)
+{
+    struct world *world = *state;
+
+    promise(world, 0);
+    world->settings.promise_ms = 1000;
     open_store(world, redis_port(world->redis));
     assert_true(run_until(world, is_ready, SOON_MS));
-    for (size_t i = 0; i < sizeof(disks) / sizeof(disks[0]); i++) {
-        REDIS_DO(world->redis, "CONFIG", "SET", "appendonly", disks[i].appendonly, "appendfsync", disks[i].appendfsync, "no-appendfsync-on-rewrite",
-                 disks[i].on_rewrite);
-        if (disks[i].acl)
-            REDIS_DO(world->redis, "ACL", "SETUSER", "default", disks[i].acl);
-        REDIS_DO(world->redis, "CLIENT", "KILL", "TYPE", "normal");
-        assert_true(run_until(world, is_not_ready, SOON_MS));
-        assert_true(run_until(world, is_ready, SOON_MS));
-        if (strcmp(store_durability(world->store), disks[i].want) != 0)
-            fail_msg("%s: said to be \"%s\", expected \"%s\"", disks[i].name, store_durability(world->store), disks[i].want);
-    }
+    REDIS_DO(world->redis, "CONFIG", "SET", "maxmemory-policy", "allkeys-lfu");
+    assert_true(run_until(world, is_not_ready, SOON_MS));
+    assert_comes_to_state(world, "its maxmemory-policy is allkeys-lfu");
+    REDIS_DO(world->redis, "CONFIG", "SET", "maxmemory-policy", "noeviction");
+    assert_true(run_until(world, is_ready, SOON_MS));
+    assert_works(world);
+}
+
+static void test_who_may_not_ask_is_told(void **state)
+{
+    struct world *world = *state;
+
+    REDIS_DO(world->redis, "ACL", "SETUSER", "default", "-info");
+    open_store(world, redis_port(world->redis));
+    assert_comes_to_state(world, "allow this user INFO");
+    REDIS_DO(world->redis, "ACL", "SETUSER", "default", "+info");
+    assert_true(run_until(world, is_ready, SOON_MS));
 }
 
 #define WITH(setup, test) cmocka_unit_test_setup_teardown(test, setup, teardown)
@@ -1388,7 +1448,9 @@ int main(int argc, char **argv)
         WITH(setup_replicated, test_held_answers_of_a_lost_connection),
         WITH(setup_replicated, test_a_barrier_that_is_refused),
         WITH(setup_replicated, test_a_wait_that_is_refused),
-        WITH(setup_server, test_what_the_disk_is_said_to_keep),
+        WITH(setup_server, test_what_a_shard_promises),
+        WITH(setup_server, test_a_promise_that_is_taken_back),
+        WITH(setup_server, test_who_may_not_ask_is_told),
     };
 
     if (argc > 1)
