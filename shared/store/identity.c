@@ -9,7 +9,7 @@
  * What a connection must prove, all asked at once:
  *
  *   AUTH              if we have a password
- *   HMGET souk:shard  its name, number of partitions and ring epoch are those of our ring
+ *   HMGET souk:shard  its name, number of partitions and ring epoch are those of our ring, and its records are laid out as we know them
  *   TIME              its clock
  *   INFO              it keeps what it acknowledges (promise.c), and which process it is (tracking.c)
  *   CLIENT SETNAME    our library's name for this connection, so that "soukctl prune" leaves it there; whatever it says is fine
@@ -18,7 +18,7 @@
  * Answers come in this order; the first that is not fine refuses the shard, and those behind it are not looked at. When all have come the shard
  * is READY, or LOADING if a library was missing.
  */
-enum field { FIELD_NAME, FIELD_PARTITIONS, FIELD_EPOCH, FIELD_UUID, FIELD_APPENDFSYNC };
+enum field { FIELD_NAME, FIELD_PARTITIONS, FIELD_EPOCH, FIELD_LAYOUT, FIELD_UUID, FIELD_APPENDFSYNC };
 
 void identity_step(struct shard *shard)
 {
@@ -73,7 +73,9 @@ static bool same_shard(struct shard *shard, const struct item *fields)
     return same_number(shard, item_text(item_at(fields, FIELD_PARTITIONS)), (long)topology->partitions, "partitions",
                        "start this worker with the store's number of partitions") &&
            same_number(shard, item_text(item_at(fields, FIELD_EPOCH)), topology->epoch, "epoch",
-                       "start this worker with the present ring and its epoch");
+                       "start this worker with the present ring and its epoch") &&
+           same_number(shard, item_text(item_at(fields, FIELD_LAYOUT)), STORE_LAYOUT, "layout",
+                       "this store was made by another version, which this one cannot read; run that version, or make the store anew");
 }
 
 /* The same shard with another uuid was made anew since we last saw it: its records are others, which is fine for us and worth a line. */
@@ -185,6 +187,7 @@ void identity_check(struct shard *shard)
     call_arg(question, VIEW("name"));
     call_arg(question, VIEW("partitions"));
     call_arg(question, VIEW("epoch"));
+    call_arg(question, VIEW("layout"));
     call_arg(question, VIEW("uuid"));
     call_arg(question, VIEW("appendfsync"));
     ask_in_check(shard, question);

@@ -142,13 +142,14 @@ static void make_uuid(char out[33])
 
 static const char *write_identity(redisContext *context, const struct topology *topology, const struct shard_address *address)
 {
-    char uuid[33], epoch[24], partitions[24];
+    char uuid[33], epoch[24], partitions[24], layout[24];
     make_uuid(uuid);
     snprintf(epoch, sizeof(epoch), "%ld", topology->epoch);
     snprintf(partitions, sizeof(partitions), "%u", topology->partitions);
+    snprintf(layout, sizeof(layout), "%d", STORE_LAYOUT);
     const char *argv[] = {"HSET", "souk:shard", "uuid", uuid, "name", address->name, "epoch", epoch, "partitions", partitions,
-                          "founding", "1"}; /* until every shard of the ring has its own: founding.c */
-    return setup_command(context, address, "HSET souk:shard", 12, argv);
+                          "layout", layout, "founding", "1"}; /* until every shard of the ring has its own: founding.c */
+    return setup_command(context, address, "HSET souk:shard", 14, argv);
 }
 
 static const char *compare_identity(const redisReply *found, const struct topology *topology, const struct shard_address *address)
@@ -158,6 +159,7 @@ static const char *compare_identity(const redisReply *found, const struct topolo
     snprintf(want[1], sizeof(want[1]), "%u", topology->partitions);
     snprintf(want[2], sizeof(want[2]), "%ld", topology->epoch);
     static const char *const fields[] = {"name", "partitions", "epoch"};
+    const char *layout = found->element[3]->str ? found->element[3]->str : "";
     for (size_t i = 0; i < 3; i++) {
         const char *have = found->element[i]->str ? found->element[i]->str : "";
         if (strcmp(have, want[i]) != 0)
@@ -165,6 +167,9 @@ static const char *compare_identity(const redisReply *found, const struct topolo
                 "the shard at %s:%d says its %s is \"%s\", and the ring says \"%s\"; correct SOUK_SHARDS, SOUK_PARTITIONS or SOUK_RING_EPOCH",
                 address->host, address->port, fields[i], have, want[i]);
     }
+    if (strtol(layout, NULL, 10) != STORE_LAYOUT)
+        return setup_say("the shard at %s:%d says its layout is \"%s\", and this version reads %d: it was made by another version; run that one, or make the store anew",
+                         address->host, address->port, layout, STORE_LAYOUT);
     return NULL;
 }
 
@@ -188,7 +193,7 @@ static const char *init_empty(redisContext *context, const struct topology *topo
 /* Compares souk:shard with the ring, unless it is absent. */
 static const char *check_identity(redisContext *context, const struct topology *topology, const struct shard_address *address, bool *absent)
 {
-    redisReply *found = redisCommand(context, "HMGET souk:shard name partitions epoch");
+    redisReply *found = redisCommand(context, "HMGET souk:shard name partitions epoch layout");
     const char *error = setup_check(context, found, address, "HMGET souk:shard");
     *absent = error == NULL && found->element[0]->type == REDIS_REPLY_NIL;
     if (error == NULL && !*absent)

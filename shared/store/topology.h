@@ -16,6 +16,8 @@
  */
 #define SHARDS_MAX 256
 #define PARTITIONS_MAX 16384
+/* How records are laid out, as souk:shard says. Raised when a version cannot read what the one before it wrote (docs/upgrade.md). */
+#define STORE_LAYOUT 2
 
 struct shard_address {
     char name[64];

@@ -34,7 +34,8 @@ static const char *const PROGRAMS[] = {[HAPROXY] = "haproxy", [NGINX] = "nginx",
 #define STEP_MS 150 /* of load between two steps */
 static const enum souk_role ROLES[KINDS] = {SOUK_PRODUCT, SOUK_ORDER};
 /* Of those that go. */
-static const char *const ENV[] = {"SOUK_DRAIN_DELAY_MS=500", NULL};
+/* What a busy machine makes a worker refuse is another test's business. */
+static const char *const ENV[] = {"SOUK_DRAIN_DELAY_MS=500", "SOUK_QUEUE_MS=0", "SOUK_SHARD_BEHIND_MS=0", NULL};
 
 struct fleet {
     struct souk *souk;

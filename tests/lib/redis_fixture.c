@@ -370,11 +370,15 @@ void redis_do(struct redis_fixture *redis, const char *const *argv)
     free(text);
 }
 
+/* As in shared/store/topology.h, which this library does not see; with another one no shard is ready. */
+#define STORE_LAYOUT "2"
+
 void redis_make_shard(struct redis_fixture *redis, const char *name, int partitions, long epoch)
 {
     char partitions_text[16], epoch_text[32];
 
     snprintf(partitions_text, sizeof(partitions_text), "%d", partitions);
     snprintf(epoch_text, sizeof(epoch_text), "%ld", epoch);
-    REDIS_DO(redis, "HSET", "souk:shard", "uuid", name, "name", name, "partitions", partitions_text, "epoch", epoch_text, "appendfsync", "always");
+    REDIS_DO(redis, "HSET", "souk:shard", "uuid", name, "name", name, "partitions", partitions_text, "epoch", epoch_text, "layout", STORE_LAYOUT,
+             "appendfsync", "always");
 }

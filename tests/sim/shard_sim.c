@@ -119,12 +119,14 @@ void shard_sim_crash(struct shard_sim *shard, unsigned lost)
 
 static void write_identity(struct shard_sim *shard)
 {
-    char partitions[16], epoch[16];
+    char partitions[16], epoch[16], layout[16];
     struct arena *arena = arena_new();
+    snprintf(layout, sizeof(layout), "%d", STORE_LAYOUT);
     snprintf(partitions, sizeof(partitions), "%u", shard->topology->partitions);
     snprintf(epoch, sizeof(epoch), "%ld", shard->topology->epoch);
     const struct view parts[] = {VIEW("HSET"),       VIEW("souk:shard"),  VIEW("name"),  view_of(shard->topology->shards[shard->index].name),
-                                 VIEW("partitions"), view_of(partitions), VIEW("epoch"), view_of(epoch)};
+                                 VIEW("partitions"), view_of(partitions), VIEW("epoch"), view_of(epoch),
+                                 VIEW("layout"),     view_of(layout)};
     run_command(shard, parts, sizeof(parts) / sizeof(*parts), arena);
     arena_free(arena);
 }

@@ -862,6 +862,7 @@ static const struct {
     {"another name", "name", "s2", "souk:shard has name \"s2\", expected \"s1\": correct the addresses"},
     {"another P", "partitions", "32", "souk:shard has partitions \"32\", expected 16"},
     {"another epoch", "epoch", "4", "souk:shard has epoch \"4\", expected 5"},
+    {"another layout", "layout", "1", "souk:shard has layout \"1\", expected 2: this store was made by another version"},
     {"no number", "partitions", "many", "souk:shard has partitions \"many\", expected 16"},
     {"an empty name", "name", "", "souk:shard has name \"\", expected \"s1\""},
 };
@@ -1065,7 +1066,7 @@ static const struct {
     {"a negative length", "*-7\r\n", ""},
     {"turned away", "-ERR max number of clients reached\r\n", "cannot read souk:shard: ERR max number of clients"},
     {"a number for a list", ":1\r\n", "cannot read souk:shard"},
-    {"no time", "*4\r\n$2\r\ns1\r\n$2\r\n16\r\n$1\r\n5\r\n$1\r\nu\r\n*0\r\n", "does not tell its time"},
+    {"no time", "*5\r\n$2\r\ns1\r\n$2\r\n16\r\n$1\r\n5\r\n$1\r\n2\r\n$1\r\nu\r\n*0\r\n", "does not tell its time"},
 };
 
 static void test_servers_that_talk_nonsense(void **state)
