@@ -56,8 +56,10 @@ local function pay(keys, args)
         return answer
     end
 
+    local partitions = guard.partitions()
+
     local sequence = call('HINCRBY', key.sequences(p), 'payment', 1)
-    local id = int.text(sequence * guard.partitions() + p)
+    local id = int.text(sequence * partitions + p)
     local op = payments.create({p = p, id = id, order_id = order.id, amount = order.total, currency = order.currency, action = action,
         capture = args[7], ikey = hash, user = order.user, doc = args[8]}, now, now_us, request)
     idem.write(record, fp, 'open', 'id', id)

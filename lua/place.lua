@@ -24,9 +24,10 @@ local function place(keys, args)
     if decided then
         return decided
     end
+    local partitions = guard.partitions()
 
     local sequence = call('HINCRBY', key.sequences(p), 'order', 1)
-    local id = int.text(sequence * guard.partitions() + p)
+    local id = int.text(sequence * partitions + p)
     idem.place(keys[1], fp, id, attempt, has_expiry)
     local new = {user = args[5], total = args[6], currency = args[7], hold_ms = args[8], doc = args[9], t = t}
     local expires = orders.create(p, id, new, now, now_us, args[10])

@@ -10,19 +10,19 @@
 local takes = arguments.of('product_put', 'product', 'partition id create|replace count_or_any? bytes count?')
 
 -- Keeps the sequence of product_create behind ids that clients choose in order, so that it need not step over them one by one.
-local function raise_sequence(p, id, last)
-    if tonumber(id) == (last + 1) * guard.partitions() + p then
+local function raise_sequence(p, id, partitions, last)
+    if tonumber(id) == (last + 1) * partitions + p then
         call('HSET', key.sequences(p), 'product', int.text(last + 1))
     end
 end
 
 local function create(p, id, doc, on_hand, now)
-    local kept = products.kept_marks(p, id)
+    local kept, partitions = products.kept_marks(p, id), guard.partitions()
     local last = tonumber(call('HGET', key.sequences(p), 'product') or 0)
 
     products.create(p, id, doc, on_hand, kept, now)
     products.list(p, {id})
-    raise_sequence(p, id, last)
+    raise_sequence(p, id, partitions, last)
     return {code.OK, 1}
 end
 

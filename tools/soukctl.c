@@ -239,6 +239,8 @@ static bool control_run(struct control *control, struct flow *flow)
     control->flow = flow;
     control->give_up_us = clock_us() + READY_WAIT_MS * 1000;
     control->tick = loop_timer_new(control->loop, got_tick, control);
+    if (control->tick == NULL)
+        return false;
     loop_timer_set(control->tick, 0);
     loop_run(control->loop);
     return true;

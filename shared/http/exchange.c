@@ -158,7 +158,7 @@ static size_t body_max_of(const struct exchange *exchange)
 {
     const struct http_settings *settings = &exchange->http->settings;
 
-    return settings->is_bulk && settings->is_bulk(exchange->http->cookie, exchange->path) ? settings->bulk_max : settings->body_max;
+    return settings->is_bulk && settings->is_bulk(exchange->http->cookie, exchange->method, exchange->path) ? settings->bulk_max : settings->body_max;
 }
 
 /* May a body be sent? */
@@ -176,12 +176,11 @@ static bool check_head(struct exchange *exchange, const char *method, const char
 {
     struct gate gate;
     struct gate_verdict verdict;
-    struct gate_limits limits = exchange->http->limits;
 
-    exchange->body_max = limits.body_max = body_max_of(exchange);
-    gate_open(&gate, limits, view_of(method), exchange->target, view_of(version), exchange->known);
-    MHD_get_connection_values_n(exchange->mhd, MHD_HEADER_KIND, got_header, &gate);
+    gate_open(&gate, exchange->http->limits, view_of(method), exchange->target, view_of(version), exchange->known);
     exchange->method = gate.method;
+    exchange->body_max = gate.limits.body_max = body_max_of(exchange);
+    MHD_get_connection_values_n(exchange->mhd, MHD_HEADER_KIND, got_header, &gate);
     verdict = gate_close(&gate);
     if (verdict.status == 0 && (gate.length > 0 || gate.chunked))
         verdict = check_sender(exchange);

@@ -45,12 +45,12 @@ struct http_settings {
     bool first;               /* the first of this process on that port: checks that nobody else has it (SO_REUSEPORT would hide it) */
     size_t headers_max;       /* bytes of the header section, at least 2048; above: 431. The connection's pool is sized from it */
     size_t body_max;          /* above: 413 */
-    size_t bulk_max;          /* the same on the paths of ${is_bulk} */
+    size_t bulk_max;          /* the same for the requests of ${is_bulk} */
     unsigned bulk_at_once;    /* so many bodies above ${body_max} may be held at a time; further ones are answered 503. Bounds memory */
     unsigned connections_max; /* the kernel queues more; shed load below it by answering 503 */
     int request_timeout_ms;   /* from the first byte of a request to its last: above: 408 and closed */
-    /* May bodies of this path be as large as ${bulk_max}? Asked, with the cookie, before a byte of a body is read. NULL: none may. */
-    bool (*is_bulk)(void *cookie, struct view path);
+    /* May the body of such a request be as large as ${bulk_max}? Asked, with the cookie, before a byte of a body is read. NULL: none may. */
+    bool (*is_bulk)(void *cookie, enum method method, struct view path);
     /*
      * The head of a request with a body is whole: may the body be sent? Returns 0, or the status of a refusal, for which on_refusal is called with an empty sentence.
      * NULL: always.

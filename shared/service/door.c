@@ -593,10 +593,13 @@ void door_on_request(void *cookie, struct exchange *exchange)
         door_start(request);
 }
 
-bool door_is_bulk(void *cookie, struct view path)
+bool door_is_bulk(void *cookie, enum method method, struct view path)
 {
     const struct worker_thread *thread = cookie;
-    return router_has(&thread->public.service->router, path, ROUTE_BULK);
+    int64_t ids[ASK_IDS_MAX];
+    unsigned allowed;
+    const struct route *route = router_find(&thread->public.service->router, method, path, ids, &allowed);
+    return route && route->flags & ROUTE_BULK;
 }
 
 /* Who may not do this may not send a body for it either: his bytes would take the place of others'. door_on_refusal finds the same again. */
@@ -628,6 +631,7 @@ void door_on_refusal(void *cookie, struct exchange *exchange, int status, const 
     struct request *request = request_new(thread, exchange);
     if (status == OUTCOME_NO_SCOPE.status || status == OUTCOME_NO_CALLER.status) {
         CHECK(find_route(request) && !is_allowed(request));
+        metrics_request(&thread->metrics, door_route_index(request), status, 0);
     } else {
         metrics_refused(&thread->metrics, status);
         answer_refuse(request->refusal, refusal_outcome(status), "%s", detail);

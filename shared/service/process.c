@@ -20,7 +20,7 @@ static void read_cpu(struct metric_page *page)
 static void read_open_fds(struct metric_page *page)
 {
     DIR *directory = opendir("/proc/self/fd");
-    struct stat status;
+    struct stat status = {.st_size = 0};
     unsigned count = 0;
     if (directory == NULL)
         return;

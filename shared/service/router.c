@@ -62,19 +62,6 @@ static bool segments_match(const struct view *want, const struct view *have, siz
     return true;
 }
 
-bool router_has(const struct router *router, struct view path, unsigned flag)
-{
-    struct view segments[ROUTE_SEGMENTS_MAX];
-    int64_t ids[ASK_IDS_MAX];
-    size_t count = split(path, segments);
-
-    for (size_t i = 0; i < router->count; i++)
-        if ((router->routes[i].flags & flag) && router->compiled[i].segment_count == count &&
-            segments_match(router->compiled[i].segments, segments, count, ids))
-            return true;
-    return false;
-}
-
 const struct route *router_find(const struct router *router, enum method method, struct view path, int64_t ids[ASK_IDS_MAX], unsigned *allowed)
 {
     struct view segments[ROUTE_SEGMENTS_MAX];

@@ -33,7 +33,4 @@ void router_init(struct router *router, const struct route *routes, size_t count
  */
 const struct route *router_find(const struct router *router, enum method method, struct view path, int64_t ids[ASK_IDS_MAX], unsigned *allowed);
 
-/* Has ${path} a route with this flag? */
-bool router_has(const struct router *router, struct view path, unsigned flag);
-
 #endif

@@ -231,11 +231,13 @@ static void drain_to(struct worker_thread *thread, enum drain step, int64_t ms)
 static void thread_finish(struct worker_thread *thread)
 {
     struct service *service = thread->public.service;
-    if (http_inside(thread->http) == 0 && engine_running(thread->public.engine) == 0) {
+    bool idle = http_inside(thread->http) == 0 && engine_running(thread->public.engine) == 0;
+    /* The first thread has the signals and the service manager's ear, so it goes last. */
+    if (idle && (thread->public.index > 0 || atomic_load(&service->others) == 0)) {
         loop_stop(thread->public.loop);
         return;
     }
-    if (clock_us() >= thread->drain_until_us) {
+    if (!idle && clock_us() >= thread->drain_until_us) {
         log_warn("%u requests and %u flows were still under way after SOUK_DRAIN_MS=%d; leaving them to the other workers", http_inside(thread->http),
                  engine_running(thread->public.engine), service->settings.drain_ms);
         if (service->program->thread_abandon)
@@ -329,9 +331,9 @@ static void got_stop_signal(void *cookie, int signum)
     } else {
         log_info("stopping on signal %d: serving for another %d ms, then finishing what is under way", signum, service->settings.drain_delay_ms);
         supervisor_stopping(service);
+        for (int i = 0; i < service->settings.threads; i++)
+            loop_wake(service->threads[i].public.loop); /* once: later a thread may have ended */
     }
-    for (int i = 0; i < service->settings.threads; i++)
-        loop_wake(service->threads[i].public.loop);
 }
 
 static bool thread_init(struct service *service, int index)
@@ -390,6 +392,8 @@ static void *thread_run(void *cookie)
     loop_run(thread->public.loop);
     thread_close(thread);
     arena_thread_end();
+    if (thread->public.index > 0)
+        atomic_fetch_sub(&thread->public.service->others, 1);
     return NULL;
 }
 
@@ -406,10 +410,11 @@ static bool service_run(struct service *service)
             arena_thread_end();
             return false;
         }
+    atomic_store(&service->others, count - 1);
     for (int i = 1; i < count; i++)
         if ((errno = pthread_create(&threads[i], NULL, thread_run, &service->threads[i]))) {
             log_error("cannot start thread %d of %d: %s; lower SOUK_THREADS", i + 1, count, strerror(errno));
-            return false;
+            _exit(1); /* others run already, on what an orderly end would free */
         }
     supervisor_started(service);
     thread_run(&service->threads[0]);

@@ -72,6 +72,7 @@ struct service {
     atomic_int port;
     atomic_bool draining;
     struct supervisor supervisor;
+    atomic_int others;   /* threads beside the first that have not ended */
     atomic_bool hurried; /* a second signal: the notice is over */
 };
 
@@ -89,7 +90,7 @@ struct request {
 
 /* door.c: from exchange to flow and back. */
 void door_on_request(void *cookie, struct exchange *exchange);
-bool door_is_bulk(void *cookie, struct view path);
+bool door_is_bulk(void *cookie, enum method method, struct view path);
 int door_on_head(void *cookie, const struct exchange *exchange);
 void door_on_refusal(void *cookie, struct exchange *exchange, int status, const char *detail, struct http_response *response);
 

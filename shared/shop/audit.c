@@ -229,8 +229,6 @@ void audit_take_hold(struct flow *audit, const struct audit_hold *hold, int64_t 
 {
     if (!hold->live)
         return;
-    ((struct audit *)audit)->report.holds[hold->committed ? AUDIT_COMMITTED : AUDIT_HELD]++;
-    ((struct audit *)audit)->report.holds[AUDIT_ENDED]--;
     struct side side = {
         .kind = SIDE_HOLD,
         .product_id = hold->product_id,
@@ -537,7 +535,9 @@ static void got_stock(struct audit *audit, const struct flow *child)
     const struct stock_result *stock = audit_stock_result(child);
     audit->report.checked[AUDIT_PRODUCTS] += stock->products;
     audit->report.checked[AUDIT_HOLDS] += stock->holds;
-    audit->report.holds[AUDIT_ENDED] += stock->holds; /* the live ones are taken off where they are counted */
+    audit->report.holds[AUDIT_HELD] += stock->live[0];
+    audit->report.holds[AUDIT_COMMITTED] += stock->live[1];
+    audit->report.holds[AUDIT_ENDED] += stock->holds - stock->live[0] - stock->live[1];
     if (stock->failed)
         audit_failed(audit, &stock->failure);
     else if (!audit_stopping(&audit->flow))

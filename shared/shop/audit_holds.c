@@ -8,7 +8,7 @@
 struct holds_walk {
     struct flow flow;
     struct holds_audit result;
-    void (*take)(struct flow *parent, const struct item *list, int64_t now_ms);
+    void (*take)(struct flow *parent, const struct item *list, int64_t now_ms, int64_t live[2]);
     unsigned tries;
     bool moved; /* the stock has another version than at the first page */
     int64_t version, sum_held, sum_committed, unreadable, uncovered;
@@ -33,6 +33,7 @@ static void start(struct flow *flow)
 
     walk->version = -2;
     walk->moved = false;
+    walk->result.live[0] = walk->result.live[1] = 0;
     walk->result.holds = walk->sum_held = walk->sum_committed = walk->unreadable = walk->uncovered = 0;
     ask_page(walk, 0);
 }
@@ -82,7 +83,7 @@ static void got_reply(struct flow *flow, struct call *call, const struct reply *
     walk->result.holds += reply_int(reply, 6);
     walk->unreadable += reply_int(reply, 7);
     walk->uncovered += reply_int(reply, 8);
-    walk->take(flow->parent, reply_item(reply, 9), reply_int(reply, 10));
+    walk->take(flow->parent, reply_item(reply, 9), reply_int(reply, 10), walk->result.live);
     if (cursor)
         ask_page(walk, cursor);
     else
@@ -91,7 +92,7 @@ static void got_reply(struct flow *flow, struct call *call, const struct reply *
 
 static const struct flow_type HOLDS_WALK = {.name = "audit of holds", .size = sizeof(struct holds_walk), .start = start, .got_reply = got_reply};
 
-struct flow *audit_holds_new(struct flow *parent, int64_t product_id, void (*take)(struct flow *parent, const struct item *list, int64_t now_ms))
+struct flow *audit_holds_new(struct flow *parent, int64_t product_id, void (*take)(struct flow *parent, const struct item *list, int64_t now_ms, int64_t live[2]))
 {
     struct flow *flow = flow_new(parent->arena, &HOLDS_WALK, parent->world, parent->ask);
     struct holds_walk *walk = (struct holds_walk *)flow;

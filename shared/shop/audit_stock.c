@@ -113,15 +113,17 @@ static void got_size(struct shelf *shelf, size_t index, const struct reply *repl
 /* ---- their counters and holds ---- */
 
 /* Of a page of audit_holds, whose parent this is. */
-static void take_page(struct flow *flow, const struct item *list, int64_t now_ms)
+static void take_page(struct flow *flow, const struct item *list, int64_t now_ms, int64_t live[2])
 {
     struct audit_hold hold;
 
     for (size_t i = 0; i + 2 < list->count; i += 3) {
         hold.txn = item_text(item_at(list, i));
         hold.product_id = item_int(item_at(list, i + 1));
-        if (audit_hold_read(item_text(item_at(list, i + 2)), &hold))
-            audit_take_hold(flow->parent, &hold, now_ms);
+        if (!audit_hold_read(item_text(item_at(list, i + 2)), &hold))
+            continue;
+        live[hold.committed]++;
+        audit_take_hold(flow->parent, &hold, now_ms);
     }
 }
 
@@ -175,6 +177,7 @@ static void take_hold(struct shelf *shelf, struct product *product, struct view 
     if (!hold.live)
         return;
     product->sums[hold.committed ? COMMITTED : HELD] += hold.quantity;
+    shelf->result.live[hold.committed]++;
     audit_take_hold(shelf->flow.parent, &hold, shelf->now_ms);
 }
 
@@ -262,6 +265,8 @@ static void got_child(struct shelf *shelf, const struct flow *child)
         return;
     }
     shelf->result.holds += holds->holds;
+    shelf->result.live[0] += holds->live[0];
+    shelf->result.live[1] += holds->live[1];
     if (holds->wrong.len)
         audit_violation(shelf->flow.parent, AUDIT_UNITS, holds->wrong);
 }

@@ -6,13 +6,13 @@
 /*
  * The products of a partition and their holds, a page of products after the other, each in steps of one round trip:
  *
- *   ┌ TIME, index ─▶ stock, how many holds ─▶ the holds, places in asks:{p}, stock once more ─▶ AUDIT_STOCK about what is not sure ┐ ─▶ end
- *   └──────────────────────────────────────────── next page ◀─────────────────────────────────────────────────────────────────────┘
+ *   ┌ TIME, index ─▶ how many holds ─▶ stock and holds, places in asks:{p} ─▶ AUDIT_STOCK about what is not sure ┐ ─▶ end
+ *   └──────────────────────────────────────── next page ◀─────────────────────────────────────────────────────────┘
  *
  * A product with very many holds is left to audit_holds.h.
  */
 struct stock_result {
-    int64_t products, holds;
+    int64_t products, holds, live[2]; /* live: of the holds, those held and those committed */
     struct reply failure;
     bool failed; /* for want of an answer; ${failure} says why */
 };

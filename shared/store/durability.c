@@ -29,11 +29,17 @@ _Static_assert((SHARD_WAITS_MAX + 1) * WAIT_MS < STORE_CALL_TIMEOUT_MS, "silent 
 static const struct reply UNCONFIRMED = {
     .kind = REPLY_UNKNOWN, .fault = REPLY_UNCONFIRMED, .why = "the shard's replicas did not confirm the write in time"};
 
+/* Later the connection is given up anyway. */
+#define BEHIND_MS_MAX (STORE_CALL_TIMEOUT_MS - 250)
+_Static_assert((SHARD_WAITS_MAX + 1) * WAIT_MS < BEHIND_MS_MAX, "replicas may take their time before a shard is behind");
+
 int64_t durability_behind_us(const struct store_settings *settings)
 {
-    int64_t replicas_ms = settings->wait_replicas > 0 ? (SHARD_WAITS_MAX + 1) * WAIT_MS : 0;
+    int64_t replicas_ms = settings->wait_replicas > 0 ? (SHARD_WAITS_MAX + 1) * WAIT_MS : 0, ms = settings->behind_ms + replicas_ms;
 
-    return settings->behind_ms > 0 ? (settings->behind_ms + replicas_ms) * 1000 : INT64_MAX;
+    if (settings->behind_ms == 0)
+        return INT64_MAX;
+    return (ms < BEHIND_MS_MAX ? ms : BEHIND_MS_MAX) * 1000;
 }
 
 /* ---- holding answers ---- */

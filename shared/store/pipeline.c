@@ -218,8 +218,6 @@ static void begin_batch(struct shard *shard)
 
     if (is_behind(shard, now))
         shard_heard(shard, BREAKER_BEHIND);
-    else
-        shard->gathering_us = now;
 }
 
 const struct reply *shard_send(struct shard *shard, struct call *call)

@@ -84,6 +84,10 @@ bool promise_accepts(struct shard *shard, const struct item *info)
 
 static void got_record(struct call *call, const struct reply *reply)
 {
+    if (reply->root->type != ITEM_LIST) {
+        shard_refuse(call->cookie, "cannot read souk:shard: %.*s", VIEW_ARG(reply->root->text));
+        return;
+    }
     promise_recorded(call->cookie, item_text(item_at(reply->root, 0)));
 }
 

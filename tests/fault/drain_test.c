@@ -19,7 +19,8 @@
 #define BUYERS 6
 #define IDLE 40
 #define DELAY_MS 1000
-static const char *const DELAYED[] = {"SOUK_DRAIN_DELAY_MS=1000", NULL}, *const LONG_DELAYED[] = {"SOUK_DRAIN_DELAY_MS=600000", NULL};
+static const char *const DELAYED[] = {"SOUK_DRAIN_DELAY_MS=1000", NULL}, *const LONG_DELAYED[] = {"SOUK_DRAIN_DELAY_MS=600000", NULL},
+                         *const THREADED[] = {"SOUK_THREADS=3", NULL};
 
 static struct souk *start(void)
 {
@@ -62,6 +63,11 @@ static void *watch_drain(void *cookie)
     struct raw *late = raw_open(souk_worker_port(witness->souk, SOUK_ORDER));
     witness->refuses = late == NULL;
     raw_close(late);
+    usleep(100000); /* threads with nothing under way have ended: further signals find a process that is still whole */
+    if (souk_pid(witness->souk, SOUK_ORDER) > 0) { /* else it has died, and the test says so */
+        kill(souk_pid(witness->souk, SOUK_ORDER), SIGTERM);
+        kill(souk_pid(witness->souk, SOUK_ORDER), SIGUSR1);
+    }
     souk_resume_shard(witness->souk, 2);
     witness->answer = raw_read(witness->order, false, 5000);
     return NULL;
@@ -75,6 +81,8 @@ static void test_under_way_is_answered(void **state)
     struct post post;
     char user[32];
     int64_t product = product_on(souk, 0, 0);
+    souk_set_env(souk, SOUK_ORDER, THREADED);
+    souk_restart(souk, SOUK_ORDER);
     product_put(souk, product, 5);
     user_on(souk, 2, 0, user);
     witness.readiness = raw_open(souk_worker_port(souk, SOUK_ORDER));

@@ -273,9 +273,9 @@ static void *run(void *cookie)
     return NULL;
 }
 
-static bool is_bulk(void *cookie, struct view path)
+static bool is_bulk(void *cookie, enum method method, struct view path)
 {
-    return view_equal(path, VIEW("/bulk"));
+    return method == METHOD_POST && view_equal(path, VIEW("/bulk"));
 }
 
 /* Whoever sends no Authorization may send no body to this path. */
@@ -753,6 +753,10 @@ static void test_bulk(void **state)
     client_close(promises);
     client_close(first);
     client_close(second);
+    first = client_open(*state); /* another method on that path has no business with such a body */
+    say(first, "PUT /bulk" HOST "Content-Length: 1048576\r\n\r\n");
+    assert_int_equal(hear(first).status, 413);
+    client_close(first);
     free(bytes);
 }
 
