@@ -1,6 +1,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "clock.h"
 #include "log.h"
@@ -28,7 +29,7 @@
  */
 struct settings {
     const char *shards, *redis_user, *redis_password_file, *fsync, *founded, *replace, *url, *run, *token_file;
-    int partitions, epoch, unused_h, guard_ms;
+    int partitions, epoch, unused_h, guard_ms, wait_s;
 };
 
 struct control {
@@ -60,6 +61,7 @@ static const struct option_row OPTIONS[] = {
     {"unused-h", OPTION_INT, AT(unused_h), "24", 0, 8760, NULL, "hours for which prune leaves a library that was loaded, also while nobody uses it"},
     {"founded", OPTION_CHOICE, AT(founded), "no", 0, 0, "no|yes", "yes: the store has been in use, so a shard that is empty has lost its data"},
     {"replace", OPTION_TEXT, AT(replace), "", 0, 0, NULL, "shard whose data is given up, and which may begin empty"},
+    {"wait-s", OPTION_INT, AT(wait_s), "0", 0, 3600, NULL, "seconds for which init waits for shards that are not there yet, or still read their data"},
     {"guard-ms", OPTION_INT, AT(guard_ms), "10000", 0, 600000, NULL, "how long guard waits for the other shards to say whether the store has been in use"},
     {"url", OPTION_URL, AT(url), "http://127.0.0.1:8080", 0, 400, NULL, "the catalogue worker that import sends to"},
     {"token-file", OPTION_TEXT, AT(token_file), "", 0, 0, NULL, "file whose first line is the token that import sends to the worker; empty: none"},
@@ -67,6 +69,7 @@ static const struct option_row OPTIONS[] = {
 };
 
 #define READY_WAIT_MS 3000
+#define SHARD_PAUSE_MS 200
 #define TOKEN_FILE_MAX 4096
 
 /* ---- commands without an engine ---- */
@@ -81,9 +84,23 @@ static void print_founded(const char *shard, bool created)
     printf("%s: %s\n", shard, created ? "souk:shard written" : "was initialised before");
 }
 
+/* Returns when every shard can be asked, or when the time is over: who founds the store then says which cannot. */
+static void wait_for_shards(const struct control *control)
+{
+    int64_t deadline = clock_us() + control->settings.wait_s * INT64_C(1000000);
+    for (unsigned i = 0; i < control->topology->shard_count && clock_us() < deadline;) {
+        enum standing standing;
+        if (setup_standing(&control->store, i, &standing) == NULL && standing != STANDING_LOADING)
+            i++;
+        else
+            nanosleep(&(struct timespec){0, SHARD_PAUSE_MS * 1000000}, NULL);
+    }
+}
+
 static int command_init(struct control *control, int argc, char **argv)
 {
     struct founding founding = founding_of(&control->settings);
+    wait_for_shards(control);
     const char *error = setup_found(&control->store, &founding, print_founded);
     if (error)
         fprintf(stderr, "soukctl: %s\n", error);

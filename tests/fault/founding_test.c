@@ -41,24 +41,36 @@ static void ring_stop(struct ring *ring)
         redis_stop(ring->shards[i]);
 }
 
-/* Runs soukctl; returns its exit status, and what it says is in ring->said. */
+static FILE *soukctl_begin(struct ring *ring, const char *arguments)
+{
+    char command[2048];
+    FILE *out;
+
+    snprintf(command, sizeof(command), "exec '%s/soukctl' --guard-ms=300 --shards=%s %s 2>&1", SOUK_BIN, ring->text, arguments);
+    out = popen(command, "r");
+    assert_non_null(out);
+    return out;
+}
+
+/* Its exit status; what it said is in ring->said. */
+static int soukctl_end(struct ring *ring, FILE *out)
+{
+    size_t len = fread(ring->said, 1, sizeof(ring->said) - 1, out);
+
+    ring->said[len] = '\0';
+    return WEXITSTATUS(pclose(out));
+}
+
 static int soukctl(struct ring *ring, const char *format, ...) __attribute__((format(printf, 2, 3)));
 static int soukctl(struct ring *ring, const char *format, ...)
 {
-    char arguments[512], command[2048];
+    char arguments[512];
     va_list args;
-    size_t len;
-    FILE *out;
 
     va_start(args, format);
     vsnprintf(arguments, sizeof(arguments), format, args);
     va_end(args);
-    snprintf(command, sizeof(command), "exec '%s/soukctl' --guard-ms=300 --shards=%s %s 2>&1", SOUK_BIN, ring->text, arguments);
-    out = popen(command, "r");
-    assert_non_null(out);
-    len = fread(ring->said, 1, sizeof(ring->said) - 1, out);
-    ring->said[len] = '\0';
-    return WEXITSTATUS(pclose(out));
+    return soukctl_end(ring, soukctl_begin(ring, arguments));
 }
 
 #define assert_said(ring, text) \
@@ -201,6 +213,25 @@ static void test_what_cannot_be_said(void **state)
     ring_stop(&ring);
 }
 
+/* Told to, init waits for a shard that comes later; and not for ever for one that does not. */
+static void test_waiting_for_shards(void **state)
+{
+    struct ring ring;
+    FILE *out;
+
+    ring_start(&ring);
+    redis_kill(ring.shards[2]);
+    out = soukctl_begin(&ring, "--wait-s=60 init");
+    usleep(500000);
+    redis_restart(ring.shards[2]);
+    assert_int_equal(soukctl_end(&ring, out), 0);
+    assert_founded(&ring);
+    redis_kill(ring.shards[2]);
+    assert_int_equal(soukctl(&ring, "--wait-s=1 init"), 1);
+    assert_said(&ring, "cannot reach shard shard-3");
+    ring_stop(&ring);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -209,6 +240,7 @@ int main(void)
         cmocka_unit_test(test_all_volumes_lost),
         cmocka_unit_test(test_an_interrupted_founding),
         cmocka_unit_test(test_what_cannot_be_said),
+        cmocka_unit_test(test_waiting_for_shards),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
