@@ -130,18 +130,28 @@ struct sweeper {
     } seats[SHARDS_MAX];
 };
 
+/* Whoever has the lease of a shard shows how much there is on it, and nobody else. */
+static void note_lease(struct sweeper *sweeper, unsigned shard, bool held)
+{
+    if (sweeper->census)
+        census_lease(sweeper->census, shard, held);
+}
+
 static void got_end(void *cookie, struct flow *flow)
 {
     struct sweep_seat *seat = cookie;
     seat->sweeper->busy[seat->shard] = false;
-    if (seat->sweeper->census)
-        census_lease(seat->sweeper->census, seat->shard, ((const struct sweep *)flow)->granted);
+    note_lease(seat->sweeper, seat->shard, ((const struct sweep *)flow)->granted);
 }
 
 static void sweep_shard(struct sweeper *sweeper, unsigned shard)
 {
-    if (sweeper->busy[shard] || !store_shard_ready(sweeper->thread->store, shard))
+    if (sweeper->busy[shard])
         return;
+    if (service_draining(sweeper->thread) || !store_shard_ready(sweeper->thread->store, shard)) {
+        note_lease(sweeper, shard, false); /* another worker takes it */
+        return;
+    }
     struct arena *arena = arena_new();
     struct flow *flow = sweep_new(arena, sweeper->thread->world, sweeper->kind, shard, view_of(sweeper->worker), sweeper->prune_partition);
     sweeper->busy[shard] = true;
@@ -154,12 +164,11 @@ static void got_timer(void *cookie)
 {
     struct sweeper *sweeper = cookie;
     const struct topology *topology = sweeper->thread->world->topology;
-    if (service_draining(sweeper->thread))
-        return;
     sweeper->prune_partition = (sweeper->prune_partition + 1) % topology->partitions;
     for (unsigned shard = 0; shard < topology->shard_count; shard++)
         sweep_shard(sweeper, shard);
-    loop_timer_set(sweeper->timer, SWEEP_MS);
+    if (!service_draining(sweeper->thread))
+        loop_timer_set(sweeper->timer, SWEEP_MS);
 }
 
 struct sweeper *sweep_start(struct service_thread *thread, const struct sweep_kind *kind)

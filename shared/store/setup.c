@@ -191,13 +191,15 @@ static const char *init_empty(redisContext *context, const struct topology *topo
 }
 
 /* Compares souk:shard with the ring, unless it is absent. */
-static const char *check_identity(redisContext *context, const struct topology *topology, const struct shard_address *address, bool *absent)
+static const char *check_identity(redisContext *context, const struct topology *topology, const struct shard_address *address, bool *absent,
+                                  bool *founding)
 {
-    redisReply *found = redisCommand(context, "HMGET souk:shard name partitions epoch layout");
+    redisReply *found = redisCommand(context, "HMGET souk:shard name partitions epoch layout founding");
     const char *error = setup_check(context, found, address, "HMGET souk:shard");
     *absent = error == NULL && found->element[0]->type == REDIS_REPLY_NIL;
     if (error == NULL && !*absent)
         error = compare_identity(found, topology, address);
+    *founding = error == NULL && found->element[4]->type != REDIS_REPLY_NIL;
     freeReplyObject(found);
     return error;
 }
@@ -211,10 +213,10 @@ static const char *record_appendfsync(redisContext *context, const struct shard_
 static const char *init_on(redisContext *context, const struct store_settings *settings, const struct shard_address *address, bool *created)
 {
     char appendfsync[16];
-    bool absent = false;
+    bool absent = false, founding;
     const char *error = check_settings(context, settings, address, appendfsync);
     if (error == NULL)
-        error = check_identity(context, settings->topology, address, &absent);
+        error = check_identity(context, settings->topology, address, &absent, &founding);
     if (error == NULL && absent)
         error = init_empty(context, settings->topology, address, created);
     return error ? error : record_appendfsync(context, address, appendfsync);
@@ -258,12 +260,15 @@ static const char *load_one(redisContext *context, const struct shard_address *a
 static const char *load_on(redisContext *context, const struct store_settings *settings, const struct shard_address *address)
 {
     char appendfsync[16];
-    bool absent = false;
+    bool absent = false, founding = false;
     const char *error = check_settings(context, settings, address, appendfsync);
     if (error == NULL)
-        error = check_identity(context, settings->topology, address, &absent);
+        error = check_identity(context, settings->topology, address, &absent, &founding);
     if (error == NULL && absent)
         error = setup_say("shard %s at %s:%d has no souk:shard: run \"soukctl init\" if it is new; if it is not, its data is gone", address->name,
+                          address->host, address->port);
+    if (error == NULL && founding)
+        error = setup_say("shard %s at %s:%d belongs to a store whose founding was interrupted: run \"soukctl init\" once more", address->name,
                           address->host, address->port);
     if (error == NULL)
         error = record_appendfsync(context, address, appendfsync);

@@ -35,7 +35,7 @@ struct founding {
 const char *setup_found(const struct store_settings *settings, const struct founding *founding, void (*told)(const char *shard, bool created));
 
 /*
- * Loads the libraries into the shard, once it is known to be ours and to keep what it acknowledges, and records in souk:shard how it writes to its disk, which
+ * Loads the libraries into the shard, once it is known to be ours, founded, and to keep what it acknowledges, and records in souk:shard how it writes to its disk, which
  * workers may not ask themselves. Returns NULL, or a sentence as above.
  */
 const char *setup_load(const struct store_settings *settings, unsigned shard);

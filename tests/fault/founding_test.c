@@ -192,6 +192,8 @@ static void test_an_interrupted_founding(void **state)
     assert_int_equal(soukctl(&ring, "init"), 0);
     assert_founded(&ring);
     REDIS_DO(ring.shards[2], "HSET", "souk:shard", "founding", "1");
+    assert_int_equal(soukctl(&ring, "load"), 1); /* with it, nobody would be protected from a lost volume */
+    assert_said(&ring, "whose founding was interrupted");
     assert_int_equal(soukctl(&ring, "init"), 0);
     assert_founded(&ring);
     ring_stop(&ring);
