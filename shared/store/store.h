@@ -31,7 +31,8 @@
  * the next turn (breaker.h). A call that was written when its connection died, or that has waited for STORE_CALL_TIMEOUT_MS, completes as UNKNOWN (or NOT_SENT if
  * none of its bytes had been handed to the kernel). One that only reads, or was not sent, is sent once more if its connection broke and the next attempt to connect
  * succeeds, within the budget of retries. A plain command counts as one that only reads; the one that
- * writes, a lease of the audit, may be asked for twice and is then left to its time.
+ * writes, a lease of the audit, may be asked for twice and is then left to its time. What waits to be sent once
+ * more waits for the next connection as well, so its answer can take some seconds longer than STORE_CALL_TIMEOUT_MS.
  *
  * With ${wait_replicas} a call of a function that writes completes as OK or REFUSED only when so many replicas have confirmed what its connection
  * wrote up to it; else as UNKNOWN. That holds for refusals too: they may rest on writes of others which no replica has. Reads do not wait for it.
