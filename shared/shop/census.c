@@ -120,7 +120,7 @@ static void take_duties(struct census_duties *duties, const struct item *list)
         duties->oldest_ms = oldest_ms;
 }
 
-/* A shard that does not answer keeps the numbers that it had, with their time. */
+/* A shard that does not answer keeps the numbers that it had, with their time, as long as we hold its lease. */
 static void got_reply(struct flow *flow, struct call *call, const struct reply *reply)
 {
     struct count *count = (struct count *)flow;

@@ -102,7 +102,7 @@ void pipeline_read(struct shard *shard)
     shard->read_us = clock_us();
     redisAsyncHandleRead(shard->link);
     note_time(shard);
-    if (shard->breaker == BREAKER_OPEN && shard->state == SHARD_READY && !is_behind(shard, clock_us()))
+    if (shard->breaker == BREAKER_OPEN && shard->state == SHARD_READY && !is_behind(shard, shard->read_us))
         shard_heard(shard, BREAKER_CAUGHT_UP);
 }
 

@@ -87,8 +87,8 @@ void store_send(struct store *store, struct call *call);
 void store_withhold(struct store *store, struct call *call);
 
 /*
- * Does that shard take calls; do all; is any connected, and was what it should be. What to tell a person about it if not ("127.0.0.1:6379: Connection
- * refused"; valid until that changes).
+ * Does that shard take calls; do all; is any connected, and was what it should be, though it may be behind with its answers: that is not away. What to
+ * tell a person about it if not ("127.0.0.1:6379: Connection refused"; valid until that changes).
  */
 bool store_shard_ready(const struct store *store, unsigned shard);
 bool store_all_ready(const struct store *store);
