@@ -70,7 +70,6 @@ static const struct option_row OPTIONS[] = {
 
 #define READY_WAIT_MS 3000
 #define SHARD_PAUSE_MS 200
-#define TOKEN_FILE_MAX 4096
 
 /* ---- commands without an engine ---- */
 
@@ -142,19 +141,14 @@ static int command_prune(struct control *control, int argc, char **argv)
 /* The first line of SOUK_TOKEN_FILE, for secret_free. *token is NULL if none is set. Returns false, having said why, if it cannot be read. */
 static bool read_token(const struct control *control, char **token)
 {
-    const char *path = control->settings.token_file, *why = NULL;
+    const char *path = control->settings.token_file, *why;
     *token = NULL;
     if (*path == '\0')
         return true;
-    *token = secret_read(path, TOKEN_FILE_MAX, NULL, &why);
-    size_t len = *token ? strcspn(*token, "\r\n") : 0;
-    if (*token && (len == 0 || len > TOKEN_BYTES_MAX))
-        why = "its first line is no token";
-    if (why)
+    *token = secret_line(path, TOKEN_BYTES_MAX, &why);
+    if (*token == NULL)
         fprintf(stderr, "soukctl: the token for the workers cannot be read from %s (SOUK_TOKEN_FILE): %s\n", path, why);
-    else
-        explicit_bzero(*token + len, strlen(*token + len));
-    return why == NULL;
+    return *token != NULL;
 }
 
 static int command_import(struct control *control, int argc, char **argv)

@@ -8,6 +8,7 @@
 
 #include "secret.h"
 
+#define LINE_FILE_MAX 4096 /* bytes of a file of which only the first line is wanted */
 #define OTHERS 07 /* what those may who are neither its owner nor of its group */
 
 static _Thread_local char said[256];
@@ -86,6 +87,20 @@ char *secret_read(const char *path, size_t bytes_max, struct secret_stamp *stamp
     char *text = read_open(fd, bytes_max, stamp, why);
     close(fd);
     return text;
+}
+
+char *secret_line(const char *path, size_t bytes_max, const char **why)
+{
+    char *text = secret_read(path, LINE_FILE_MAX, NULL, why);
+    if (text == NULL)
+        return NULL;
+    size_t len = strcspn(text, "\r\n");
+    explicit_bzero(text + len, strlen(text + len));
+    if (len > 0 && len <= bytes_max)
+        return text;
+    *why = len == 0 ? "its first line is empty" : "its first line is too long";
+    secret_free(text);
+    return NULL;
 }
 
 bool secret_has_changed(const char *path, const struct secret_stamp *stamp)

@@ -25,6 +25,12 @@ struct secret_stamp {
  */
 char *secret_read(const char *path, size_t bytes_max, struct secret_stamp *stamp, const char **why);
 
+/*
+ * The first line of the file ${path}, without its end, for secret_free. Returns NULL as above, also if that line is empty or longer than ${bytes_max}; what follows
+ * it is not kept.
+ */
+char *secret_line(const char *path, size_t bytes_max, const char **why);
+
 /* Does ${path} lead to another file by now, or has it changed? */
 bool secret_has_changed(const char *path, const struct secret_stamp *stamp);
 

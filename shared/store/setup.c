@@ -12,7 +12,6 @@
 #include "setup_internal.h"
 
 #define CONNECT_TIMEOUT_S 2
-#define PASSWORD_FILE_MAX 4096
 
 static _Thread_local char said[512];
 
@@ -294,14 +293,10 @@ const char *setup_password(const char *path, char *out, size_t size)
     out[0] = '\0';
     if (*path == '\0')
         return NULL;
-    char *text = secret_read(path, PASSWORD_FILE_MAX, NULL, &why);
-    size_t len = text ? strcspn(text, "\r\n") : 0;
-    if (text && len == 0)
-        why = "its first line is empty";
-    else if (len >= size)
-        why = "its first line is too long";
-    else if (text)
-        snprintf(out, size, "%.*s", (int)len, text);
-    secret_free(text);
-    return why ? setup_say("cannot read the password for the shards from %s (SOUK_REDIS_PASSWORD_FILE): %s; put it there in one line", path, why) : NULL;
+    char *line = secret_line(path, size - 1, &why);
+    if (line == NULL)
+        return setup_say("cannot read the password for the shards from %s (SOUK_REDIS_PASSWORD_FILE): %s; put it there in one line", path, why);
+    snprintf(out, size, "%s", line);
+    secret_free(line);
+    return NULL;
 }

@@ -246,7 +246,7 @@ static void test_callers(void **state)
     write_token(path, feed, 0644);
     import_as(&scene, path, 2, "(SOUK_TOKEN_FILE): its mode is 0644");
     write_token(path, "", 0600);
-    import_as(&scene, path, 2, "its first line is no token");
+    import_as(&scene, path, 2, "its first line is empty");
     assert_int_equal(product_count(scene.souk), 0);
     write_token(path, feed, 0400);
     import_as(&scene, path, 0, "");

@@ -92,6 +92,33 @@ static void test_contents(void **state)
     }
 }
 
+static void test_line(void **state)
+{
+    static const struct {
+        const char *bytes, *want, *why;
+    } rows[] = {
+        {"1234", "1234", NULL},       {"1234\r\nmore\n", "1234", NULL}, {"12345\n", NULL, "too long"},
+        {"\n1234", NULL, "is empty"}, {"", NULL, "is empty"},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+        const char *why;
+        write_file("a", rows[i].bytes, strlen(rows[i].bytes), 0600);
+        char *line = secret_line(path_of("a"), 4, &why);
+        print_message("row %zu\n", i);
+        if (rows[i].want)
+            assert_string_equal(line, rows[i].want);
+        else
+            assert_null(line);
+        if (rows[i].why)
+            assert_non_null(strstr(why, rows[i].why));
+        secret_free(line);
+    }
+    const char *why;
+    unlink(path_of("a"));
+    assert_null(secret_line(path_of("a"), 4, &why));
+    assert_non_null(strstr(why, "No such file"));
+}
+
 static void test_no_file(void **state)
 {
     const char *why;
@@ -147,6 +174,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_modes, setup, teardown),
         cmocka_unit_test_setup_teardown(test_contents, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_line, setup, teardown),
         cmocka_unit_test_setup_teardown(test_no_file, setup, teardown),
         cmocka_unit_test_setup_teardown(test_changes, setup, teardown),
     };
