@@ -56,13 +56,19 @@ static bool not_ready(void *cookie)
     return witness->ready_status != 200;
 }
 
+static bool refused(void *cookie)
+{
+    struct witness *witness = cookie;
+    struct raw *late = raw_open(souk_worker_port(witness->souk, SOUK_ORDER));
+    raw_close(late);
+    return late == NULL;
+}
+
 static void *watch_drain(void *cookie)
 {
     struct witness *witness = cookie;
     souk_wait(not_ready, witness, 2000);
-    struct raw *late = raw_open(souk_worker_port(witness->souk, SOUK_ORDER));
-    witness->refuses = late == NULL;
-    raw_close(late);
+    witness->refuses = souk_wait(refused, witness, 1000); /* one thread says it before the last has closed its listener */
     usleep(100000); /* threads with nothing under way have ended: further signals find a process that is still whole */
     if (souk_pid(witness->souk, SOUK_ORDER) > 0) { /* else it has died, and the test says so */
         kill(souk_pid(witness->souk, SOUK_ORDER), SIGTERM);
