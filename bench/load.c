@@ -30,6 +30,7 @@
 #define LATENCIES_MAX (1 << 22)
 #define TICK_NS 100000
 #define GRACE_MS 6000 /* for the last answers */
+#define FAILURE_MAX 1024
 
 struct step {
     unsigned port; /* index of the load's ports */
@@ -93,6 +94,7 @@ struct load {
     uint64_t done, requests, refused, without_retry_after, conflicts, server_errors, others, broken;
     uint64_t done_measured, refused_measured;
     struct latencies accepted, turned_away, late;
+    char first_failure[FAILURE_MAX];
 };
 
 static int64_t now_us(void)
@@ -118,12 +120,27 @@ static bool is_measured(const struct load *load)
     return load->warm_s == 0 || (load->last_us >= load->measured_us && load->last_us < load->end_us);
 }
 
+/* The first answer that is not 2xx, in one line: who reads the counts will want to know who refused what, and why. */
+static void keep_failure(struct client *client, const struct connection *connection)
+{
+    const struct step *step = &client->load->steps[client->step];
+    char *text = client->load->first_failure;
+
+    snprintf(text, FAILURE_MAX, "%s %s of job %llu after %lld us: %.*s", step->method, step->path, (unsigned long long)client->number,
+             (long long)(client->load->last_us - client->due_us), FAILURE_MAX / 2, connection->answer);
+    for (; *text; text++)
+        if (*text < ' ')
+            *text = ' ';
+}
+
 static void count_answer(struct client *client, const struct connection *connection)
 {
     struct load *load = client->load;
     int status = connection->status;
 
     load->last_us = now_us();
+    if (status / 100 != 2 && !load->first_failure[0])
+        keep_failure(client, connection);
     if (is_measured(load) && (status / 100 == 2 || status == 503 || status == 409))
         add_latency(status / 100 == 2 ? &load->accepted : &load->turned_away, load->last_us - client->due_us);
     if (status / 100 == 2) {
@@ -509,6 +526,8 @@ static void print_result(struct load *load)
     print_latencies("accepted", &load->accepted);
     print_latencies("refused", &load->turned_away);
     print_latencies("sent_late", &load->late);
+    if (load->first_failure[0])
+        printf("first_failure=%s\n", load->first_failure);
 }
 
 static bool read_options(struct load *load, int argc, char **argv)

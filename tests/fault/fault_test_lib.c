@@ -399,27 +399,38 @@ void generator_end(struct generator *generator)
     beside_end(generator->pid);
 }
 
-long long generator_count(const struct generator *generator, const char *name)
+/* What the report says of ${name}, or false if it says nothing. */
+static bool generator_fact(const struct generator *generator, const char *name, char *value, size_t size)
 {
-    char line[128];
+    char line[2048];
     FILE *report = fopen(generator->report, "r");
     size_t len = strlen(name);
-    long long value = -1;
+    bool found = false;
 
     assert_non_null(report);
-    while (fgets(line, sizeof(line), report))
-        if (strncmp(line, name, len) == 0 && line[len] == '=')
-            value = atoll(line + len + 1);
+    while (!found && fgets(line, sizeof(line), report)) {
+        found = strncmp(line, name, len) == 0 && line[len] == '=';
+        if (found)
+            snprintf(value, size, "%s", line + len + 1);
+    }
     fclose(report);
-    if (value < 0)
+    return found;
+}
+
+long long generator_count(const struct generator *generator, const char *name)
+{
+    char value[32];
+
+    if (!generator_fact(generator, name, value, sizeof(value)))
         fail_msg("the generator did not count \"%s\"; see %s", name, generator->report);
-    return value;
+    return atoll(value);
 }
 
 long long generator_failures(const struct generator *generator)
 {
     static const char *const NAMES[] = {"refused", "conflicts", "server_errors", "others", "broken", "unanswered", "unsent"};
     long long sum = 0;
+    char first[2048];
 
     for (size_t i = 0; i < sizeof(NAMES) / sizeof(*NAMES); i++) {
         long long count = generator_count(generator, NAMES[i]);
@@ -428,5 +439,7 @@ long long generator_failures(const struct generator *generator)
             print_message("%s: %lld of %lld requests\n", NAMES[i], count, generator_count(generator, "jobs"));
         sum += count;
     }
+    if (generator_fact(generator, "first_failure", first, sizeof(first)))
+        print_message("the first: %s", first);
     return sum;
 }

@@ -33,8 +33,7 @@ static const char *const PROGRAMS[] = {[HAPROXY] = "haproxy", [NGINX] = "nginx",
 #define PLACES 4
 #define STEP_MS 150 /* of load between two steps */
 static const enum souk_role ROLES[KINDS] = {SOUK_PRODUCT, SOUK_ORDER};
-/* Of those that go. */
-/* What a busy machine makes a worker refuse is another test's business. */
+/* The delay is for those that go; what a busy machine makes a worker refuse is another test's business. */
 static const char *const ENV[] = {"SOUK_DRAIN_DELAY_MS=500", "SOUK_QUEUE_MS=0", "SOUK_SHARD_BEHIND_MS=0", NULL};
 
 struct fleet {
@@ -48,14 +47,18 @@ struct fleet {
 
 /* ---- load balancers ---- */
 
+/*
+ * It takes every place for a worker until its first check, so it is there when it has found the free ones. After that three checks in a row, so that it takes
+ * no worker for gone because it did not get the processor itself for the time of one.
+ */
 static void write_haproxy(const struct fleet *fleet, FILE *conf)
 {
     fprintf(conf, "global\n maxconn 1000\ndefaults\n mode http\n timeout connect 5s\n timeout client 30s\n timeout server 30s\n timeout check 2s\n"
                   " option redispatch\n option httpchk GET /readyz\n");
     for (int k = 0; k < KINDS; k++) {
-        fprintf(conf, "listen kind%d\n bind 127.0.0.1:%d\n", k, fleet->fronts[k].number);
+        fprintf(conf, "listen kind%d\n bind 127.0.0.1:%d\n monitor-uri /readyz\n monitor fail unless { nbsrv eq 2 }\n", k, fleet->fronts[k].number);
         for (int p = 0; p < PLACES; p++)
-            fprintf(conf, " server place%d 127.0.0.1:%d check inter 50ms fall 1 rise 1\n", p, souk_worker_port(fleet->souk, fleet->workers[k][p]));
+            fprintf(conf, " server place%d 127.0.0.1:%d check inter 50ms fall 3 rise 1\n", p, souk_worker_port(fleet->souk, fleet->workers[k][p]));
     }
 }
 
@@ -145,7 +148,7 @@ static void start_fleet(struct fleet *fleet)
         souk_set_env(fleet->souk, (int)ROLES[k], ENV);
         souk_restart(fleet->souk, (int)ROLES[k]);
         for (int p = 1; p < PLACES; p++)
-            fleet->workers[k][p] = souk_add_with(fleet->souk, ROLES[k], p < 2 ? ENV : NULL);
+            fleet->workers[k][p] = souk_add_with(fleet->souk, ROLES[k], p < 2 ? ENV : ENV + 1);
         for (int p = 2; p < PLACES && fleet->balancer != NGINX; p++)
             souk_kill(fleet->souk, fleet->workers[k][p]);
     }
