@@ -440,13 +440,11 @@ static void test_stopped_worker(void **state)
     shop_stop(&shop);
 }
 
-int main(int argc, char **argv)
+int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_calm), cmocka_unit_test(test_cut),   cmocka_unit_test(test_frozen),
         cmocka_unit_test(test_slow), cmocka_unit_test(test_waiting), cmocka_unit_test(test_ids), cmocka_unit_test(test_shard), cmocka_unit_test(test_stopped_worker),
     };
-    if (argc > 1)
-        cmocka_set_test_filter(argv[1]);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

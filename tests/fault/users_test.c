@@ -600,7 +600,7 @@ static int teardown(void **state)
     return souk_stop(souk) ? -1 : 0;
 }
 
-int main(int argc, char **argv)
+int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_keys_are_whose_the_document_says),
@@ -614,7 +614,5 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_the_loader_refuses_unsafe_shards),
         cmocka_unit_test(test_a_password_is_changed_in_use),
     };
-    if (argc > 1)
-        cmocka_set_test_filter(argv[1]);
     return cmocka_run_group_tests(tests, setup, teardown);
 }
