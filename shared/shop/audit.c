@@ -21,7 +21,10 @@
 #define SIDES_FEWEST 4096
 #define SCRATCH_USED_MAX (8 * 1024)
 
-/* A hold that no order answers for may be this old: ask-after, the sweep's patience, and some rounds of it. */
+/*
+ * A hold that no order answers for may be this old: ask-after, the sweep's patience, and some rounds of it. Also one that an order answered for once: when that has
+ * ended and its marks are pruned, a late repeat of its request takes holds anew, until PLACE tells it what became of the first.
+ */
 #define ORPHAN_MS 120000
 
 /*
@@ -359,8 +362,7 @@ static void got_orphan_key(struct audit *audit, struct side *hold, const struct 
     bool placed = view_equal(item_text(item_at(reply->root, 0)), VIEW("placed")) && item_int(item_at(reply->root, 2)) == txn.attempt &&
                   view_equal(item_text(item_at(reply->root, 3)), txn.fingerprint);
     if (!placed) {
-        if (hold->age_ms > ORPHAN_MS)
-            ask_hold(audit, hold, TAG_ORPHAN_HOLD);
+        ask_hold(audit, hold, TAG_ORPHAN_HOLD);
         return;
     }
     hold->order_id = item_int(item_at(reply->root, 1));
@@ -400,7 +402,7 @@ static void suspect(struct audit *audit, const struct side *side)
 {
     if (side->kind == SIDE_LINE)
         ask_hold(audit, side, TAG_LINE_HOLD);
-    else if (side->kind == SIDE_HOLD)
+    else if (side->kind == SIDE_HOLD && side->age_ms > ORPHAN_MS)
         ask_orphan_key(audit, side);
 }
 
