@@ -15,15 +15,15 @@
 #include "fault_test_lib.h"
 
 /*
- * soukctl import while workers and shards die, and while it is interrupted: in the end every line is there exactly once. The lines have no ids, so a line
- * that was done twice would be two products.
+ * soukctl import while workers and shards die, and while it is interrupted: in the end every line is there exactly once. The lines have no ids, so a
+ * line that was done twice would be two products.
  */
 #ifdef SOUK_SANITIZED /* so many that the import is not at its end when something dies */
-#define LINES 30000
+#define LINES 60000
 #else
 #define LINES 120000
 #endif
-#define FEW 30000 /* where nothing dies: three requests at once */
+#define FEW 30000 /* where nothing dies; three requests, all at once */
 
 struct scene {
     struct souk *souk;
