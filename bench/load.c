@@ -11,15 +11,15 @@
 #include <uv.h>
 
 /*
- * souk-bench-load: what wrk cannot do. Jobs of several requests to several ports, each with a number of its own; as many as are wanted, or as long; in a
- * closed loop, or in an open one: RATE jobs a second fall due whatever becomes of those before, each goes out by an idle client or waits for one, and its
- * latency counts from when it fell due. A slow server is not asked less.
+ * souk-bench-load: what wrk cannot do. Jobs of several requests to several ports, each with a number of its own; as many as are wanted, or as long;
+ * in a closed loop, or in an open one: RATE jobs a second fall due whatever becomes of those before, each goes out by an idle client or waits for
+ * one, and its latency counts from when it fell due. A slow server is not asked less.
  *
  *   every 100 µs: those that fell due ─▶ waiting ─▶ idle clients ─▶ send ··· answer ─▶ next step, or counted and the client is idle again
  *
- * PLAN has one step a line: port, method, path and body with tabs between them. A line that begins with + goes on with the job of the line before it, as
- * long as that was answered with 2xx. In path and body, %n is the job's number and %i the "id" in the answer before. Jobs are taken from the plan in
- * turns. Prints one fact a line. SIGTERM is the end of its time.
+ * PLAN has one step a line: port, method, path and body with tabs between them. A line that begins with + goes on with the job of the line before it,
+ * as long as that was answered with 2xx. In path and body, %n is the job's number and %i the "id" in the answer before. Jobs are taken from the plan
+ * in turns. Prints one fact a line. SIGTERM is the end of its time.
  */
 #define STEPS_MAX 16384
 #define PORTS_MAX 4

@@ -9,8 +9,8 @@
 #include <microhttpd.h>
 
 /*
- * The yardstick: libmicrohttpd answering every request with the same prepared bytes, in the mode that Souk uses (external epoll, 8 KiB pools, one thread).
- *   souk-bench-static PORT FILE
+ * The yardstick: libmicrohttpd answering every request with the same prepared bytes, in the mode that Souk uses (external epoll, 8 KiB pools, one
+ * thread).   souk-bench-static PORT FILE
  * FILE is an answer as `curl -i` prints it. Its headers are sent, but for those that libmicrohttpd writes itself, and its body.
  */
 #define FILE_MAX_BYTES 65536

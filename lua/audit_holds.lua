@@ -4,7 +4,8 @@
 --
 -- KEYS[1]  stock:{p}:ID
 -- ARGV     p, id; cursor of HSCAN, 0 at the start; most: about how many
--- answers  OK cursor v held committed sum_held sum_committed holds unreadable uncovered [T product hold…] now: cursor 0 at the end; v and the counters
+-- answers  OK cursor v held committed sum_held sum_committed holds unreadable uncovered [T product hold…] now: cursor 0 at the end; v and the
+--          counters
 --          -1 when they are no integers; of this page: sums, how many, how many are not readable, how many wait for a look that ask does not cover
 
 local takes = arguments.of('audit_holds', 'stock', 'partition id count positive')

@@ -22,8 +22,8 @@ local FEED_PRIME = 67108859 -- below 2^26, so that a square is exact
 local SLACK_MS = 10000      -- what is due already may be put off this much by a sweep that is at it
 local AT_ONCE = 1000        -- names asked for in one call: unpack gives only so many
 
--- This runs for every order that there is, while others wait. So it reads only what it judges, asks for the entries of many in one call where many stand
--- in one index, and puts no text together before something is wrong.
+-- This runs for every order that there is, while others wait. So it reads only what it judges, asks for the entries of many in one call where many
+-- stand in one index, and puts no text together before something is wrong.
 
 local function set(words, head)
     local all = {}
@@ -131,8 +131,8 @@ local function order_step_allowed(before, after)
     return allowed
 end
 
--- Judges a version of an order, and adds it to what is compared with the feed if it was made in time. One version is a number there: sums of these are
--- equal when, and hardly but when, both sides have the same versions. All is exact below 2^53.
+-- Judges a version of an order, and adds it to what is compared with the feed if it was made in time. One version is a number there: sums of these
+-- are equal when, and hardly but when, both sides have the same versions. All is exact below 2^53.
 local function order_step(page, order, n, text, before)
     local after, expires, at = match(text, '^([%l_]+|[%l_]+|)(%d+)|(%d+)|')
     if not after then
@@ -433,8 +433,8 @@ local function named_orders(p, list)
     return ids, scores, false
 end
 
--- The next orders behind (score, id), at most ${most}: their ids, their scores, and are there more? Places 1 and 2 of the ids stay free for the command
--- that asks for their duties. Orders of the same score stand by their ids, and those up to ${id} were looked at before.
+-- The next orders behind (score, id), at most ${most}: their ids, their scores, and are there more? Places 1 and 2 of the ids stay free for the
+-- command that asks for their duties. Orders of the same score stand by their ids, and those up to ${id} were looked at before.
 local function next_orders(p, score, id, most)
     local found, at, offset = {}, 1, 0
     repeat

@@ -1,10 +1,12 @@
 -- flags: no-writes
--- How many there are of what, and what is owed, in some partitions of this shard: from the sizes of the indexes, without reading records but those that are due.
+-- How many there are of what, and what is owed, in some partitions of this shard: from the sizes of the indexes, without reading records but those
+-- that are due.
 --
 -- KEYS[1]  souk:shard
 -- ARGV     the partitions with commas between them
--- answers  OK now products refund_due [state payment_status n …] [payment's status n …], then the duties of orders, those of payments, and the looks at
---          holds: of each [listed, due, of these since more than 10 s, 1 min, 10 min, the age of the oldest in ms]. Pairs and statuses with 0 are left out
+-- answers  OK now products refund_due [state payment_status n …] [payment's status n …], then the duties of orders, those of payments, and the looks
+--          at holds: of each [listed, due, of these since more than 10 s, 1 min, 10 min, the age of the oldest in ms]. Pairs and statuses with 0 are
+--          left out
 
 local takes = arguments.of('census', nil, 'partitions')
 

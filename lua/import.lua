@@ -2,8 +2,8 @@
 --
 -- KEYS[1]  idem:{p}:HASH: of this part of the import
 -- ARGV     p, fp; then for each product: id, or empty for a new one; doc; on_hand: its first stock, or empty
--- answers  OK results: for each product "id,v", with | between them; v is 1 for one that was created, 0 for one that is there and came with an on_hand,
---          which would be another stock than it has: nothing was done with that one
+-- answers  OK results: for each product "id,v", with | between them; v is 1 for one that was created, 0 for one that is there and came with an
+--          on_hand, which would be another stock than it has: nothing was done with that one
 --          REPLAY results: done before by this key
 --          KEY_REUSED
 -- writes   KEYS[1], product:{p}:ID, stock:{p}:ID, moves:{p}:ID, products:{p}, asks:{p}, seq:{p}

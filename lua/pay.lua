@@ -12,7 +12,8 @@
 --          EXPIRED: reserved still, but its time is over
 --          AMOUNT total
 -- state    payment (none) → processing; order's payment_status none → pending
--- writes   KEYS[1], idem:{p}:HASH, seq:{p}, payment:{p}:ID, payments:{p}, payments:{p}:user:…, payments:{p}:in:processing, txn:{p}:pay, orders:{p}:in:…, events:{p}
+-- writes   KEYS[1], idem:{p}:HASH, seq:{p}, payment:{p}:ID, payments:{p}, payments:{p}:user:…, payments:{p}:in:processing, txn:{p}:pay,
+--          orders:{p}:in:…, events:{p}
 
 local takes = arguments.of('pay', 'order', 'partition id hash fp count? charge|authorize automatic|manual bytes bytes ms')
 

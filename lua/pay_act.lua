@@ -9,7 +9,8 @@
 --          NOT_FOUND, KEY_REUSED
 --          ILLEGAL status order_state: not authorized, or a capture for an order that is no longer reserved
 --          AMOUNT amount
---          With a key the last two are its outcome from then on: REFUSED again request ILLEGAL status order_state, REFUSED again request AMOUNT amount
+--          With a key the last two are its outcome from then on: REFUSED again request ILLEGAL status order_state, REFUSED again request AMOUNT
+--          amount
 -- state    authorized → processing
 -- writes   KEYS[1], idem:{p}:HASH, payments:{p}:in:…, txn:{p}:pay
 

@@ -118,8 +118,8 @@ local function rest_of(out, record, holds)
     end
     table.sort(names)
     for n = 1, #names do
-        local name = names[n]
-        add(out, name, holds and name:find('.', 1, true) and parts(record[name], holds) or TEXT[name] and cjson.encode(record[name]) or field(record[name]))
+        local name, text = names[n], record[names[n]]
+        add(out, name, holds and name:find('.', 1, true) and parts(text, holds) or TEXT[name] and cjson.encode(text) or field(text))
     end
 end
 

@@ -54,8 +54,8 @@ static enum verdict ask_others(const struct store_settings *settings, int self, 
 static int refuse(const char *name, const char *dir, const char *why)
 {
     fprintf(stderr,
-            "soukctl: %s holds no data of shard %s, and %s: its volume was lost, or is that of another; restore it (docs/operate.md), or give up what it held "
-            "with SOUK_REPLACE=%s\n",
+            "soukctl: %s holds no data of shard %s, and %s: its volume was lost, or is that of another; restore it (docs/operate.md), or give up "
+            "what it held with SOUK_REPLACE=%s\n",
             dir, name, why, name);
     return 1;
 }
@@ -72,7 +72,8 @@ static int ask_until(const struct store_settings *settings, int self, const char
             return refuse(name, dir, why);
         }
         if (verdict == VERDICT_NEW || clock_us() >= deadline) {
-            printf("%s: begins empty; %s%s\n", name, verdict == VERDICT_NEW ? "no shard has been in use yet" : "no other shard says that the store has been in use: ",
+            printf("%s: begins empty; %s%s\n", name,
+                   verdict == VERDICT_NEW ? "no shard has been in use yet" : "no other shard says that the store has been in use: ",
                    verdict == VERDICT_NEW ? "" : silent);
             return 0;
         }

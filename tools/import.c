@@ -165,7 +165,8 @@ static void show_progress(struct import *import, bool last)
 static FILE *rejected_file(struct import *import)
 {
     if (import->rejected == NULL && (import->rejected = fopen(import->rejected_path, "w")) == NULL) {
-        fprintf(stderr, "%ssoukctl: cannot write %s: %s; refused lines go to stderr\n", import->terminal ? "\n" : "", import->rejected_path, strerror(errno));
+        fprintf(stderr, "%ssoukctl: cannot write %s: %s; refused lines go to stderr\n", import->terminal ? "\n" : "", import->rejected_path,
+                strerror(errno));
         import->rejected = stderr;
     }
     return import->rejected;
@@ -424,8 +425,8 @@ static int tell_end(struct import *import)
 {
     bool whole = !import->stopped && !import->failed;
     show_progress(import, true);
-    fprintf(stderr, "soukctl: %lu created, %lu replaced, %lu refused, in %.1f s: %.0f products/s\n", import->created, import->replaced, import->refused,
-            (double)(clock_us() - import->begun_us) / 1e6,
+    fprintf(stderr, "soukctl: %lu created, %lu replaced, %lu refused, in %.1f s: %.0f products/s\n", import->created, import->replaced,
+            import->refused, (double)(clock_us() - import->begun_us) / 1e6,
             (double)(import->created + import->replaced) * 1e6 / (double)(clock_us() - import->begun_us + 1));
     if (import->refused > 0 && import->rejected != stderr)
         fprintf(stderr, "soukctl: the refused lines are in %s; mend them and import that file\n", import->rejected_path);

@@ -16,7 +16,10 @@ struct import_settings {
     const char *token; /* the caller's, for the worker; NULL: none */
 };
 
-/* Returns the exit status: 0 all products were taken, 1 some were not (or it was interrupted), 2 the file cannot be read. Says on stderr what happened. */
+/*
+ * Returns the exit status: 0 all products were taken, 1 some were not (or it was interrupted), 2 the file cannot be read. Says on stderr what
+ * happened.
+ */
 int import_run(const struct import_settings *settings);
 
 #endif

@@ -31,7 +31,8 @@ static void print_place(struct show *show, const char *what, unsigned partition)
 {
     const struct topology *topology = show->flow.world->topology;
     const struct shard_address *shard = &topology->shards[topology->owner[partition]];
-    print(show, "%s partition %u on %s (redis-cli -h %s -p %d --user souk-operator --askpass)", what, partition, shard->name, shard->host, shard->port);
+    print(show, "%s partition %u on %s (redis-cli -h %s -p %d --user souk-operator --askpass)", what, partition, shard->name, shard->host,
+          shard->port);
 }
 
 static void start(struct flow *flow)

@@ -2,9 +2,10 @@
 --
 --     local takes = arguments.of('settle', 'idem', 'partition fp positive')
 --
--- the function's name, the kind of KEYS[1] and the kinds of ARGV. A kind with ? behind it may also be empty; `delta|set` is one of these words. A further
--- list is of what stands behind them as often as there is something to do, at least once: arguments.of('import', 'idem', 'partition fp', 'id? bytes count?').
--- Arguments come from Souk's own workers, so a wrong one is a fault in a worker: the answer is an error of fixed text, never the argument's own.
+-- the function's name, the kind of KEYS[1] and the kinds of ARGV. A kind with ? behind it may also be empty; `delta|set` is one of these words. A
+-- further list is of what stands behind them as often as there is something to do, at least once: arguments.of('import', 'idem', 'partition fp', 'id?
+-- bytes count?'). Arguments come from Souk's own workers, so a wrong one is a fault in a worker: the answer is an error of fixed text, never the
+-- argument's own.
 
 local byte, find, sub = ('').byte, ('').find, ('').sub
 
@@ -25,8 +26,8 @@ local function is_ms(text)
     return #text <= 12 and is_count(text) -- about 31 years; now + this stays far below 2^53
 end
 
--- Partitions, products, quantities and times come again and again, so their kinds remember the first texts that were good: a look into a table instead of
--- a check. The bounds are of memory; a partition's number always fits.
+-- Partitions, products, quantities and times come again and again, so their kinds remember the first texts that were good: a look into a table
+-- instead of a check. The bounds are of memory; a partition's number always fits.
 local REMEMBERED_MAX, REMEMBERED_BYTES = PARTITIONS_MAX, 7
 
 -- A kind: `known`, the texts found good before, and `check`, which decides about any other.

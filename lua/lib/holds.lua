@@ -1,5 +1,5 @@
--- One transaction's units of one product: phase|qty|order partition|when|since, under its name T in the product's stock, beside the counters. A name has
--- dots in it, so it is none of theirs.
+-- One transaction's units of one product: phase|qty|order partition|when|since, under its name T in the product's stock, beside the counters. A name
+-- has dots in it, so it is none of theirs.
 
 local byte, match = ('').byte, ('').match
 

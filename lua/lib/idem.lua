@@ -31,9 +31,9 @@ function idem.write(record, fp, decision, ...)
     call('PEXPIRE', record, KEPT_MS)
 end
 
--- The function refuses a request for a reason that may pass (not enough units, not paid yet), and its client is told so. From then on that is the key's
--- outcome: an earlier copy of the request may still be on its way, and must not do what was refused (DESIGN.md section 6). Returns what the function
--- answers: REFUSED, 0, the request's id, and behind them the refusal, its code first.
+-- The function refuses a request for a reason that may pass (not enough units, not paid yet), and its client is told so. From then on that is the
+-- key's outcome: an earlier copy of the request may still be on its way, and must not do what was refused (DESIGN.md section 6). Returns what the
+-- function answers: REFUSED, 0, the request's id, and behind them the refusal, its code first.
 function idem.refuse(record, fp, request, refusal)
     local parts = {}
     for n = 1, #refusal do
@@ -43,8 +43,8 @@ function idem.refuse(record, fp, request, refusal)
     return {code.REFUSED, 0, request, unpack(refusal)}
 end
 
--- What a repeat is answered: the same, but 1 for 0. Numbers of the refusal are texts now, which a worker reads alike. A record of a library that did not
--- keep the request's id has an empty one.
+-- What a repeat is answered: the same, but 1 for 0. Numbers of the refusal are texts now, which a worker reads alike. A record of a library that did
+-- not keep the request's id has an empty one.
 function idem.refusal(record)
     local kept = call('HMGET', record, 'answer', 'request')
     local answer = {code.REFUSED, 1, kept[2] or ''}

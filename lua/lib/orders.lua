@@ -1,8 +1,9 @@
 -- An order's record. It is made by orders.create and moved by orders.move, and nowhere else: record, version, eV, indexes, duty and event
 -- change together.
 --
--- ${payments} of the record are the ids of the order's payments with commas between them, the latest last. Only the latest can be open. An order that was
--- never moved has no `updated`, one without payments has no `payments`: most orders are read once more at the most, and each field of a write costs.
+-- ${payments} of the record are the ids of the order's payments with commas between them, the latest last. Only the latest can be open. An order that
+-- was never moved has no `updated`, one without payments has no `payments`: most orders are read once more at the most, and each field of a write
+-- costs.
 
 -- Reads what a move needs. Returns nil when there is no such order; else v, created and expires are numbers, created_us is text (the place in
 -- indexes).
@@ -42,7 +43,8 @@ function orders.create(p, id, new, now, now_us, request)
     local expires = now + new.hold_ms
     local at, at_us, until_text = int.text(now), int.text(now_us), int.text(expires)
     call('HSET', key.order(p, id), 'state', to, 'payment_status', 'none', 'v', '1', 'user', new.user, 'total', new.total,
-        'currency', new.currency, 'created', at, 'expires', until_text, 't', new.t, 'doc', new.doc, 'e1', history(to, 'none', until_text, at, 'place', request))
+        'currency', new.currency, 'created', at, 'expires', until_text, 't', new.t, 'doc', new.doc,
+        'e1', history(to, 'none', until_text, at, 'place', request))
     call('ZADD', key.order_duties(p), until_text, id)
     call('ZADD', key.orders(p), at_us, id)
     call('ZADD', key.orders_in(p, to, 'none'), at_us, id)
@@ -53,8 +55,8 @@ end
 
 -- The answer when ${cause} cannot move this order (nil: there is none), or was done before by the key of ${record}; else nil. Without ${record}
 -- no key is asked. It writes nothing; the second value says what the key is to keep of the answer (orders.keep): nothing (nil), done or refused.
--- Done already by another key is a success, which this key keeps: its repeats show the version that its first answer showed. What is illegal now and may
--- become legal (to fulfil before it is paid) is kept with the key as well.
+-- Done already by another key is a success, which this key keeps: its repeats show the version that its first answer showed. What is illegal now and
+-- may become legal (to fulfil before it is paid) is kept with the key as well.
 function orders.refused(order, cause, record, fp)
     if not order then
         return {code.NOT_FOUND}

@@ -185,8 +185,8 @@ function payments.duty(payment, order_state)
 end
 
 -- How long to wait before something that the gateway declined is tried again: doubled with every version, so that a refund which can never succeed is
--- tried once an hour, and its record grows that slowly. What was closed was not declined: it never reached the gateway, and we ourselves closed its key
--- by asking. Nothing speaks against another attempt, and the buyer waits for his money.
+-- tried once an hour, and its record grows that slowly. What was closed was not declined: it never reached the gateway, and we ourselves closed its
+-- key by asking. Nothing speaks against another attempt, and the buyer waits for his money.
 function payments.pause(payment)
     if payment.failure == 'closed' then
         return PAUSE_MIN_MS
@@ -245,8 +245,8 @@ function payments.refuse(record, hash, fp, request, answer)
     return idem.refuse(record, fp, request, answer)
 end
 
--- What the request with this key's hash was told, or is to be told: field ${name} of its record once that is done, else nil. The payment may have gone on
--- since (it was unknown then and is known now, it was refunded), but every repeat is told the same. Call it before the moves: it reads.
+-- What the request with this key's hash was told, or is to be told: field ${name} of its record once that is done, else nil. The payment may have
+-- gone on since (it was unknown then and is known now, it was refunded), but every repeat is told the same. Call it before the moves: it reads.
 function payments.told(payment, hash, name)
     if hash == '' then
         return nil

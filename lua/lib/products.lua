@@ -5,8 +5,8 @@ function products.kept_marks(p, id)
     return call('EXISTS', key.stock(p, id)) == 1
 end
 
--- Makes product, stock and ledger entry; the caller puts it into the index too, by products.list. All but ${now} and ${kept} is text. Cannot fail: the
--- caller has made sure that there is none.
+-- Makes product, stock and ledger entry; the caller puts it into the index too, by products.list. All but ${now} and ${kept} is text. Cannot fail:
+-- the caller has made sure that there is none.
 function products.create(p, id, doc, on_hand, kept, now)
     call('HSET', key.product(p, id), 'v', '1', 'doc', doc)
     stock.create(p, id, on_hand, kept and now or nil) -- when kept ones are due is not known here; the first look finds out

@@ -1,5 +1,5 @@
--- The counters of one product, and beside them its holds (lib/holds.lua). Counters are made in stock.create and change in stock.change only, which write
--- the entry in the ledger with them.
+-- The counters of one product, and beside them its holds (lib/holds.lua). Counters are made in stock.create and change in stock.change only, which
+-- write the entry in the ledger with them.
 
 local COUNTERS = {'on_hand', 'held', 'committed'}
 

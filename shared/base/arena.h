@@ -43,8 +43,8 @@ struct view arena_copy(struct arena *arena, struct view text);
 struct view arena_printf(struct arena *arena, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /*
- * An arena cannot fail, but what libraries take beside it can. Who meets that notes it at the arena of the request, so that what the request could not
- * read is not taken for damaged.
+ * An arena cannot fail, but what libraries take beside it can. Who meets that notes it at the arena of the request, so that what the request could
+ * not read is not taken for damaged.
  */
 void arena_note_short(struct arena *arena);
 bool arena_was_short(const struct arena *arena);

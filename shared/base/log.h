@@ -49,8 +49,8 @@ struct log_field {
 void log_with(enum log_level level, const struct log_field *fields, size_t count, const char *format, ...) __attribute__((format(printf, 4, 5)));
 
 /*
- * What this thread is busy with, until the next call: each of its lines gets the fields that ${describe} (log_describe_by) makes of it. Borrowed; NULL: nothing.
- * Returns what it was before, for whoever puts it back. Costs a few instructions, since nothing is made of it before there is a line.
+ * What this thread is busy with, until the next call: each of its lines gets the fields that ${describe} (log_describe_by) makes of it. Borrowed;
+ * NULL: nothing. Returns what it was before, for whoever puts it back. Costs a few instructions, since nothing is made of it before there is a line.
  */
 const void *log_about(const void *what);
 /* Fills ${fields}, which has room for LOG_FIELDS_MAX - ${count}, and returns how many there are now. Set before there are threads. */

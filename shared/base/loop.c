@@ -294,7 +294,10 @@ void loop_timer_free(struct loop_timer *timer)
         uv_close((uv_handle_t *)&timer->timer, free_handle);
 }
 
-/* The resolver's order says what this machine would rather use; that a Redis listens on 127.0.0.1 alone is more frequent than that it listens on ::1 alone. */
+/*
+ * The resolver's order says what this machine would rather use; that a Redis listens on 127.0.0.1 alone is more frequent than that it listens on ::1
+ * alone.
+ */
 static const struct sockaddr *address_at(const struct addrinfo *list, unsigned turn)
 {
     static const int FAMILIES[] = {AF_INET, AF_INET6};
@@ -324,8 +327,8 @@ static void got_addresses(uv_getaddrinfo_t *question, int status, struct addrinf
     free(lookup);
 }
 
-struct loop_lookup *loop_look_up(struct loop *loop, const char *host, unsigned turn, void (*looked_up)(void *cookie, const char *address, const char *error),
-                                 void *cookie)
+struct loop_lookup *loop_look_up(struct loop *loop, const char *host, unsigned turn,
+                                 void (*looked_up)(void *cookie, const char *address, const char *error), void *cookie)
 {
     static const struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
     struct loop_lookup *lookup = calloc(1, sizeof(*lookup));

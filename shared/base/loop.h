@@ -53,16 +53,16 @@ void loop_timer_clear(struct loop_timer *timer);
 void loop_timer_free(struct loop_timer *timer);
 
 /*
- * Asks the system's resolver for the addresses of the name ${host}, in a thread beside the loop. ${looked_up} is called once, in a later turn: with a numeric
- * address, or with NULL and what the resolver said instead (both valid during the call). Of a name with several addresses those of IPv4 come first, and ${turn}
- * says which one is told, counting around: who counts up tries all of them. Returns NULL if memory is short.
- * After loop_forget the call does not come. The resolver itself cannot be stopped: a question goes on for as long as resolv.conf grants it (timeout, attempts),
- * and loop_free waits for it. What was not forgotten must have come before loop_free.
+ * Asks the system's resolver for the addresses of the name ${host}, in a thread beside the loop. ${looked_up} is called once, in a later turn: with a
+ * numeric address, or with NULL and what the resolver said instead (both valid during the call). Of a name with several addresses those of IPv4 come
+ * first, and ${turn} says which one is told, counting around: who counts up tries all of them. Returns NULL if memory is short.
+ * After loop_forget the call does not come. The resolver itself cannot be stopped: a question goes on for as long as resolv.conf grants it (timeout,
+ * attempts), and loop_free waits for it. What was not forgotten must have come before loop_free.
  */
 #define LOOP_ADDRESS_MAX 64
 struct loop_lookup;
-struct loop_lookup *loop_look_up(struct loop *loop, const char *host, unsigned turn, void (*looked_up)(void *cookie, const char *address, const char *error),
-                                 void *cookie);
+struct loop_lookup *loop_look_up(struct loop *loop, const char *host, unsigned turn,
+                                 void (*looked_up)(void *cookie, const char *address, const char *error), void *cookie);
 void loop_forget(struct loop_lookup *lookup);
 
 #endif

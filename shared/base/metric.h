@@ -8,8 +8,8 @@
 #include "arena.h"
 
 /*
- * Metrics come from tables. A row says what a metric is called, its type, the names of its labels and one sentence; its function adds what it is at the
- * moment. The page that Prometheus reads, --metrics and docs/metrics.md are made from the rows.
+ * Metrics come from tables. A row says what a metric is called, its type, the names of its labels and one sentence; its function adds what it is at
+ * the moment. The page that Prometheus reads, --metrics and docs/metrics.md are made from the rows.
  *
  *   one thread counts in plain structs of uint64_t ──(figures_publish, once in a while)──▶ atomic words ──(figures_add)──▶ sums ──▶ the page
  */
@@ -70,8 +70,8 @@ void metric_add_times(struct metric_page *page, const struct metric_times *times
 void metric_print(const struct metric_row *rows);
 
 /*
- * Numbers of one thread that any thread may read: a struct of nothing but uint64_t, ${size} bytes of it, is copied to as many words by its own thread, and
- * added from there to a sum. A reader may see one word newer than another; each only ever grows, or is a gauge.
+ * Numbers of one thread that any thread may read: a struct of nothing but uint64_t, ${size} bytes of it, is copied to as many words by its own
+ * thread, and added from there to a sum. A reader may see one word newer than another; each only ever grows, or is a gauge.
  */
 void figures_publish(atomic_uint_fast64_t *words, const void *figures, size_t size);
 void figures_add(const atomic_uint_fast64_t *words, void *sum, size_t size);

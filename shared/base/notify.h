@@ -5,8 +5,9 @@
 #include <stdint.h>
 
 /*
- * Tells the service manager that started this process how it does: systemd's protocol, sd_notify(3), one datagram to the socket that $NOTIFY_SOCKET names. It
- * is small and promised to stay, so it is spoken here; libsystemd would be one more library in every worker. Nothing ever blocks or fails by it.
+ * Tells the service manager that started this process how it does: systemd's protocol, sd_notify(3), one datagram to the socket that $NOTIFY_SOCKET
+ * names. It is small and promised to stay, so it is spoken here; libsystemd would be one more library in every worker. Nothing ever blocks or fails
+ * by it.
  */
 
 /* Did a service manager ask to be told? */

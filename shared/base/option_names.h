@@ -20,9 +20,9 @@ const char *option_variable(char out[OPTION_VARIABLE_MAX], const char *name);
 bool option_variable_known(const char *variable);
 
 /*
- * Did Kubernetes, and no operator, set ${variable} to ${value}? It gives each container variables about every Service: for one called souk-http they are
- * SOUK_HTTP_SERVICE_HOST, SOUK_HTTP_SERVICE_PORT, SOUK_HTTP_PORT (tcp://10.0.0.1:80), SOUK_HTTP_PORT_80_TCP and more. What a pod's manifest sets wins over
- * these, so a value of that form was not set by anybody who means us.
+ * Did Kubernetes, and no operator, set ${variable} to ${value}? It gives each container variables about every Service: for one called souk-http they
+ * are SOUK_HTTP_SERVICE_HOST, SOUK_HTTP_SERVICE_PORT, SOUK_HTTP_PORT (tcp://10.0.0.1:80), SOUK_HTTP_PORT_80_TCP and more. What a pod's manifest sets
+ * wins over these, so a value of that form was not set by anybody who means us.
  */
 bool option_variable_injected(const char *variable, const char *value);
 

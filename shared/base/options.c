@@ -300,11 +300,13 @@ static void say_bad_text(const struct options *options, const struct option_row 
     char text[SHOWN_MAX + 4];
 
     if (*value == '\0')
-        options_say(options, "%s is empty but must not be%s%s", source, row->preset ? "; leave it out for its preset, " : "", row->preset ? row->preset : "");
+        options_say(options, "%s is empty but must not be%s%s", source, row->preset ? "; leave it out for its preset, " : "",
+                    row->preset ? row->preset : "");
     else if (strlen(value) > text_max(row))
         options_say(options, "%s is \"%s\", %zu bytes, but must have at most %zu", source, shown(text, value), strlen(value), text_max(row));
     else
-        options_say(options, "%s is \"%s\" but must have no control characters (shown as ?); look for a line's end behind it", source, shown(text, value));
+        options_say(options, "%s is \"%s\" but must have no control characters (shown as ?); look for a line's end behind it", source,
+                    shown(text, value));
 }
 
 static void say_bad_value(const struct options *options, const struct option_row *row, const char *source, const char *value)
@@ -313,7 +315,8 @@ static void say_bad_value(const struct options *options, const struct option_row
 
     switch (row->type) {
     case OPTION_INT:
-        options_say(options, "%s is \"%s\" but must be an integer from %ld to %ld%s", source, shown(text, value), row->min, row->max, unit_advice(row, value));
+        options_say(options, "%s is \"%s\" but must be an integer from %ld to %ld%s", source, shown(text, value), row->min, row->max,
+                    unit_advice(row, value));
         break;
     case OPTION_CHOICE:
         options_say(options, "%s is \"%s\" but must be one of %s", source, shown(text, value), row->choices);
@@ -448,7 +451,8 @@ static void print_help(const struct options *options)
         const char *preset = row->preset ? row->preset : "must be set";
 
         flag_text(flag, sizeof(flag), row);
-        printf("  %-*s  %-*s  %s [%s]\n", flag_width, flag, variable_width, option_variable(variable, row->name), row->text, *preset ? preset : "empty");
+        printf("  %-*s  %-*s  %s [%s]\n", flag_width, flag, variable_width, option_variable(variable, row->name), row->text,
+               *preset ? preset : "empty");
     }
     printf("\n");
     for (size_t i = 0; i < sizeof(common) / sizeof(common[0]); i++)

@@ -54,10 +54,10 @@ struct options {
 enum options_result { OPTIONS_RUN, OPTIONS_EXIT_OK, OPTIONS_EXIT_BAD };
 
 /*
- * Fills ${settings} from the rows, the environment and argv. Texts borrow from argv and environ. On OPTIONS_EXIT_* everything to say has been printed: all
- * that is wrong, not only the first; a bad value names the variable, the value and what is allowed. --check-config reads and checks everything and exits.
- * A variable SOUK_… that no program of Souk knows gets a warning, for it may be a slip of the pen; what Kubernetes sets for a Service whose name begins
- * with souk is neither warned about nor taken for a setting.
+ * Fills ${settings} from the rows, the environment and argv. Texts borrow from argv and environ. On OPTIONS_EXIT_* everything to say has been
+ * printed: all that is wrong, not only the first; a bad value names the variable, the value and what is allowed. --check-config reads and checks
+ * everything and exits. A variable SOUK_… that no program of Souk knows gets a warning, for it may be a slip of the pen; what Kubernetes sets for a
+ * Service whose name begins with souk is neither warned about nor taken for a setting.
  */
 enum options_result options_read(const struct options *options, void *settings, int argc, char **argv);
 

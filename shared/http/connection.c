@@ -170,8 +170,8 @@ static void queue_sweep(struct http *http, enum queue which, int64_t limit_ms)
 }
 
 /*
- * Without descriptors or memory for one more connection libmicrohttpd stops accepting until one closes, and among idle clients that can take a minute,
- * in which new ones wait. So the one that has been idle for the longest is given up; its client connects again when he has something to say.
+ * Without descriptors or memory for one more connection libmicrohttpd stops accepting until one closes, and among idle clients that can take a
+ * minute, in which new ones wait. So the one that has been idle for the longest is given up; its client connects again when he has something to say.
  */
 static void give_one_up(struct http *http)
 {

@@ -38,8 +38,8 @@ struct gate {
 };
 
 /*
- * ${target} is the raw one: path and query as sent. ${known}, zeroed, gets the values of the headers that it is about; all other views need to be valid
- * during the call only. Cannot fail.
+ * ${target} is the raw one: path and query as sent. ${known}, zeroed, gets the values of the headers that it is about; all other views need to be
+ * valid during the call only. Cannot fail.
  */
 void gate_open(struct gate *gate, struct gate_limits limits, struct view method, struct view target, struct view version, struct view *known);
 void gate_header(struct gate *gate, struct view name, struct view value);

@@ -277,7 +277,8 @@ struct http *http_start(struct loop *loop, const struct http_settings *settings,
     http->due = loop_timer_new(loop, got_due, http);
     http->sweep = loop_timer_new(loop, connections_sweep, http);
     if (!http->due || !http->sweep || !run_daemon(http, listen_fd)) {
-        log_error("cannot serve %s:%d: libmicrohttpd does not start; raise the limit of open files (ulimit -n), or of memory", settings->address, http->port);
+        log_error("cannot serve %s:%d: libmicrohttpd does not start; raise the limit of open files (ulimit -n), or of memory", settings->address,
+                  http->port);
         loop_timer_free(http->sweep);
         loop_timer_free(http->due);
         free(http);
@@ -309,8 +310,8 @@ void http_wind_down(struct http *http)
 }
 
 /*
- * Closing a listener resets what the kernel has accepted and we have not, and whose handshake is under way: those clients are connected as they see it,
- * and have sent requests. What was accepted http_quiesce takes in. So that no handshake is under way then, segments that begin one (SYN) are
+ * Closing a listener resets what the kernel has accepted and we have not, and whose handshake is under way: those clients are connected as they see
+ * it, and have sent requests. What was accepted http_quiesce takes in. So that no handshake is under way then, segments that begin one (SYN) are
  * thrown away here. A client sends his again after a second, and is refused.
  */
 void http_deafen(struct http *http)

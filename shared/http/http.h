@@ -52,8 +52,8 @@ struct http_settings {
     /* May the body of such a request be as large as ${bulk_max}? Asked, with the cookie, before a byte of a body is read. NULL: none may. */
     bool (*is_bulk)(void *cookie, enum method method, struct view path);
     /*
-     * The head of a request with a body is whole: may the body be sent? Returns 0, or the status of a refusal, for which on_refusal is called with an empty sentence.
-     * NULL: always.
+     * The head of a request with a body is whole: may the body be sent? Returns 0, or the status of a refusal, for which on_refusal is called with an
+     * empty sentence. NULL: always.
      */
     int (*on_head)(void *cookie, const struct exchange *exchange);
 };
@@ -106,8 +106,8 @@ struct http_response {
 void http_respond(struct exchange *exchange, const struct http_response *response);
 
 /*
- * An answer that is made once and sent often. ${stamped} (static) is one more header, whose value is another each time. ${response} is copied. Returns
- * NULL if memory is short or a header cannot be sent. It belongs to one thread.
+ * An answer that is made once and sent often. ${stamped} (static) is one more header, whose value is another each time. ${response} is copied.
+ * Returns NULL if memory is short or a header cannot be sent. It belongs to one thread.
  */
 #define HTTP_STAMP_MAX 64
 struct http_prepared;
@@ -118,8 +118,9 @@ size_t http_prepared_bytes(const struct http_prepared *prepared);
 void http_prepared_free(struct http_prepared *prepared);
 
 /*
- * Answers with it, under ${stamp} (1 to HTTP_STAMP_MAX bytes). Only inside on_request: a suspended connection would write the headers down later, with the stamp of somebody else.
- * Must be called once; the exchange is not to be touched afterwards. The prepared answer may be freed at any time after it.
+ * Answers with it, under ${stamp} (1 to HTTP_STAMP_MAX bytes). Only inside on_request: a suspended connection would write the headers down later,
+ * with the stamp of somebody else. Must be called once; the exchange is not to be touched afterwards. The prepared answer may be freed at any time
+ * after it.
  */
 void http_respond_prepared(struct exchange *exchange, struct http_prepared *prepared, struct view stamp);
 
@@ -130,8 +131,8 @@ unsigned http_connections(const struct http *http);
 /*
  * The end, so that no client loses a request by it. Three steps, in this order; each may be left out, and each may be called twice.
  *
- *   http_wind_down  every answer from here on says "Connection: close". Idle connections stay: a client may be sending on one just now. It has its answer,
- *                   and the connection is gone without a race. New ones are accepted as before, for whoever has not heard yet that we go.
+ *   http_wind_down  every answer from here on says "Connection: close". Idle connections stay: a client may be sending on one just now. It has its
+ *                   answer, and the connection is gone without a race. New ones are accepted as before, for whoever has not heard yet that we go.
  *   http_deafen     no connection is begun any more, but those that were are still made: give them a moment, some round trips. Where the kernel
  *                   cannot do that nothing happens.
  *   http_quiesce    stops listening: who connects is refused, and knows that nothing was done. What the kernel has accepted is taken in first, so

@@ -46,8 +46,8 @@ enum format { FORMAT_JSON, FORMAT_MSGPACK };
 /*
  * Reads exactly one document that fills ${bytes}. UTF-8 only, no duplicate names, depth and node count bounded, no MessagePack
  * extension types, no NaN or infinity. Texts point into ${bytes} or the arena. Returns NULL on success, else one sentence without a
- * full stop that says what is wrong and where ("invalid token near '}' at line 1, column 14"), valid as long as the arena. When what was wrong is that
- * there was no memory, it is noted at the arena (arena_was_short).
+ * full stop that says what is wrong and where ("invalid token near '}' at line 1, column 14"), valid as long as the arena. When what was wrong is
+ * that there was no memory, it is noted at the arena (arena_was_short).
  */
 const char *value_read(enum format format, struct arena *arena, struct view bytes, struct value *out);
 

@@ -10,8 +10,8 @@
 #include "outcome.h"
 
 /*
- * Lines about requests: at level debug one for each; else one for those that the worker failed (5xx), at most one a second from each thread, which says
- * how many were left out.
+ * Lines about requests: at level debug one for each; else one for those that the worker failed (5xx), at most one a second from each thread, which
+ * says how many were left out.
  */
 struct access_log {
     int64_t told_us;

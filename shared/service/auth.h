@@ -11,8 +11,8 @@
  *   Authorization ─▶ memo: a token that was seen before ─▶ caller ─▶ its scope? ─▶ its bucket? ─▶ granted
  *                      └─ else SHA-256, the keyring ────────┘
  *
- * The memo names tokens by a keyed hash of 128 bits (SipHash, the key drawn at the thread's start): a tenth of the cost of SHA-256, and nobody without the key can
- * make a text that meets another's. Nothing is allocated for a request.
+ * The memo names tokens by a keyed hash of 128 bits (SipHash, the key drawn at the thread's start): a tenth of the cost of SHA-256, and nobody
+ * without the key can make a text that meets another's. Nothing is allocated for a request.
  */
 struct auth;
 
@@ -25,8 +25,8 @@ enum auth_verdict {
 };
 
 /*
- * ${rate}: requests a second of one caller on this thread, as many at once after a second's pause; 0: any number. Callers without a token cannot be told apart
- * and are not counted. Returns NULL if memory is short.
+ * ${rate}: requests a second of one caller on this thread, as many at once after a second's pause; 0: any number. Callers without a token cannot be
+ * told apart and are not counted. Returns NULL if memory is short.
  */
 struct auth *auth_new(struct keyring *keyring, int rate);
 /* NULL: does nothing. */
@@ -36,8 +36,8 @@ void auth_free(struct auth *auth);
 void auth_refresh(struct auth *auth);
 
 /*
- * May the sender do this? ${authorization}: the header's value, .at NULL if there is none. *caller is who it is, NULL if that is not known; valid until auth_refresh.
- * Never AUTH_TOO_MANY: that is what auth_count finds.
+ * May the sender do this? ${authorization}: the header's value, .at NULL if there is none. *caller is who it is, NULL if that is not known; valid
+ * until auth_refresh. Never AUTH_TOO_MANY: that is what auth_count finds.
  */
 enum auth_verdict auth_check(struct auth *auth, struct view authorization, enum scope scope, const struct caller **caller);
 

@@ -5,7 +5,8 @@
 #include <stdint.h>
 
 /*
- * A token bucket as one number: when it will be full again (GCRA, ITU-T I.371). It holds a second's worth; each request takes one, and they come back evenly.
+ * A token bucket as one number: when it will be full again (GCRA, ITU-T I.371). It holds a second's worth; each request takes one, and they come back
+ * evenly.
  * ${rate}: a second, 1 to 1000000. Pure; 0 is a full one.
  */
 #define BUCKET_SECOND_NS INT64_C(1000000000)

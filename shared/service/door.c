@@ -453,7 +453,8 @@ static bool find_route(struct request *request)
 static bool refuse_unknown(struct request *request, bool sent)
 {
     request->thread->metrics.refused_unknown++;
-    writer_end(answer_problem(request->refusal, &OUTCOME_NO_CALLER, 0, "this needs the token of a caller that is known here: send Authorization: Bearer TOKEN"));
+    writer_end(answer_problem(request->refusal, &OUTCOME_NO_CALLER, 0,
+                              "this needs the token of a caller that is known here: send Authorization: Bearer TOKEN"));
     answer_header(request->refusal, "WWW-Authenticate", CHALLENGE "%s", sent ? ", error=\"invalid_token\"" : "");
     answer_send(request->refusal);
     return false;
@@ -463,8 +464,8 @@ static bool refuse_scope(struct request *request, const struct caller *caller)
 {
     const char *scope = scope_name(request->route->scope);
     request->thread->metrics.refused_scope++;
-    struct writer *w = answer_problem(request->refusal, &OUTCOME_NO_SCOPE, 1, "this needs the scope %s, which caller %.*s has not; ask the operator for it", scope,
-                                      VIEW_ARG(caller->name));
+    struct writer *w = answer_problem(request->refusal, &OUTCOME_NO_SCOPE, 1,
+                                      "this needs the scope %s, which caller %.*s has not; ask the operator for it", scope, VIEW_ARG(caller->name));
     WRITER_TEXT(w, "scope", view_of(scope));
     writer_end(w);
     answer_header(request->refusal, "WWW-Authenticate", CHALLENGE ", error=\"insufficient_scope\", scope=\"%s\"", scope);
@@ -486,7 +487,8 @@ static bool is_allowed(struct request *request)
         return refuse_scope(request, caller);
     case AUTH_TOO_MANY:
         thread->metrics.refused_rate++;
-        return refuse(request, &OUTCOME_TOO_MANY, "caller %.*s may send %d requests a second to each thread of a worker (SOUK_CALLER_RATE); wait, then send it again",
+        return refuse(request, &OUTCOME_TOO_MANY,
+                      "caller %.*s may send %d requests a second to each thread of a worker (SOUK_CALLER_RATE); wait, then send it again",
                       VIEW_ARG(caller->name), thread->public.service->settings.caller_rate);
     case AUTH_GRANTED:
         break;
@@ -529,8 +531,8 @@ static bool has_room(struct request *request)
 
 static bool understand(struct request *request)
 {
-    return has_room(request) && find_route(request) && is_allowed(request) && read_accept(request) && read_key(request) && read_conditions(request) && read_query(request) &&
-           read_body(request);
+    return has_room(request) && find_route(request) && is_allowed(request) && read_accept(request) && read_key(request) && read_conditions(request) &&
+           read_query(request) && read_body(request);
 }
 
 static struct request *request_new(struct worker_thread *thread, struct exchange *exchange)

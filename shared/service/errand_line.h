@@ -3,7 +3,10 @@
 
 #include "flow.h"
 
-/* Errands in the order in which they came: what a port has to do, or to complete in its next turn. It owns none; an errand stands in one line at a time. */
+/*
+ * Errands in the order in which they came: what a port has to do, or to complete in its next turn. It owns none; an errand stands in one line at a
+ * time.
+ */
 struct errand_line {
     struct errand *first, **last;
     unsigned count;

@@ -39,8 +39,8 @@ struct flow_type {
 };
 
 /*
- * A call to the outside of the flow (the payment gateway, the write-back buffer). The concrete errand embeds this first; its port fills the result in and
- * calls done once.
+ * A call to the outside of the flow (the payment gateway, the write-back buffer). The concrete errand embeds this first; its port fills the result in
+ * and calls done once.
  */
 struct errand {
     void (*done)(struct errand *errand);
@@ -159,15 +159,15 @@ void answer_send(struct flow *flow);
 /* It was decided before, by this key: Idempotent-Replayed. */
 void answer_replayed(struct flow *flow);
 /*
- * It may be kept near, on a route that says so: it shows ${version} of the route's record (0: of several), or rests on all records up to this id. It has an
- * ETag.
+ * It may be kept near, on a route that says so: it shows ${version} of the route's record (0: of several), or rests on all records up to this id. It
+ * has an ETag.
  */
 void answer_keep(struct flow *flow, int64_t version, int64_t rests_up_to);
 /* Adds an ETag made from the body and the headers so far, which are whole. */
 void answer_tag_body(struct flow *flow);
 /*
- * The problem that will be answered was told before, to the request with this id: it is made with that id, so that its bytes are the same, and is sent
- * with Idempotent-Replayed. An empty id is not known; then it is made with the repeat's own.
+ * The problem that will be answered was told before, to the request with this id: it is made with that id, so that its bytes are the same, and is
+ * sent with Idempotent-Replayed. An empty id is not known; then it is made with the repeat's own.
  */
 void flow_retell(struct flow *flow, struct view request_id);
 /* The request will be carried out: 202, Preference-Applied: respond-async. Nothing is said about how durable that is. Complete. */

@@ -12,8 +12,10 @@
 
 #define AT(field) offsetof(struct service_settings, field)
 const struct option_row KEPT_OPTIONS[] = {
-    {"cache-mb", OPTION_INT, AT(cache_mb), "64", 0, 65536, NULL, "MiB of answers that a worker keeps, all its threads together; 0: every read goes to its shard"},
-    {"cache-age-ms", OPTION_INT, AT(cache_age_ms), "1000", 40, 60000, NULL, "how old a kept answer can be at most, whatever happens to the connections"},
+    {"cache-mb", OPTION_INT, AT(cache_mb), "64", 0, 65536, NULL,
+     "MiB of answers that a worker keeps, all its threads together; 0: every read goes to its shard"},
+    {"cache-age-ms", OPTION_INT, AT(cache_age_ms), "1000", 40, 60000, NULL,
+     "how old a kept answer can be at most, whatever happens to the connections"},
 };
 const size_t KEPT_OPTION_COUNT = sizeof(KEPT_OPTIONS) / sizeof(*KEPT_OPTIONS);
 
@@ -75,7 +77,8 @@ size_t kept_headers(const struct request *request, struct http_header out[KEPT_H
 /* Does the client want nothing that was kept? max-age=0 is what browsers send for a reload. */
 static bool wants_fresh(struct view cache_control)
 {
-    return cache_control.at && (strcasestr(cache_control.at, "no-cache") || strcasestr(cache_control.at, "no-store") || strcasestr(cache_control.at, "max-age=0"));
+    return cache_control.at &&
+           (strcasestr(cache_control.at, "no-cache") || strcasestr(cache_control.at, "no-store") || strcasestr(cache_control.at, "max-age=0"));
 }
 
 /* ---- keys ---- */
@@ -224,8 +227,8 @@ static struct kept *kept_new(struct request *request, const struct answer *answe
 }
 
 /*
- * Those who wait asked for the very same, but some may have seen a newer version elsewhere, while the answer was on its way: these read for themselves. What
- * went wrong for the one who read is said with its request_id, so then all do.
+ * Those who wait asked for the very same, but some may have seen a newer version elsewhere, while the answer was on its way: these read for
+ * themselves. What went wrong for the one who read is said with its request_id, so then all do.
  */
 static void answer_waiting(struct request *waiting, struct flow *flow, struct answer *answer)
 {

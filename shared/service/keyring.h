@@ -4,8 +4,9 @@
 #include "tokens.h"
 
 /*
- * The file of the callers' tokens, as of now. A thread of its own looks at it every second, so no loop waits for a disk: a file that has changed is read, and each worker
- * thread takes what came of it at its next tick. So tokens are exchanged without a restart. A changed file that is not as it must be is logged, and what was before stays.
+ * The file of the callers' tokens, as of now. A thread of its own looks at it every second, so no loop waits for a disk: a file that has changed is
+ * read, and each worker thread takes what came of it at its next tick. So tokens are exchanged without a restart. A changed file that is not as it
+ * must be is logged, and what was before stays.
  */
 struct keyring;
 
@@ -15,8 +16,8 @@ struct keyring *keyring_open(const char *path);
 void keyring_close(struct keyring *keyring);
 
 /*
- * What is in the file, to be held until it is given back: ${held} is what the thread has (NULL: nothing) and is given back, unless it is what is in the file.
- * keyring_drop gives back the last.
+ * What is in the file, to be held until it is given back: ${held} is what the thread has (NULL: nothing) and is given back, unless it is what is in
+ * the file. keyring_drop gives back the last.
  */
 const struct tokens *keyring_take(struct keyring *keyring, const struct tokens *held);
 void keyring_drop(struct keyring *keyring, const struct tokens *held);

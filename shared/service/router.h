@@ -28,8 +28,8 @@ struct router {
 void router_init(struct router *router, const struct route *routes, size_t count);
 
 /*
- * Finds ${path}. Returns the route for ${method} (HEAD finds GET's) and fills ${ids}. Otherwise NULL, and ${allowed} has one bit per method that the path
- * does have: 0 means there is no such path.
+ * Finds ${path}. Returns the route for ${method} (HEAD finds GET's) and fills ${ids}. Otherwise NULL, and ${allowed} has one bit per method that the
+ * path does have: 0 means there is no such path.
  */
 const struct route *router_find(const struct router *router, enum method method, struct view path, int64_t ids[ASK_IDS_MAX], unsigned *allowed);
 

@@ -53,9 +53,12 @@ static const struct option_row COMMON_OPTIONS[] = {
     {"redis-user", OPTION_TEXT, AT(redis_user), "", 0, 0, NULL, "user for AUTH; empty: the default user"},
     {"redis-password-file", OPTION_TEXT, AT(redis_password_file), "", 0, 0, NULL, "file that holds the password for AUTH; empty: none"},
     {"auth", OPTION_CHOICE, AT(auth), "off", 0, 0, "off|tokens", "how callers are known; off: whoever reaches the worker may do everything"},
-    {"tokens-file", OPTION_TEXT, AT(tokens_file), "", 0, 0, NULL, "with auth=tokens: the file of callers, their scopes and the hashes of their tokens"},
-    {"caller-rate", OPTION_INT, AT(caller_rate), "0", 0, 1000000, NULL, "with auth=tokens: requests a second of one caller per thread; above it they are answered 429; 0: any number"},
-    {"log-level", OPTION_CHOICE, AT(log_level), "info", 0, 0, "error|warn|info|debug", "least urgent level that is logged; SIGUSR1 shows more, SIGUSR2 less"},
+    {"tokens-file", OPTION_TEXT, AT(tokens_file), "", 0, 0, NULL,
+     "with auth=tokens: the file of callers, their scopes and the hashes of their tokens"},
+    {"caller-rate", OPTION_INT, AT(caller_rate), "0", 0, 1000000, NULL,
+     "with auth=tokens: requests a second of one caller per thread; above it they are answered 429; 0: any number"},
+    {"log-level", OPTION_CHOICE, AT(log_level), "info", 0, 0, "error|warn|info|debug",
+     "least urgent level that is logged; SIGUSR1 shows more, SIGUSR2 less"},
     {"log-format", OPTION_CHOICE, AT(log_format), "text", 0, 0, "text|json", "how a line is written: for people, or as a JSON object"},
 };
 #define COMMON_COUNT (sizeof(COMMON_OPTIONS) / sizeof(*COMMON_OPTIONS))
@@ -78,13 +81,15 @@ static bool check_auth(const struct options *options, const struct service_setti
         options_say(options, "SOUK_AUTH is tokens and SOUK_TOKENS_FILE is empty: name the file of the callers' tokens there");
     else if (!http_is_loopback(settings->address))
         options_say(options,
-                    "SOUK_AUTH is off and SOUK_HTTP_ADDRESS is %s: anybody who reaches it could order and refund; listen on 127.0.0.1, or set SOUK_AUTH=tokens",
+                    "SOUK_AUTH is off and SOUK_HTTP_ADDRESS is %s: anybody who reaches it could order and refund; listen on 127.0.0.1, or set "
+                    "SOUK_AUTH=tokens",
                     settings->address);
     else if (*settings->tokens_file)
         options_say(options, "SOUK_TOKENS_FILE is %s and SOUK_AUTH is off: nobody would be asked for a token; set SOUK_AUTH=tokens, or no file",
                     settings->tokens_file);
     else if (settings->caller_rate)
-        options_say(options, "SOUK_CALLER_RATE is %d and SOUK_AUTH is off: callers that are not known cannot be counted; set SOUK_AUTH=tokens, or no rate",
+        options_say(options,
+                    "SOUK_CALLER_RATE is %d and SOUK_AUTH is off: callers that are not known cannot be counted; set SOUK_AUTH=tokens, or no rate",
                     settings->caller_rate);
     else
         return true;
@@ -159,7 +164,13 @@ static enum options_result settings_read(struct service *service, int argc, char
         return OPTIONS_EXIT_BAD;
     const struct option_print print = {"metrics", "print the metrics of /metrics and exit", metrics_print, program};
     struct service_options read = {
-        .options = {.program = program->name, .about = program->about, .rows = rows, .count = count, .check = settings_check, .cookie = &read, .print = &print},
+        .options = {.program = program->name,
+                    .about = program->about,
+                    .rows = rows,
+                    .count = count,
+                    .check = settings_check,
+                    .cookie = &read,
+                    .print = &print},
         .service = service,
     };
     enum options_result result = options_read(&read.options, block, argc, argv);
@@ -172,8 +183,8 @@ static enum options_result settings_read(struct service *service, int argc, char
 /* ---- one thread ---- */
 
 /*
- * A worker that has never seen all its shards may have been told wrong addresses, and does not take the place of one that works. But when a shard goes away
- * later, all workers miss it alike: if that made them not ready, nobody would be left for what lives elsewhere.
+ * A worker that has never seen all its shards may have been told wrong addresses, and does not take the place of one that works. But when a shard
+ * goes away later, all workers miss it alike: if that made them not ready, nobody would be left for what lives elsewhere.
  */
 static const char *thread_missing(struct worker_thread *thread)
 {

@@ -37,9 +37,9 @@ struct route {
     int deadline_ms;    /* 0: the service's default */
     const char *params; /* "limit|cursor|user": query parameters that are known; others are refused with 400. NULL: none */
     /*
-     * Of a scope of REACH_BUYER, and only of such: is what is asked for that of the one buyer that the caller acts for (ask->buyer)? This flow is run first, for such
-     * callers only. It ends without an answer if it is; else it answers, as if there were no such thing. A list's own flow need only look at its filters: the list
-     * itself shows the buyer's.
+     * Of a scope of REACH_BUYER, and only of such: is what is asked for that of the one buyer that the caller acts for (ask->buyer)? This flow is run
+     * first, for such callers only. It ends without an answer if it is; else it answers, as if there were no such thing. A list's own flow need only
+     * look at its filters: the list itself shows the buyer's.
      */
     const struct flow_type *own;
 };
@@ -76,8 +76,9 @@ struct service_program {
     /* What must be true beside reachable shards to be ready: returns NULL, or what is missing (static). May be NULL. */
     const char *(*ready)(struct service_thread *thread);
     /*
-     * The program's own metrics; their rows read the sum over all threads of what ${figures} gives, and their page's cookie is the topology. It is called on each thread
-     * once a second and before it answers /metrics: nothing but uint64_t, ${figures_size} bytes of it, or NULL if this thread has none. May be NULL, as ${metrics}.
+     * The program's own metrics; their rows read the sum over all threads of what ${figures} gives, and their page's cookie is the topology. It is
+     * called on each thread once a second and before it answers /metrics: nothing but uint64_t, ${figures_size} bytes of it, or NULL if this thread
+     * has none. May be NULL, as ${metrics}.
      */
     const struct metric_table *metrics;
     size_t figures_size;
@@ -85,8 +86,8 @@ struct service_program {
 };
 
 /*
- * Runs until SIGTERM or SIGINT, and until its drain is over (service_internal.h). Returns the exit status: 2 if a setting is wrong, 1 if it could not start
- * otherwise.
+ * Runs until SIGTERM or SIGINT, and until its drain is over (service_internal.h). Returns the exit status: 2 if a setting is wrong, 1 if it could not
+ * start otherwise.
  */
 int service_main(const struct service_program *program, int argc, char **argv);
 

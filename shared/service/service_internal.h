@@ -17,13 +17,14 @@
 /* The settings every worker has; the program's own follow in their own struct. */
 struct service_settings {
     const char *address, *shards, *log_level, *log_format, *redis_user, *redis_password_file, *auth, *tokens_file, *fsync;
-    int port, threads, partitions, epoch, inside_max, connections_max, deadline_ms, drain_ms, drain_delay_ms, wait_replicas, queue_ms, shard_behind_ms, cache_mb, cache_age_ms, caller_rate;
+    int port, threads, partitions, epoch, inside_max, connections_max, deadline_ms, drain_ms, drain_delay_ms, wait_replicas, queue_ms,
+        shard_behind_ms, cache_mb, cache_age_ms, caller_rate;
 };
 
 /*
  * The end of a thread after SIGTERM. The steps of http.h, with time between them.
  *
- *   SERVING ─▶ NOTICE    not ready, and serving as before, but each answer closes its connection: load balancers notice, idle connections are used once more
+ *   SERVING ─▶ NOTICE    not ready, and serving as before, but each answer closes its connection: load balancers notice
  *          ─▶ DEAF      no connection is begun; those that were are made
  *          ─▶ FINISHING nobody listens; what is inside is finished, then the loop stops
  */
@@ -94,7 +95,9 @@ bool door_is_bulk(void *cookie, enum method method, struct view path);
 int door_on_head(void *cookie, const struct exchange *exchange);
 void door_on_refusal(void *cookie, struct exchange *exchange, int status, const char *detail, struct http_response *response);
 
-/* Who sends it, and may it do this? Counts what is granted. *caller as auth_check says; NULL too while SOUK_AUTH is off, when everything is granted. */
+/*
+ * Who sends it, and may it do this? Counts what is granted. *caller as auth_check says; NULL too while SOUK_AUTH is off, when everything is granted.
+ */
 static inline enum auth_verdict door_check(struct worker_thread *thread, const struct exchange *exchange, enum scope scope, int64_t now_us,
                                            const struct caller **caller)
 {

@@ -65,5 +65,6 @@ void supervisor_tick(struct worker_thread *thread)
 
 void supervisor_stopping(struct service *service)
 {
-    notify_send("STOPPING=1\nEXTEND_TIMEOUT_USEC=%lld\nSTATUS=finishing what is under way", (service->settings.drain_delay_ms + service->settings.drain_ms + STOP_EXTRA_MS) * 1000LL);
+    notify_send("STOPPING=1\nEXTEND_TIMEOUT_USEC=%lld\nSTATUS=finishing what is under way",
+                (service->settings.drain_delay_ms + service->settings.drain_ms + STOP_EXTRA_MS) * 1000LL);
 }

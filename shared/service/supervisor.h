@@ -2,8 +2,8 @@
 #define SUPERVISOR_H
 
 /*
- * What a worker tells the service manager that started it (systemd; nobody else asks): that it serves, what it waits for, that it stops, and, while every
- * thread's loop turns, that it is alive. A shard that is away never makes it look dead: a restart of the worker would not bring it back.
+ * What a worker tells the service manager that started it (systemd; nobody else asks): that it serves, what it waits for, that it stops, and, while
+ * every thread's loop turns, that it is alive. A shard that is away never makes it look dead: a restart of the worker would not bring it back.
  */
 struct service;
 struct worker_thread;

@@ -112,7 +112,8 @@ static bool read_hash(const struct reader *reader, struct view text, unsigned ch
     size_t len = 0;
     if (text.len == HASH_HEX && sodium_hex2bin(hash, HASH_BYTES, text.at, text.len, NULL, &len, NULL) == 0 && len == HASH_BYTES)
         return true;
-    return is_wrong(reader, "the third word must be the SHA-256 of the token, %d hexadecimal digits; `soukctl token` makes a token and its line", (int)HASH_HEX);
+    return is_wrong(reader, "the third word must be the SHA-256 of the token, %d hexadecimal digits; `soukctl token` makes a token and its line",
+                    (int)HASH_HEX);
 }
 
 static bool begins_user(struct view rest)
@@ -146,7 +147,8 @@ static bool join(const struct reader *reader, struct holder *holder)
         if (!view_equal(other->caller.name, holder->caller.name))
             continue;
         if ((other->caller.user.at == NULL) != (holder->caller.user.at == NULL) || !view_equal(other->caller.user, holder->caller.user))
-            return is_wrong(reader, "line %u has the same name and another user=; lines of one name are one caller and act for the same buyer", other->line);
+            return is_wrong(reader, "line %u has the same name and another user=; lines of one name are one caller and act for the same buyer",
+                            other->line);
         holder->caller.number = other->caller.number;
     }
     tokens->names += holder->caller.number == tokens->names;

@@ -8,16 +8,16 @@
 #include "view.h"
 
 /*
- * Callers and what they may do, from the text of a file. It holds no token, only their SHA-256: a token is 256 random bits, so its hash gives nothing away, and to look
- * up by the hash compares nothing that a client could guess at byte by byte.
+ * Callers and what they may do, from the text of a file. It holds no token, only their SHA-256: a token is 256 random bits, so its hash gives nothing
+ * away, and to look up by the hash compares nothing that a client could guess at byte by byte.
  *
  *     # a comment
  *     shopfront  catalogue:read,orders:read,orders:write,payments:write  8f43…(64 digits)
  *     ann-app    orders:read,orders:write                                a591…  user=ann
  *     anonymous  catalogue:read
  *
- * user= is the one buyer that the caller acts for, to the end of the line. `anonymous` says what callers without a token may do. A name can be on several lines, which
- * is how a token is exchanged for another: to everything behind the door they are one caller, and so act for the same buyer.
+ * user= is the one buyer that the caller acts for, to the end of the line. `anonymous` says what callers without a token may do. A name can be on
+ * several lines, which is how a token is exchanged for another: to everything behind the door they are one caller, and so act for the same buyer.
  */
 #define TOKENS_BYTES_MAX (1024 * 1024)
 #define TOKEN_BYTES_MAX 512 /* of one that a client sends */
@@ -33,8 +33,8 @@ struct caller {
 struct tokens;
 
 /*
- * Returns NULL if the text is not as it must be (or memory is short); ${wrong} then says on which line and what is allowed there, no full stop, and nothing that could be
- * a token. Freed by tokens_free; callers are valid until then.
+ * Returns NULL if the text is not as it must be (or memory is short); ${wrong} then says on which line and what is allowed there, no full stop, and
+ * nothing that could be a token. Freed by tokens_free; callers are valid until then.
  */
 struct tokens *tokens_read(const char *text, char wrong[TOKENS_WRONG_MAX]);
 /* NULL: does nothing. */
@@ -53,8 +53,8 @@ static inline bool caller_may(const struct caller *caller, enum scope scope)
 }
 
 /*
- * A new token, and its line for the file: ${scopes} "orders:read,orders:write"; ${user} NULL: for all buyers. Both are freed by the caller. Returns false if such a line
- * would not be taken, and says in ${wrong} why.
+ * A new token, and its line for the file: ${scopes} "orders:read,orders:write"; ${user} NULL: for all buyers. Both are freed by the caller. Returns
+ * false if such a line would not be taken, and says in ${wrong} why.
  */
 bool token_make(const char *name, const char *scopes, const char *user, char **token, char **line, char wrong[TOKENS_WRONG_MAX]);
 

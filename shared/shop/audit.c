@@ -22,14 +22,14 @@
 #define SCRATCH_USED_MAX (8 * 1024)
 
 /*
- * A hold that no order answers for may be this old: ask-after, the sweep's patience, and some rounds of it. Also one that an order answered for once: when that has
- * ended and its marks are pruned, a late repeat of its request takes holds anew, until PLACE tells it what became of the first.
+ * A hold that no order answers for may be this old: ask-after, the sweep's patience, and some rounds of it. Also one that an order answered for once:
+ * when that has ended and its marks are pruned, a late repeat of its request takes holds anew, until PLACE tells it what became of the first.
  */
 #define ORPHAN_MS 120000
 
 /*
- * One side of a pair (line of an order, hold of a product) whose other side has not been seen yet. It is known by a hash of T and product that is wide
- * enough to be taken for them: comparing the texts would mean to fetch each from memory. One of these fills a line of the cache.
+ * One side of a pair (line of an order, hold of a product) whose other side has not been seen yet. It is known by a hash of T and product that is
+ * wide enough to be taken for them: comparing the texts would mean to fetch each from memory. One of these fills a line of the cache.
  */
 enum side_kind { SIDE_FREE, SIDE_LINE, SIDE_HOLD, SIDE_MATCHED };
 struct side {
@@ -176,7 +176,8 @@ static void sides_settle(struct audit *audit)
 }
 
 /*
- * Takes one side, all but its key and T. The table is larger than any cache, so its places are fetched while some more sides come, and only then looked at.
+ * Takes one side, all but its key and T. The table is larger than any cache, so its places are fetched while some more sides come, and only then
+ * looked at.
  */
 static void side_add(struct audit *audit, const struct side *side, struct view txn)
 {
@@ -370,8 +371,8 @@ static void got_orphan_key(struct audit *audit, struct side *hold, const struct 
     flow_call(&audit->flow, order_read_call(audit->flow.arena, partition, hold->order_id), TAG_ORPHAN_DUTY, (int)(hold - audit->sides));
 }
 
-/* An order that lives answers for its holds (it was placed while we walked). One that ended does so while its duty is open: the last update was short ago. One
- * that is not there, although its key says that it was placed, never will. */
+/* An order that lives answers for its holds (it was placed while we walked). One that ended does so while its duty is open: the last update was short
+ * ago. One that is not there, although its key says that it was placed, never will. */
 static void got_orphan_order(struct audit *audit, const struct side *hold, const struct reply *reply)
 {
     struct order order;

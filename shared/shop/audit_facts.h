@@ -7,9 +7,10 @@
 #include "arena.h"
 
 /*
- * What audit_orders has found right, as far as it can be said without ids, times and amounts: "from reserved|pending to paid|paid", "paid, by one payment
- * that succeeded as a charge, nothing refunded, no duty". There are few such facts among many orders. So the worker has no copy of the rules of states and
- * payments: an order with a fact that was not met before is asked about, and if the function finds nothing wrong its facts are right, for this audit.
+ * What audit_orders has found right, as far as it can be said without ids, times and amounts: "from reserved|pending to paid|paid", "paid, by one
+ * payment that succeeded as a charge, nothing refunded, no duty". There are few such facts among many orders. So the worker has no copy of the rules
+ * of states and payments: an order with a fact that was not met before is asked about, and if the function finds nothing wrong its facts are right,
+ * for this audit.
  */
 struct facts;
 
@@ -30,7 +31,9 @@ uint16_t fact_step(unsigned from, unsigned to);
 uint16_t fact_unpaid(unsigned word);
 uint16_t fact_text(struct facts *facts, struct view text);
 
-/* Is it known to be right; it is; it was among those that something was wrong with, so that it says nothing to ask about one and wait for the answer. */
+/*
+ * Is it known to be right; it is; it was among those that something was wrong with, so that it says nothing to ask about one and wait for the answer.
+ */
 bool fact_right(const struct facts *facts, uint16_t fact);
 void fact_learn(struct facts *facts, uint16_t fact);
 bool fact_doubted(const struct facts *facts, uint16_t fact);

@@ -5,8 +5,8 @@
 
 /*
  * Does the feed of a partition (events:{p}) have one entry for each version of each order, and the other way round? Both sides are counted and summed
- * (the orders' versions by audit_walk or audit_orders, the entries by this) up to a time that has passed, since both grow meanwhile. What was written in the
- * millisecond of that time may stand on either side of it, so where they differ a child flow counts once more.
+ * (the orders' versions by audit_walk or audit_orders, the entries by this) up to a time that has passed, since both grow meanwhile. What was written
+ * in the millisecond of that time may stand on either side of it, so where they differ a child flow counts once more.
  */
 struct feed_account {
     int64_t upto_ms;
@@ -29,7 +29,10 @@ uint64_t feed_number(int64_t order_id, int64_t version, uint64_t word);
 /* Adds what audit_orders says of the versions of some orders. */
 void feed_take_orders(struct feed_account *account, const struct reply *reply);
 
-/* A page of the feed, behind the entry ${after} (empty: from its start) up to the id ${upto}; the last entry of such a page, empty when it was the last page. */
+/*
+ * A page of the feed, behind the entry ${after} (empty: from its start) up to the id ${upto}; the last entry of such a page, empty when it was the
+ * last page.
+ */
 struct call *feed_entries_call(struct arena *arena, unsigned partition, struct view after, struct view upto);
 struct view feed_last(const struct item *list);
 /* Of an entry: when it was written, 0 if its id cannot be read; its order, false if it names none; adds it to what is compared. */

@@ -92,7 +92,8 @@ static void got_reply(struct flow *flow, struct call *call, const struct reply *
 
 static const struct flow_type HOLDS_WALK = {.name = "audit of holds", .size = sizeof(struct holds_walk), .start = start, .got_reply = got_reply};
 
-struct flow *audit_holds_new(struct flow *parent, int64_t product_id, void (*take)(struct flow *parent, const struct item *list, int64_t now_ms, int64_t live[2]))
+struct flow *audit_holds_new(struct flow *parent, int64_t product_id,
+                             void (*take)(struct flow *parent, const struct item *list, int64_t now_ms, int64_t live[2]))
 {
     struct flow *flow = flow_new(parent->arena, &HOLDS_WALK, parent->world, parent->ask);
     struct holds_walk *walk = (struct holds_walk *)flow;

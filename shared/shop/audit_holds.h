@@ -17,8 +17,11 @@ struct holds_audit {
     bool failed; /* it did not answer; ${failure} says why */
 };
 
-/* The child. ${take} is given the live holds of each page, as audit_stock lists them, and adds to ${live} how many are held, and how many committed. */
-struct flow *audit_holds_new(struct flow *parent, int64_t product_id, void (*take)(struct flow *parent, const struct item *list, int64_t now_ms, int64_t live[2]));
+/*
+ * The child. ${take} is given the live holds of each page, as audit_stock lists them, and adds to ${live} how many are held, and how many committed.
+ */
+struct flow *audit_holds_new(struct flow *parent, int64_t product_id,
+                             void (*take)(struct flow *parent, const struct item *list, int64_t now_ms, int64_t live[2]));
 const struct holds_audit *audit_holds_result(const struct flow *child);
 
 #endif

@@ -4,16 +4,17 @@
 #include "audit.h"
 
 /*
- * What the files of the audit share. Each partition's records are read by child flows, which hand what they find to the audit that they are children of.
+ * What the files of the audit share. Each partition's records are read by child flows, which hand what they find to the audit that they are children
+ * of.
  *
  *   audit.c        the audit: which partitions, pairs that cross shards, what found no partner, the answer
  *   audit_stock.c  the products of a partition            (child)        audit_holds.c  one product with very many holds (child)
  *   audit_walk.c   the orders of a partition and its feed (child)        audit_feed.c   the feed counted anew            (child)
  *   audit_order.c  one order as the worker judges it                     audit_facts.c  what it goes by
  *
- * The children read by plain commands, many in one write, since a function costs the shard several times as much for each record. What one of these reads
- * at one moment and another one later need not fit. So nothing that is read so is a violation: whatever does not look right is asked again, of audit_stock
- * and audit_orders, which see everything at one moment. The other way round, what looks right is right:
+ * The children read by plain commands, many in one write, since a function costs the shard several times as much for each record. What one of these
+ * reads at one moment and another one later need not fit. So nothing that is read so is a violation: whatever does not look right is asked again, of
+ * audit_stock and audit_orders, which see everything at one moment. The other way round, what looks right is right:
  *
  *   a product  its stock is read before and after its holds and its place in asks:{p}, and must be the same both times
  *   an order   is asked about if the feed says that it moved since the walk of its partition began; if none of it moved, all was read of one version
@@ -22,7 +23,9 @@
 void audit_violation(struct flow *audit, enum audit_kind kind, struct view text);
 /* What a function has found: a list of texts. */
 void audit_take_violations(struct flow *audit, const struct item *list);
-/* A hold or mark, from its text phase|quantity|partition of its order|when|since. Returns false if it is none; txn and product_id are the caller's. */
+/*
+ * A hold or mark, from its text phase|quantity|partition of its order|when|since. Returns false if it is none; txn and product_id are the caller's.
+ */
 struct audit_hold {
     struct view txn;
     int64_t product_id, quantity, when_ms, since_ms;

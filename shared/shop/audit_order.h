@@ -5,8 +5,9 @@
 #include "reply.h"
 
 /*
- * One order and its payments as the worker judges them, from what HGETALL says of their records. There are three verdicts: right, as far as its facts are known;
- * right if these facts are; and to be asked about. It never says what is wrong: that says audit_orders, which sees everything at one moment.
+ * One order and its payments as the worker judges them, from what HGETALL says of their records. There are three verdicts: right, as far as its facts
+ * are known; right if these facts are; and to be asked about. It never says what is wrong: that says audit_orders, which sees everything at one
+ * moment.
  *
  * Everything that audit_orders checks must be here: as something that makes an order one to be asked about, or as a part of a fact. What is here
  * and not there costs a question and no more.

@@ -28,7 +28,9 @@ struct walk {
     enum stage stage;
     bool stopped;
 
-    /* A block. ${page} has its rows and calls; ${stale} is what was before it, until the next reply: whoever carries a call may look at it that long. */
+    /*
+     * A block. ${page} has its rows and calls; ${stale} is what was before it, until the next reply: whoever carries a call may look at it that long.
+     */
     struct arena *page, *stale;
     char after[40]; /* the score behind which it begins */
     size_t skip;    /* so many orders of that score were looked at */

@@ -7,8 +7,8 @@
 /*
  * The orders of a partition, their payments, and the feed. A block of orders after the other, each in steps of one round trip:
  *
- *   TIME ─▶ ┌ index ─▶ records, duties ─▶ places in indexes, payments ─▶ the payments' places ─▶ AUDIT_ORDERS about what is not sure ┐ ─▶ feed ─▶ moved
- *           └──────────────────────────────────────────── next block ◀──────────────────────────────────────────────────────────────┘
+ *   TIME ─▶ ┌ index ─▶ records, duties ─▶ places in indexes, payments ─▶ the payments' places ─▶ AUDIT_ORDERS, what is not sure ┐ ─▶ feed ─▶ moved
+ *           └──────────────────────────────────────────── next block ◀─────────────────────────────────────────────────────────┘
  *
  * The feed is read behind the orders. It has an entry for each version, so it names those that moved meanwhile: these are asked about as well.
  */

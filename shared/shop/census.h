@@ -9,8 +9,8 @@
 #include "service.h"
 
 /*
- * How many orders and payments there are in which state, and what is owed since when, for /metrics. A shard is counted by the worker that holds its lease
- * of the sweep of orders, and by no other, so that one worker of all shows a shard's numbers; who loses the lease forgets them.
+ * How many orders and payments there are in which state, and what is owed since when, for /metrics. A shard is counted by the worker that holds its
+ * lease of the sweep of orders, and by no other, so that one worker of all shows a shard's numbers; who loses the lease forgets them.
  *
  *   got the lease ─▶ is it time? ─▶ CENSUS of some partitions ─▶ of the next ones ─▶ … ─▶ figures
  */

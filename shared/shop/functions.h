@@ -3,7 +3,10 @@
 
 #include "call.h"
 
-/* The functions of lua/, one row each: C name, name, does it write, which records that are kept near does it change. lua/README.md has their arguments and answers. */
+/*
+ * The functions of lua/, one row each: C name, name, does it write, which records that are kept near does it change. lua/README.md has their
+ * arguments and answers.
+ */
 #define FUNCTIONS(ROW) \
     ROW(PRODUCT_CREATE, "product_create", true, "product") \
     ROW(PRODUCT_PUT, "product_put", true, "product") \

@@ -10,7 +10,9 @@
  * What every flow does to a hold: take it, and bring it to where its order says. One product's hold of one transaction is named by (product, T).
  */
 
-/* How long a new hold stands before anybody may ask what became of its order. A hold that is for a shorter time may be asked about when that is over. */
+/*
+ * How long a new hold stands before anybody may ask what became of its order. A hold that is for a shorter time may be asked about when that is over.
+ */
 #define HOLD_ASK_MS 10000
 
 /* What the order's partition says of a transaction (function `settle`), and an order's state read as the same thing. */

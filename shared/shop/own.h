@@ -6,8 +6,8 @@
 #include "flow.h"
 
 /*
- * Is it the buyer's for whom the caller acts (struct route, own)? An order names its buyer and a payment its order, neither ever changes, so what is read here holds for
- * the flow that follows.
+ * Is it the buyer's for whom the caller acts (struct route, own)? An order names its buyer and a payment its order, neither ever changes, so what is
+ * read here holds for the flow that follows.
  *
  *   payment ─▶ HGET its order ─▶ HGET its buyer ─▶ the same: ends without an answer · another, or none: 404, in the words of the flows themselves
  *   order ──────────────────────▲

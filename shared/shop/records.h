@@ -45,8 +45,8 @@ extern const struct shape PAYMENT_DOC;
 /* Reads a stored document. Returns false if it is damaged. Texts point into ${bytes} or the arena. */
 bool record_load(const struct shape *shape, struct arena *arena, struct view bytes, void *into);
 /*
- * The lines of an order's stored document, and nothing else of it: the same as record_load gives, but a document that is written just as record_store writes it
- * is read without making a tree. For whoever reads all orders there are. Returns false if it is damaged.
+ * The lines of an order's stored document, and nothing else of it: the same as record_load gives, but a document that is written just as record_store
+ * writes it is read without making a tree. For whoever reads all orders there are. Returns false if it is damaged.
  */
 bool order_doc_lines(struct arena *arena, struct view bytes, struct items *lines);
 /* Writes one, as MessagePack. */
@@ -81,8 +81,8 @@ bool order_from_reply(struct arena *arena, const struct reply *reply, int64_t id
 int64_t order_reply_now_ms(const struct reply *reply);
 
 /*
- * Turns ${order} into what it was at ${version}, from its history field eV ("state|payment_status|expires|at|…"); so that a replay of an idempotency key shows
- * the same bytes as the first answer. Returns false if the field is damaged.
+ * Turns ${order} into what it was at ${version}, from its history field eV ("state|payment_status|expires|at|…"); so that a replay of an idempotency
+ * key shows the same bytes as the first answer. Returns false if the field is damaged.
  */
 bool order_as_of(struct order *order, int64_t version, struct view history);
 

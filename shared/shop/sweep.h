@@ -7,11 +7,12 @@
 #include "census.h"
 
 /*
- * Finishing what others left. Every SWEEP_MS a flow per shard asks for the shard's lease (one sweeper per shard and kind, whichever worker is faster) and gets what is
- * due there; each due thing becomes a child flow.
+ * Finishing what others left. Every SWEEP_MS a flow per shard asks for the shard's lease (one sweeper per shard and kind, whichever worker is faster)
+ * and gets what is due there; each due thing becomes a child flow.
  *
  *   timer ─▶ per shard: SWEEP ─┬─ not granted ─▶ end
- *                              └─ granted: orders ─▶ duty · products, one after the other ─▶ settle · (payments ─▶ the payment worker's own) ─▶ PRUNE one partition ─▶ end
+ *                              └─ granted: orders ─▶ duty · products, one after the other ─▶ settle · (payments ─▶ the payment worker's own)
+ *                                          ─▶ PRUNE one partition ─▶ end
  */
 #define SWEEP_MS 500
 #define SWEEP_LEASE_MS 2000

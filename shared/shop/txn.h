@@ -16,8 +16,8 @@ struct txn_key {
 };
 
 /*
- * The names for this request. ${scope} says what the key belongs to beside the caller (the route, and the record it acts on: "POST /payments 4369"), so
- * that one key may be used for different things without meeting itself. White space in a JSON body does not count; the order of members does.
+ * The names for this request. ${scope} says what the key belongs to beside the caller (the route, and the record it acts on: "POST /payments 4369"),
+ * so that one key may be used for different things without meeting itself. White space in a JSON body does not count; the order of members does.
  */
 struct txn_key txn_key(struct arena *arena, const struct ask *ask, struct view scope);
 

@@ -13,9 +13,9 @@
  *     │ └────── caught up ──────┘ └ lost, behind     │            HALF_OPEN: the same, while one question is under way
  *     └──────────────────── passed ──────────────────┘
  *
- * A shard that is silent must not hold many requests, because what waits for it takes the room of others. So many calls may be under way only while the oldest of
- * them is young. What is under way when it opens is not given up: its answers close it again. The probe of HALF_OPEN is the check of a new connection
- * (identity.c), which no client waits for.
+ * A shard that is silent must not hold many requests, because what waits for it takes the room of others. So many calls may be under way only while
+ * the oldest of them is young. What is under way when it opens is not given up: its answers close it again. The probe of HALF_OPEN is the check of a
+ * new connection (identity.c), which no client waits for.
  */
 enum breaker { BREAKER_CLOSED, BREAKER_HALF_OPEN, BREAKER_OPEN };
 enum breaker_event {
@@ -28,8 +28,8 @@ enum breaker_event {
 enum breaker breaker_next(enum breaker breaker, enum breaker_event event);
 
 /*
- * A call that had no answer for want of a connection may be sent once more, if it has done nothing. So that a shard which breaks connections is not asked twice
- * as much, one call in RETRY_SHARE is all that is sent again, and at most RETRY_BURST at a time: a token bucket that calls fill.
+ * A call that had no answer for want of a connection may be sent once more, if it has done nothing. So that a shard which breaks connections is not
+ * asked twice as much, one call in RETRY_SHARE is all that is sent again, and at most RETRY_BURST at a time: a token bucket that calls fill.
  */
 #define RETRY_SHARE 10
 #define RETRY_BURST 128

@@ -10,7 +10,8 @@
  *
  *   EMPTY … EMPTY ──▶ FOUNDING … EMPTY ──▶ FOUNDING … FOUNDING ──▶ FOUNDED … FOUNDING ──▶ FOUNDED … FOUNDED
  *
- * Interrupted anywhere it goes on, since EMPTY and FOUNDED do not meet in it. Where they do meet, the empty shard was in use and its volume is another one.
+ * Interrupted anywhere it goes on, since EMPTY and FOUNDED do not meet in it. Where they do meet, the empty shard was in use and its volume is
+ * another one.
  */
 const char *setup_standing(const struct store_settings *settings, unsigned shard, enum standing *standing)
 {
@@ -44,9 +45,10 @@ static const char *judge(const struct topology *topology, const struct founding 
         }
     for (unsigned i = 0; i < topology->shard_count && witness; i++)
         if (standings[i] == STANDING_EMPTY && strcmp(topology->shards[i].name, founding->replace) != 0)
-            return setup_say("shard %s is empty, and %s: its data was lost, or it has the volume of another; restore it (docs/operate.md), or give up what it "
-                             "held with SOUK_REPLACE=%s",
-                             topology->shards[i].name, witness, topology->shards[i].name);
+            return setup_say(
+                "shard %s is empty, and %s: its data was lost, or it has the volume of another; restore it (docs/operate.md), or give up what it "
+                "held with SOUK_REPLACE=%s",
+                topology->shards[i].name, witness, topology->shards[i].name);
     return NULL;
 }
 

@@ -17,16 +17,17 @@
  *                                  ▼                                     ▼
  *                              POISONED ──near_fill: not kept──▶      (nothing)
  *
- * Why a mark. Answers and invalidations come on two connections, so an answer can be read before a change and arrive after the news of it. The mark is
- * planted before the read is sent; the news poisons it; a poisoned answer is given to those who wait for it and is not kept.
+ * Why a mark. Answers and invalidations come on two connections, so an answer can be read before a change and arrive after the news of it. The mark
+ * is planted before the read is sent; the news poisons it; a poisoned answer is given to those who wait for it and is not kept.
  *
- * Why a lease. News that do not come look like no news. So the shard is asked for a sign of life behind its news (PING), again and again. It broadcasts at
- * the end of a turn of its loop, behind the answers of that turn, so a PONG does not prove that the changes before its PING were told; but the next
- * PONG does, since its PING came in a later turn. When PONG n arrives, all changes up to the sending of PING n-1 are told: what is kept is then as new
- * as that moment, and may be given until the bound after it. A connection that is frozen, slow or dead in any way lets the lease end by itself.
+ * Why a lease. News that do not come look like no news. So the shard is asked for a sign of life behind its news (PING), again and again. It
+ * broadcasts at the end of a turn of its loop, behind the answers of that turn, so a PONG does not prove that the changes before its PING were told;
+ * but the next PONG does, since its PING came in a later turn. When PONG n arrives, all changes up to the sending of PING n-1 are told: what is kept
+ * is then as new as that moment, and may be given until the bound after it. A connection that is frozen, slow or dead in any way lets the lease end
+ * by itself.
  *
- * What an answer rests on is a span of ids: one record (first = last), or a page of a list, which every record in its range could change. A page rests
- * on all shards.
+ * What an answer rests on is a span of ids: one record (first = last), or a page of a list, which every record in its range could change. A page
+ * rests on all shards.
  *
  * Eviction is SIEVE (Zhang et al., NSDI 2024): a queue in the order of filling, a visited bit, and a hand that goes from old to new, takes the bit
  * from those that have it and evicts the first that has none. A hit writes one bit and moves nothing.
@@ -59,8 +60,8 @@ void near_grew(struct near_cache *cache, struct view key, size_t bytes);
 
 /*
  * The answer to ${key} is about to be read. Returns its mark; or, with *joined, the mark of another who is reading it since less than the bound,
- * and whose answer will do; or NULL: it must be read, and cannot be kept (no lease, no room, no memory). ${record}: the one id that it rests on; 0: a range
- * that is known when it was read.
+ * and whose answer will do; or NULL: it must be read, and cannot be kept (no lease, no room, no memory). ${record}: the one id that it rests on; 0: a
+ * range that is known when it was read.
  *
  * The mark of who reads is given back by near_fill or near_unmark, exactly once. near_waiting: one pointer for those who joined.
  */
@@ -68,8 +69,8 @@ struct near_mark *near_mark(struct near_cache *cache, struct view key, int64_t r
 void **near_waiting(struct near_mark *mark);
 
 /*
- * It was read: ${answer}, of ${bytes}, with ${version} if it is of one record, or resting on all ids up to ${last}. Returns whether it is kept; if not
- * (poisoned, or larger than an eighth of the cache) it stays the caller's. Those who joined are to be taken from near_waiting before.
+ * It was read: ${answer}, of ${bytes}, with ${version} if it is of one record, or resting on all ids up to ${last}. Returns whether it is kept; if
+ * not (poisoned, or larger than an eighth of the cache) it stays the caller's. Those who joined are to be taken from near_waiting before.
  */
 bool near_fill(struct near_cache *cache, struct near_mark *mark, int64_t version, int64_t last, void *answer, size_t bytes);
 /* It could not be read. */

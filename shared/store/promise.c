@@ -9,8 +9,8 @@
  *   appendonly         yes                                                              INFO
  *   appendfsync        at least ${fsync_least}, with no-appendfsync-on-rewrite no       souk:shard, where "soukctl load" has recorded it
  *
- * INFO has no appendfsync, and a worker's user has no CONFIG GET: it would tell him the shard's passwords as well. So somebody who changes appendfsync
- * while the shard runs is not noticed before "soukctl load" is run again.
+ * INFO has no appendfsync, and a worker's user has no CONFIG GET: it would tell him the shard's passwords as well. So somebody who changes
+ * appendfsync while the shard runs is not noticed before "soukctl load" is run again.
  */
 
 static const char *const FSYNC_NAMES[] = {[FSYNC_UNKNOWN] = "", [FSYNC_NO] = "no", [FSYNC_EVERYSEC] = "everysec", [FSYNC_ALWAYS] = "always"};

@@ -9,13 +9,14 @@
 #include "setup_internal.h"
 
 /*
- * Function libraries that nobody needs any more. During an update two versions of workers run, each with a library of its own, named by its hash; a worker gives
- * each of its connections the name of its library (identity.c), so a shard can say which are in use.
+ * Function libraries that nobody needs any more. During an update two versions of workers run, each with a library of its own, named by its hash; a
+ * worker gives each of its connections the name of its library (identity.c), so a shard can say which are in use.
  *
  *   ask every shard for its connections ─▶ names in use ─▶ on every shard: remove what is not in use, not ours, and was not loaded lately
  *
- * All shards are asked before the first library goes: a worker that a shard does not see at the moment is seen by another. What was loaded lately stays, because
- * its workers may be about to start. A worker that starts later without its library says so; "soukctl load" of its version brings it back.
+ * All shards are asked before the first library goes: a worker that a shard does not see at the moment is seen by another. What was loaded lately
+ * stays, because its workers may be about to start. A worker that starts later without its library says so; "soukctl load" of its version brings it
+ * back.
  */
 #define NAMES_MAX 64
 #define NAME_MAX_BYTES 64

@@ -1,6 +1,7 @@
 #include "reply.h"
 
-static const char *const FAULTS[REPLY_FAULTS] = {"none", "not_ready", "behind", "too_many", "unwritten", "declined", "lost", "no_answer", "unconfirmed", "unclear"};
+static const char *const FAULTS[REPLY_FAULTS] = {"none",     "not_ready", "behind",    "too_many",    "unwritten",
+                                                 "declined", "lost",      "no_answer", "unconfirmed", "unclear"};
 
 const char *reply_fault_name(enum reply_fault fault)
 {

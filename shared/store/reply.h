@@ -15,8 +15,9 @@
 enum reply_kind { REPLY_OK, REPLY_REFUSED, REPLY_NOT_SENT, REPLY_UNKNOWN };
 
 /*
- * What kind of fault it was, for whoever counts them. NOT_SENT: the shard is not usable, is behind, has too many calls under way, broke before the call was written, or answered
- * that it did not carry it out. UNKNOWN: the connection broke, was silent for too long, replicas did not confirm, or the answer leaves it open.
+ * What kind of fault it was, for whoever counts them. NOT_SENT: the shard is not usable, is behind, has too many calls under way, broke before the
+ * call was written, or answered that it did not carry it out. UNKNOWN: the connection broke, was silent for too long, replicas did not confirm, or
+ * the answer leaves it open.
  */
 enum reply_fault {
     REPLY_NONE,

@@ -167,7 +167,8 @@ static const char *compare_identity(const redisReply *found, const struct topolo
                 address->host, address->port, fields[i], have, want[i]);
     }
     if (strtol(layout, NULL, 10) != STORE_LAYOUT)
-        return setup_say("the shard at %s:%d says its layout is \"%s\", and this version reads %d: it was made by another version; run that one, or make the store anew",
+        return setup_say("the shard at %s:%d says its layout is \"%s\", and this version reads %d: it was made by another version; run that one, or "
+                         "make the store anew",
                          address->host, address->port, layout, STORE_LAYOUT);
     return NULL;
 }

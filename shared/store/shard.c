@@ -17,7 +17,8 @@
 /*
  * The life of a connection. hiredis is driven by its own hooks (ac->ev), not by one of its adapters, so that we decide when it reads and writes.
  *
- *   rang ─▶ shard_connect ─▶ (got_place) ─▶ connect_now ─▶ got_ready: connected ─▶ identity_check ─▶ shard_passed ─▶ got_ready: reads and writes (pipeline.c), rang: beats
+ *   rang ─▶ shard_connect ─▶ (got_place) ─▶ connect_now ─▶ got_ready: connected ─▶ identity_check ─▶ shard_passed
+ *        ─▶ got_ready: reads and writes (pipeline.c), rang: beats
  *   any error ─▶ let_go ─▶ fall: what is owed is settled, DOWN, timer
  *
  * The context dies inside hiredis' own functions; ${link} is NULL afterwards and is looked at behind each of them.

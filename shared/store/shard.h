@@ -9,9 +9,9 @@
 /*
  * One connection to one shard, replaced when it breaks (store.h has the picture of its states).
  *
- * Invariants: ${lookup} exists in LOOKING_UP, ${link} and ${watch} from CONNECTING on. ${owed} holds, in the order of sending, what hiredis will call back for; the
- * calls from ${unflushed} on have not been handed to the kernel. Only in READY are calls of others accepted. The timer is always set: in DOWN to
- * the next attempt, in READY to the next beat, in all others to the end of our patience.
+ * Invariants: ${lookup} exists in LOOKING_UP, ${link} and ${watch} from CONNECTING on. ${owed} holds, in the order of sending, what hiredis will call
+ * back for; the calls from ${unflushed} on have not been handed to the kernel. Only in READY are calls of others accepted. The timer is always set:
+ * in DOWN to the next attempt, in READY to the next beat, in all others to the end of our patience.
  */
 enum shard_state { SHARD_DOWN, SHARD_LOOKING_UP, SHARD_CONNECTING, SHARD_CHECKING, SHARD_LOADING, SHARD_READY };
 
@@ -48,7 +48,7 @@ struct shard {
     /* What is under way. */
     struct queue owed;
     struct call *unflushed; /* NULL: all were handed to the kernel */
-    struct queue again;     /* to be sent once more when the connection is READY again; ${fate} is what they complete with if the next attempt fails */
+    struct queue again;     /* to be sent once more when it is READY again; ${fate} is what they complete with if that fails */
     unsigned in_flight;     /* of ${owed} and ${held}, the calls of others */
     unsigned gathered;      /* the calls of others since the last write */
     int64_t gathering_us;   /* when the first command of this turn was appended, the time of all of them; 0: none was */
@@ -150,8 +150,8 @@ void library_load(struct shard *shard);
 struct call *shard_question(struct shard *shard, struct arena *arena, const char *command, void (*got)(struct call *call, const struct reply *reply));
 void shard_ask(struct shard *shard, struct call *question);
 /*
- * hiredis' hook; one write now; all that is owed completes, what was handed to the kernel with ${fate}, but for what may be ${repeated}: that waits for
- * pipeline_repeat, which sends it, or pipeline_give_up, which completes it.
+ * hiredis' hook; one write now; all that is owed completes, what was handed to the kernel with ${fate}, but for what may be ${repeated}: that waits
+ * for pipeline_repeat, which sends it, or pipeline_give_up, which completes it.
  */
 void pipeline_want_write(void *cookie);
 void pipeline_write(struct shard *shard);
@@ -164,15 +164,18 @@ void pipeline_complete(struct shard *shard, struct call *call, const struct repl
 /* May an error be logged now? One a second; others are counted in ${complaints}. */
 bool shard_may_complain(struct shard *shard);
 
-/* durability.c: how long the oldest call may wait while a shard takes further ones, which replicas may delay too; must this answer wait for replicas; keeps it until then; the turn's batch is complete; all that is held completes with ${fate}. */
+/*
+ * durability.c: how long the oldest call may wait while a shard takes further ones, which replicas may delay too; must this answer wait for replicas;
+ * keeps it until then; the turn's batch is complete; all that is held completes with ${fate}.
+ */
 int64_t durability_behind_us(const struct store_settings *settings);
 bool durability_holds(const struct shard *shard, const struct call *call, const struct reply *reply);
 void durability_hold(struct shard *shard, struct call *call, const struct reply *reply);
 void durability_end_batch(struct shard *shard);
 void durability_settle(struct shard *shard, const struct reply *fate);
 /*
- * promise.c: the shard's appendfsync as souk:shard has it; what INFO says of the rest: returns false, having refused the shard, if all that is not enough.
- * The question for the latter. Asks for both, unless these questions are still open.
+ * promise.c: the shard's appendfsync as souk:shard has it; what INFO says of the rest: returns false, having refused the shard, if all that is not
+ * enough. The question for the latter. Asks for both, unless these questions are still open.
  */
 void promise_recorded(struct shard *shard, struct view appendfsync);
 bool promise_accepts(struct shard *shard, const struct item *info);

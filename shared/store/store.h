@@ -18,7 +18,8 @@
  *   call->done ◀── classify ◀── reader ◀──────────────────────────────────── Redis
  *
  * A connection is used for calls only when it is READY: connected, and its shard proved to be the one the ring means (souk:shard has our name,
- * P and epoch), to keep what it acknowledges (no eviction, ${fsync_least}), and to have our function library (loaded by us when absent and permitted).
+ * P and epoch), to keep what it acknowledges (no eviction, ${fsync_least}), and to have our function library (loaded by us when absent and
+ * permitted).
  *
  *   DOWN ──timer──▶ CONNECTING ──▶ CHECKING ──▶ (LOADING) ──▶ READY
  *     ▲ back-off 25 ms … 1 s, jittered  ▲          │             │
@@ -27,11 +28,11 @@
  *
  * A host that is a name is looked up before every connect (LOOKING_UP, before CONNECTING): a shard that moves keeps its name and not its address.
  *
- * A call to a shard that is not READY, or that owes STORE_BEHIND_MAX calls or more of which the oldest waits for longer than ${behind_ms}, completes as NOT_SENT in
- * the next turn (breaker.h). A call that was written when its connection died, or that has waited for STORE_CALL_TIMEOUT_MS, completes as UNKNOWN (or NOT_SENT if
- * none of its bytes had been handed to the kernel). One that only reads, or was not sent, is sent once more if its connection broke and the next attempt to connect
- * succeeds, within the budget of retries. A plain command counts as one that only reads; the one that
- * writes, a lease of the audit, may be asked for twice and is then left to its time. What waits to be sent once
+ * A call to a shard that is not READY, or that owes STORE_BEHIND_MAX calls or more of which the oldest waits for longer than ${behind_ms}, completes
+ * as NOT_SENT in the next turn (breaker.h). A call that was written when its connection died, or that has waited for STORE_CALL_TIMEOUT_MS, completes
+ * as UNKNOWN (or NOT_SENT if none of its bytes had been handed to the kernel). One that only reads, or was not sent, is sent once more if its
+ * connection broke and the next attempt to connect succeeds, within the budget of retries. A plain command counts as one that only reads; the one
+ * that writes, a lease of the audit, may be asked for twice and is then left to its time. What waits to be sent once
  * more waits for the next connection as well, so its answer can take some seconds longer than STORE_CALL_TIMEOUT_MS.
  *
  * With ${wait_replicas} a call of a function that writes completes as OK or REFUSED only when so many replicas have confirmed what its connection
@@ -87,8 +88,8 @@ void store_send(struct store *store, struct call *call);
 void store_withhold(struct store *store, struct call *call);
 
 /*
- * Does that shard take calls; do all; is any connected, and was what it should be, though it may be behind with its answers: that is not away. What to
- * tell a person about it if not ("127.0.0.1:6379: Connection refused"; valid until that changes).
+ * Does that shard take calls; do all; is any connected, and was what it should be, though it may be behind with its answers: that is not away. What
+ * to tell a person about it if not ("127.0.0.1:6379: Connection refused"; valid until that changes).
  */
 bool store_shard_ready(const struct store *store, unsigned shard);
 bool store_all_ready(const struct store *store);
@@ -107,9 +108,9 @@ int64_t store_shard_now_ms(const struct store *store, unsigned shard);
 const struct topology *store_topology(const struct store *store);
 
 /*
- * With ${watches_line}, how long calls stand in line: the time that the quickest took of those answered since this was asked last. If none was answered, how long the oldest
- * unanswered one waits, of the shard that takes calls where that is least; 0 if one of them owes nothing. One slow shard does not make it long, a queue
- * everywhere does.
+ * With ${watches_line}, how long calls stand in line: the time that the quickest took of those answered since this was asked last. If none was
+ * answered, how long the oldest unanswered one waits, of the shard that takes calls where that is least; 0 if one of them owes nothing. One slow
+ * shard does not make it long, a queue everywhere does.
  */
 int64_t store_standing_us(struct store *store);
 

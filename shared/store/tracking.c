@@ -17,8 +17,8 @@
 
 /*
  * Redis' own invalidation (CLIENT TRACKING), in the form that works with RESP2: the connection redirects the news to itself and subscribes to their
- * channel. BCAST, because the other mode follows the reads of one connection and falls silent, without a word, when that connection dies; and since it
- * costs the server nothing when a record is read.
+ * channel. BCAST, because the other mode follows the reads of one connection and falls silent, without a word, when that connection dies; and since
+ * it costs the server nothing when a record is read.
  *
  *   ASKING   AUTH · INFO server · CLIENT ID ─▶ CLIENT TRACKING ON REDIRECT id BCAST PREFIX product: · SUBSCRIBE ─▶ LIVE
  *   LIVE     PING ─▶ PONG ─▶ PING …, which makes the lease (near_cache.h)

@@ -10,8 +10,8 @@
  *    ▲                      ▲ back-off 25 ms … 1 s             │          │ a message: near_changed · a PONG: near_lease
  *    └──tracker_end─────────┴──────────any error: near_lost────┴──────────┘
  *
- * It is for a shard whose other connection is READY, and proves that it has reached the same server process (its run_id): news of another server would
- * say nothing about what is read on that one.
+ * It is for a shard whose other connection is READY, and proves that it has reached the same server process (its run_id): news of another server
+ * would say nothing about what is read on that one.
  */
 struct tracker;
 struct shard;

@@ -11,7 +11,9 @@
 
 /* How long a victim that lives may need to serve again: a lost shard is tried again within a second. */
 #define SERVES_MS 6000
-/* How long everything may take to come right: a lost answer of the gateway is asked for 2 s after its time, what a dead sweep left is due 5 s later. */
+/*
+ * How long everything may take to come right: a lost answer of the gateway is asked for 2 s after its time, what a dead sweep left is due 5 s later.
+ */
 #define RIGHT_MS 30000
 #define PAUSE_MS 50
 #define PAUSE_LONG_MS 20000
@@ -75,7 +77,9 @@ static bool is_clean_refusal(const struct response *response)
 
 /* ---- the victim ---- */
 
-/* Where a library ends the process, or breaks it, when a call or an allocation of its fails. That is a death like another: harmless, and told apart. */
+/*
+ * Where a library ends the process, or breaks it, when a call or an allocation of its fails. That is a death like another: harmless, and told apart.
+ */
 static const struct {
     enum shim_action action;
     const char *library, *call, *function; /* NULL: any */
@@ -210,8 +214,8 @@ static void payment_status(struct crash *crash, const struct run *run, char stat
 }
 
 /*
- * A request that went to the gateway is decided when the payment is. When the gateway was never asked its key is closed, and the payment is as before:
- * the client is told (402), or finds out behind a 202, and asks again under a new key.
+ * A request that went to the gateway is decided when the payment is. When the gateway was never asked its key is closed, and the payment is as
+ * before: the client is told (402), or finds out behind a 202, and asks again under a new key.
  */
 static void settle_payment(struct crash *crash, struct run *run, const struct response *response)
 {
@@ -413,7 +417,9 @@ static bool is_as_wanted(struct look *look)
            (!want->version || version_is_right(look)) && (!want->state || order_is_right(look));
 }
 
-/* What the gateway declined, also because the key was closed after a worker's death, is tried again after more than a minute: that is not waited for. */
+/*
+ * What the gateway declined, also because the key was closed after a worker's death, is tried again after more than a minute: that is not waited for.
+ */
 static void skip_pause(struct crash *crash, const struct run *run)
 {
     static const char NOW[] = "local t = redis.call('TIME') return t[1] * 1000";

@@ -19,9 +19,9 @@
  * souk-crash --calls place              the calls and allocations of a scenario
  * souk-crash --list
  *
- * Real workers, real shards, the test gateway. A scenario (scenarios.c) is one request, or one turn of the sweep, at one worker: the victim, which has a
- * library in front of the C library (shim.c) that counts its calls across the process' border, and its allocations. Dry runs count them. Then for every
- * one of them there is one run for each thing that can happen there, with a new victim, and products and a buyer of its own:
+ * Real workers, real shards, the test gateway. A scenario (scenarios.c) is one request, or one turn of the sweep, at one worker: the victim, which
+ * has a library in front of the C library (shim.c) that counts its calls across the process' border, and its allocations. Dry runs count them. Then
+ * for every one of them there is one run for each thing that can happen there, with a new victim, and products and a buyer of its own:
  *
  *   before   the victim dies (kill -9) before the call       fail     the call fails; the victim must live, and answer rightly or with a clean 503
  *   after    it dies when the call is done                   short    it is carried out for one byte only; nobody may notice
@@ -32,8 +32,8 @@
  *   ─▶ exactly the effect, once: stock, order, payment, the gateway's journal; no hold and no duty left ─▶ the audit
  *
  * What needs time (a lost answer of the gateway is asked for after 2 s, what a dead sweep left is due after 5 s) is waited for once for all runs of a
- * scenario. A death for which a library is known (judge.c has them) is a death like another, and counted apart. A run is "not reached" when there were
- * fewer calls than in the dry run: a read that finds nothing comes or does not come, as the answers of several shards fall together.
+ * scenario. A death for which a library is known (judge.c has them) is a death like another, and counted apart. A run is "not reached" when there
+ * were fewer calls than in the dry run: a read that finds nothing comes or does not come, as the answers of several shards fall together.
  * Exit status 0: all runs were right; 1: not; 2: nothing could be run.
  */
 static const struct {

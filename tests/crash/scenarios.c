@@ -255,7 +255,8 @@ const struct scenario SCENARIOS[] = {
         .what = "two products on two shards are imported",
         .victim = SOUK_PRODUCT,
         .act = {SOUK_PRODUCT, "POST", "/products/import", "import-$n", "Content-Type: application/x-ndjson",
-                "{\"id\":$left,\"name\":\"Lamp\",\"price\":10.50,\"stock\":5}\n{\"id\":$right,\"name\":\"Cup\",\"price\":2.00,\"stock\":5}\n", 200, NULL, 0},
+                "{\"id\":$left,\"name\":\"Lamp\",\"price\":10.50,\"stock\":5}\n{\"id\":$right,\"name\":\"Cup\",\"price\":2.00,\"stock\":5}\n", 200,
+                NULL, 0},
         .want = {.left = UNTOUCHED, .right = UNTOUCHED, .version = 1},
     },
 };

@@ -20,8 +20,9 @@
 
 /*
  * LD_PRELOADed into one worker, the victim. It stands between the worker (with the libraries it uses) and the C library, and counts what crosses the
- * process' border: each function below that is a system call about sockets and files. Waiting (epoll_wait, poll) and asking for the time cross nothing
- * and are not counted. The C library's own use of the kernel inside of other functions (getaddrinfo, fopen) is not seen; it happens at a worker's start.
+ * process' border: each function below that is a system call about sockets and files. Waiting (epoll_wait, poll) and asking for the time cross
+ * nothing and are not counted. The C library's own use of the kernel inside of other functions (getaddrinfo, fopen) is not seen; it happens at a
+ * worker's start.
  *
  *   caller ─▶ read() here ─▶ enter: the at-th? ─┬─ die before: SIGKILL ─┐
  *                                               ├─ fail: -1, errno      │

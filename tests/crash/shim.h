@@ -5,8 +5,8 @@
 #include <stdint.h>
 
 /*
- * What the shim (in the worker that is the victim) and souk-crash (outside of it) share: one block in a file that both have mapped. The file's name is
- * in the victim's environment.
+ * What the shim (in the worker that is the victim) and souk-crash (outside of it) share: one block in a file that both have mapped. The file's name
+ * is in the victim's environment.
  *
  *   souk-crash                                      the victim
  *   action, at, skip_ms; armed = 1 ───────────────▶ counts each crossing (or allocation); at the at-th it acts, and says in ${acted} what it was

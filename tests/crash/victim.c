@@ -58,7 +58,8 @@ static void set_victim_env(struct crash *crash)
 
 void crash_start(struct crash *crash, const struct scenario *scenario)
 {
-    *crash = (struct crash){.scenario = scenario, .all_env = {"SOUK_THREADS=1", "SOUK_CENSUS_S=0", scenario->env ? scenario->env : "SOUK_GATEWAY_TIMEOUT_MS=1500"}};
+    *crash = (struct crash){.scenario = scenario,
+                            .all_env = {"SOUK_THREADS=1", "SOUK_CENSUS_S=0", scenario->env ? scenario->env : "SOUK_GATEWAY_TIMEOUT_MS=1500"}};
     crash->souk =
         souk_start(&(struct souk_settings){.roles = {[SOUK_PRODUCT] = true, [SOUK_ORDER] = true, [SOUK_PAYMENT] = true}, .env = crash->all_env});
     crash->victim = souk_add(crash->souk, scenario->victim);

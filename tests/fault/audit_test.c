@@ -10,13 +10,15 @@
 #include "fault_test_lib.h"
 
 /*
- * The audit of a store that was damaged by hand, and the audit that the order workers do by themselves. What single functions find is in tests/lua/audit_test.c.
+ * The audit of a store that was damaged by hand, and the audit that the order workers do by themselves. What single functions find is in
+ * tests/lua/audit_test.c.
  */
 static const char *const ENV[] = {"SOUK_AUDIT_S=1", NULL};
 
 static int setup(void **state)
 {
-    *state = souk_start(&(struct souk_settings){.env = ENV, .roles = {[SOUK_PRODUCT] = true, [SOUK_ORDER] = true, [SOUK_PAYMENT] = true, [SOUK_SANDBOX] = true}});
+    *state = souk_start(
+        &(struct souk_settings){.env = ENV, .roles = {[SOUK_PRODUCT] = true, [SOUK_ORDER] = true, [SOUK_PAYMENT] = true, [SOUK_SANDBOX] = true}});
     return 0;
 }
 

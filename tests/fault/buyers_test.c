@@ -10,7 +10,8 @@
 #include "fault_test_lib.h"
 
 /*
- * A crowd and too few units: over two order workers, all at once. Nobody gets what is not there, and nobody is told "no" while something is left for him.
+ * A crowd and too few units: over two order workers, all at once. Nobody gets what is not there, and nobody is told "no" while something is left for
+ * him.
  */
 #define BUYERS CROWD_MAX
 
@@ -87,8 +88,8 @@ static void set_pair(struct post *post, const char *base, const char *name, int 
              name, i, (long long)first, (long long)second);
 }
 
-/* Two products on two shards, half of the crowd asks for them in the other order. Two who each have one of the last pair may both be refused; then the units are there
- * for whoever comes next. */
+/* Two products on two shards, half of the crowd asks for them in the other order. Two who each have one of the last pair may both be refused; then
+ * the units are there for whoever comes next. */
 static void test_pairs(void **state)
 {
     struct crowd *crowd = *state;

@@ -10,8 +10,8 @@
 #include "fault_test_lib.h"
 
 /*
- * A request whose time is over before it has written anything is answered 504: nothing was done. Then nothing may be done either, when the shard that it
- * waits for answers after all.
+ * A request whose time is over before it has written anything is answered 504: nothing was done. Then nothing may be done either, when the shard that
+ * it waits for answers after all.
  */
 static const char *const ENV[] = {"SOUK_DEADLINE_MS=300", FAULT_PATIENT, NULL};
 

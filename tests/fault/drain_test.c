@@ -12,8 +12,8 @@
 #include "fault_test_lib.h"
 
 /*
- * SIGTERM: not ready any more, then no new connections, what is under way is answered, exit status 0. Nobody who asks again elsewhere notices; and who asks here
- * while he has not heard of it is served.
+ * SIGTERM: not ready any more, then no new connections, what is under way is answered, exit status 0. Nobody who asks again elsewhere notices; and
+ * who asks here while he has not heard of it is served.
  */
 #define EXIT_MS 10000
 #define BUYERS 6
@@ -183,8 +183,8 @@ static bool says_it_goes(void *cookie)
 }
 
 /*
- * SOUK_DRAIN_DELAY_MS: not ready, and nobody is turned away. A load balancer that asks has its answer; others still send, on new connections and on such as they
- * have kept. Each answer is its connection's last, also what is kept near.
+ * SOUK_DRAIN_DELAY_MS: not ready, and nobody is turned away. A load balancer that asks has its answer; others still send, on new connections and on
+ * such as they have kept. Each answer is its connection's last, also what is kept near.
  */
 static void test_notice(void **state)
 {

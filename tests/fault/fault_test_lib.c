@@ -391,7 +391,8 @@ FILE *generator_plan(struct generator *generator, struct souk *souk, const char 
 void generator_start(struct generator *generator, FILE *plan, const char *rate, const char *clients)
 {
     fclose(plan);
-    generator->pid = beside_launch(generator->report, (const char *const[]){SOUK_BIN "/souk-bench-load", "-r", rate, "-c", clients, generator->plan, NULL});
+    generator->pid =
+        beside_launch(generator->report, (const char *const[]){SOUK_BIN "/souk-bench-load", "-r", rate, "-c", clients, generator->plan, NULL});
 }
 
 void generator_end(struct generator *generator)

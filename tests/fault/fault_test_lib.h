@@ -13,13 +13,13 @@
 #include "souk_fixture.h"
 
 /*
- * What the tests of death and crowds share: requests that can be made by the hundred, records that live on a shard of the test's choice, and looks into Redis
- * that do not go through the code under test.
+ * What the tests of death and crowds share: requests that can be made by the hundred, records that live on a shard of the test's choice, and looks
+ * into Redis that do not go through the code under test.
  */
 
 /*
- * A setting for tests in which a stopped shard stands for the moment between two steps: what needs it waits, however long a busy machine takes to ask for
- * it, and is not refused because the shard is behind.
+ * A setting for tests in which a stopped shard stands for the moment between two steps: what needs it waits, however long a busy machine takes to ask
+ * for it, and is not refused because the shard is behind.
  */
 #define FAULT_PATIENT "SOUK_SHARD_BEHIND_MS=2000"
 
@@ -67,8 +67,9 @@ void assert_status(const struct response *response, int status);
 int64_t clock_now_ms(void);
 
 /*
- * A buyer in a thread of his own who orders one unit of a product again and again, each with a new key, until he is told to stop. With ${retries}, a request that
- * found nobody, or 503, is sent again with its key, to his workers in turn, until it is decided. What became of each request is in ${records}.
+ * A buyer in a thread of his own who orders one unit of a product again and again, each with a new key, until he is told to stop. With ${retries}, a
+ * request that found nobody, or 503, is sent again with its key, to his workers in turn, until it is decided. What became of each request is in
+ * ${records}.
  */
 #define LOAD_RECORDS_MAX 20000
 struct load_record {
@@ -103,8 +104,8 @@ pid_t beside_launch(const char *out, const char *const *command);
 void beside_end(pid_t pid);
 
 /*
- * souk-bench-load (bench/load.c has the language of its plans), which asks by many clients and counts what became of it. The caller writes the plan to what
- * generator_plan returns. ${rate}: requests a second; "0": each client asks when it has its answer.
+ * souk-bench-load (bench/load.c has the language of its plans), which asks by many clients and counts what became of it. The caller writes the plan
+ * to what generator_plan returns. ${rate}: requests a second; "0": each client asks when it has its answer.
  */
 struct generator {
     pid_t pid;
@@ -112,7 +113,10 @@ struct generator {
 };
 FILE *generator_plan(struct generator *generator, struct souk *souk, const char *name);
 void generator_start(struct generator *generator, FILE *plan, const char *rate, const char *clients);
-/* No more requests; waits for the answers to those under way. Then what it counted can be asked for, and how many requests were not answered with 2xx. */
+/*
+ * No more requests; waits for the answers to those under way. Then what it counted can be asked for, and how many requests were not answered with
+ * 2xx.
+ */
 void generator_end(struct generator *generator);
 long long generator_count(const struct generator *generator, const char *name);
 long long generator_failures(const struct generator *generator);

@@ -12,8 +12,8 @@
 #include "fault_test_lib.h"
 
 /*
- * A store is founded once; an empty shard of one that was founded has lost its data, and neither soukctl guard (before its server starts) nor soukctl init (when
- * it runs) takes it for a new one.
+ * A store is founded once; an empty shard of one that was founded has lost its data, and neither soukctl guard (before its server starts) nor soukctl
+ * init (when it runs) takes it for a new one.
  */
 #define SHARDS 3
 
@@ -31,7 +31,8 @@ static void ring_start(struct ring *ring)
     *ring = (struct ring){.text = ""};
     for (int i = 0; i < SHARDS; i++) {
         ring->shards[i] = redis_start(args);
-        len += (size_t)snprintf(ring->text + len, sizeof(ring->text) - len, "%sshard-%d=127.0.0.1:%d", i ? "," : "", i + 1, redis_port(ring->shards[i]));
+        len +=
+            (size_t)snprintf(ring->text + len, sizeof(ring->text) - len, "%sshard-%d=127.0.0.1:%d", i ? "," : "", i + 1, redis_port(ring->shards[i]));
     }
 }
 

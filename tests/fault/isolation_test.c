@@ -11,8 +11,8 @@
 #include "fault_test_lib.h"
 
 /*
- * One shard of three is stopped: it takes connections and says nothing. Many ask for what lives there, more than the worker may have inside. Who asks for what
- * lives elsewhere must not notice. Latencies are measured by bench/isolation.
+ * One shard of three is stopped: it takes connections and says nothing. Many ask for what lives there, more than the worker may have inside. Who asks
+ * for what lives elsewhere must not notice. Latencies are measured by bench/isolation.
  *
  *   crowd: 300 requests a second for shard 2 ──▶ ┌───────────────────────┐ ──▶ shard 2, stopped
  *   guests for shards 0, 1                   ──▶ │ 256 inside, at most   │ ──▶ shards 0, 1
@@ -32,8 +32,8 @@ static void add_orders(struct souk *souk, FILE *plan, unsigned shard)
         char user[32];
 
         user_on(souk, shard, n, user);
-        fprintf(plan, "%d\tPOST\t/orders\t{\"user\":\"%s\",\"items\":[{\"product_id\":%lld,\"quantity\":1}]}\n", souk_worker_port(souk, SOUK_ORDER), user,
-                (long long)product);
+        fprintf(plan, "%d\tPOST\t/orders\t{\"user\":\"%s\",\"items\":[{\"product_id\":%lld,\"quantity\":1}]}\n", souk_worker_port(souk, SOUK_ORDER),
+                user, (long long)product);
     }
 }
 

@@ -12,7 +12,8 @@
 #include "fault_test_lib.h"
 
 /*
- * What an operator sees of workers that are in use: /metrics, the same from whichever thread answers, what the shop holds, from one worker of all; and the log.
+ * What an operator sees of workers that are in use: /metrics, the same from whichever thread answers, what the shop holds, from one worker of all;
+ * and the log.
  */
 #define EXIT_MS 12000
 
@@ -158,7 +159,8 @@ static const char *const COUNTING[] = {"SOUK_CENSUS_S=1", "SOUK_AUDIT_S=1", NULL
 static int64_t order(struct souk *souk, const char *key, int64_t product)
 {
     struct post post;
-    post_set(&post, souk_url(souk, SOUK_ORDER), "/orders", key, "{\"user\":\"%s\",\"items\":[{\"product_id\":%lld,\"quantity\":1}]}", key, (long long)product);
+    post_set(&post, souk_url(souk, SOUK_ORDER), "/orders", key, "{\"user\":\"%s\",\"items\":[{\"product_id\":%lld,\"quantity\":1}]}", key,
+             (long long)product);
     struct response *response = post_send(souk_client(souk), &post);
     assert_status(response, 201);
     int64_t id = id_in(response);
@@ -198,7 +200,8 @@ static bool one_shows_each(void *cookie)
 static bool both_show(void *cookie)
 {
     struct pair *pair = cookie;
-    double one = metric(souk_url(pair->souk, SOUK_ORDER), "souk_orders", pair->labels), two = metric(souk_url(pair->souk, pair->other), "souk_orders", pair->labels);
+    double one = metric(souk_url(pair->souk, SOUK_ORDER), "souk_orders", pair->labels),
+           two = metric(souk_url(pair->souk, pair->other), "souk_orders", pair->labels);
     pair->sum = (one > 0 ? one : 0) + (two > 0 ? two : 0);
     return pair->sum == pair->want;
 }
@@ -214,7 +217,8 @@ static void await_orders(struct pair *pair, const char *labels, double want)
 
 static void test_census(void **state)
 {
-    struct souk *souk = souk_start(&(struct souk_settings){.shards = 2, .roles = {[SOUK_PRODUCT] = true, [SOUK_ORDER] = true, [SOUK_PAYMENT] = true}, .env = COUNTING});
+    struct souk *souk = souk_start(
+        &(struct souk_settings){.shards = 2, .roles = {[SOUK_PRODUCT] = true, [SOUK_ORDER] = true, [SOUK_PAYMENT] = true}, .env = COUNTING});
     static const char *const NEVER[] = {"SOUK_CENSUS_S=0", NULL};
     char path[64], body[96];
     souk_terminate(souk, SOUK_PAYMENT, EXIT_MS); /* it sweeps too, and shall pay only */
@@ -257,8 +261,8 @@ static void test_census(void **state)
 }
 
 /*
- * A duty whose product's shard is away stays due, however often a sweep has tried, and is as old as its order's state, not as the last attempt. The order is made
- * older by hand, because nobody has time to wait.
+ * A duty whose product's shard is away stays due, however often a sweep has tried, and is as old as its order's state, not as the last attempt. The
+ * order is made older by hand, because nobody has time to wait.
  */
 static void test_age_of_a_duty(void **state)
 {
@@ -387,7 +391,8 @@ static void test_log(void **state)
 /* SIGUSR1 shows more while the worker runs, SIGUSR2 less. */
 static void test_level_by_signal(void **state)
 {
-    static const char *const FIRST[] = {"X-Request-Id: first", NULL}, *const SECOND[] = {"X-Request-Id: second", NULL}, *const THIRD[] = {"X-Request-Id: third", NULL};
+    static const char *const FIRST[] = {"X-Request-Id: first", NULL}, *const SECOND[] = {"X-Request-Id: second", NULL},
+                             *const THIRD[] = {"X-Request-Id: third", NULL};
     struct souk *souk = souk_start(&(struct souk_settings){.shards = 1, .roles = {[SOUK_PRODUCT] = true}});
     const char *base = souk_url(souk, SOUK_PRODUCT);
     response_free(get(souk_client(souk), base, "/products", FIRST));

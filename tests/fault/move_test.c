@@ -19,10 +19,11 @@
 #include "fault_test_lib.h"
 
 /*
- * A shard that is known by its name comes back at another address: the worker follows. While the resolver does not answer, what lives elsewhere goes on.
+ * A shard that is known by its name comes back at another address: the worker follows. While the resolver does not answer, what lives elsewhere goes
+ * on.
  *
- * The resolver is the C library's own. The test and all its processes have an /etc/hosts, an /etc/resolv.conf and a loopback network of their own (namespaces),
- * in which port 53 belongs to nobody, or to a socket that takes questions and never answers.
+ * The resolver is the C library's own. The test and all its processes have an /etc/hosts, an /etc/resolv.conf and a loopback network of their own
+ * (namespaces), in which port 53 belongs to nobody, or to a socket that takes questions and never answers.
  */
 #define ANSWER_MS_MAX 1000
 #define SKIPPED 77

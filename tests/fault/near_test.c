@@ -13,8 +13,8 @@
 #include "fault_test_lib.h"
 
 /*
- * What a worker keeps near is never older than its bound, whatever happens to its connections. A writer changes products through one worker all the time;
- * readers ask another, whose connections to the shards go through bad lines.
+ * What a worker keeps near is never older than its bound, whatever happens to its connections. A writer changes products through one worker all the
+ * time; readers ask another, whose connections to the shards go through bad lines.
  *
  *   writer ──▶ worker 1 ────────────────▶ shards
  *   readers ─▶ worker 2 ─▶ line of each ─▶ shards
@@ -86,7 +86,8 @@ static void *write_all_the_time(void *cookie)
 static void note_wrong(struct reader *reader, const char *what, int product, int version, int before, const char *x_cache)
 {
     if (reader->wrong[0] == '\0')
-        snprintf(reader->wrong, sizeof(reader->wrong), "%s: product %d showed version %d, had %d (%s)", what, product, version, before, x_cache ? x_cache : "-");
+        snprintf(reader->wrong, sizeof(reader->wrong), "%s: product %d showed version %d, had %d (%s)", what, product, version, before,
+                 x_cache ? x_cache : "-");
 }
 
 static void count(struct reader *reader, const char *x_cache)
@@ -100,8 +101,8 @@ static void count(struct reader *reader, const char *x_cache)
 }
 
 /*
- * One question and what must hold of its answer. For the second product every third sends the newest tag back; not for the first, since such a question
- * makes the worker notice that what it keeps is old.
+ * One question and what must hold of its answer. For the second product every third sends the newest tag back; not for the first, since such a
+ * question makes the worker notice that what it keeps is old.
  */
 static void ask(struct reader *reader, struct client *client, int n, int product, int *seen)
 {
@@ -222,8 +223,8 @@ static void shop_stop(struct shop *shop)
     for (int i = 0; i < READERS; i++) {
         struct reader *reader = &shop->readers[i];
         pthread_join(reader->thread, NULL);
-        print_message("%d written, reader %d: %d hits, %d misses, %d bypasses, %d others\n", shop->written, i, reader->hits, reader->misses, reader->bypasses,
-                      reader->others);
+        print_message("%d written, reader %d: %d hits, %d misses, %d bypasses, %d others\n", shop->written, i, reader->hits, reader->misses,
+                      reader->bypasses, reader->others);
         assert_string_equal(reader->wrong, "");
     }
     assert_int_equal(souk_stop(shop->souk), 0);
@@ -246,8 +247,8 @@ static void test_calm(void **state)
 }
 
 /*
- * The connection of the news dies, or that of the calls, again and again. What changes until there is a new one is told to nobody; then nothing changes for a
- * while, so that no later news make up for that.
+ * The connection of the news dies, or that of the calls, again and again. What changes until there is a new one is told to nobody; then nothing
+ * changes for a while, so that no later news make up for that.
  */
 static void test_cut(void **state)
 {
@@ -360,7 +361,8 @@ static void test_waiting(void **state)
     static const char *const change[] = {"Content-Type: application/json", "If-Match: *", NULL}, *const seen[] = {"If-None-Match: \"v2\"", NULL};
     snprintf(url, sizeof(url), "%s/products/1000", souk_url(shop.souk, SOUK_PRODUCT));
     struct response *response =
-        client_send(souk_client(shop.souk), &(struct client_request){.method = "PATCH", .url = url, .headers = change, .body = "{\"price\":7}", .body_len = 11});
+        client_send(souk_client(shop.souk),
+                    &(struct client_request){.method = "PATCH", .url = url, .headers = change, .body = "{\"price\":7}", .body_len = 11});
     assert_status(response, 200);
     response_free(response);
     snprintf(url, sizeof(url), "%s/products/1000", souk_url(shop.souk, shop.reading));
@@ -443,8 +445,8 @@ static void test_stopped_worker(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_calm), cmocka_unit_test(test_cut),   cmocka_unit_test(test_frozen),
-        cmocka_unit_test(test_slow), cmocka_unit_test(test_waiting), cmocka_unit_test(test_ids), cmocka_unit_test(test_shard), cmocka_unit_test(test_stopped_worker),
+        cmocka_unit_test(test_calm),    cmocka_unit_test(test_cut), cmocka_unit_test(test_frozen), cmocka_unit_test(test_slow),
+        cmocka_unit_test(test_waiting), cmocka_unit_test(test_ids), cmocka_unit_test(test_shard),  cmocka_unit_test(test_stopped_worker),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -10,8 +10,8 @@
 #include "fault_test_lib.h"
 
 /*
- * More than a worker can do: what is too much is told so at once and can be repeated, what is inside is done, nothing is lost, and garbage among it stays
- * the sender's fault. How much is done meanwhile is measured by bench/overload.
+ * More than a worker can do: what is too much is told so at once and can be repeated, what is inside is done, nothing is lost, and garbage among it
+ * stays the sender's fault. How much is done meanwhile is measured by bench/overload.
  */
 #define INSIDE 16
 #define CROWD 40

@@ -11,8 +11,8 @@
 #include "fault_test_lib.h"
 
 /*
- * Two requests that cannot both be, at once, over two order workers and two payment workers: one wins, the other is told so, and order, stock, payment
- * and the gateway's journal agree. A round is PAIRS such pairs in one burst.
+ * Two requests that cannot both be, at once, over two order workers and two payment workers: one wins, the other is told so, and order, stock,
+ * payment and the gateway's journal agree. A round is PAIRS such pairs in one burst.
  */
 #define PAIRS 30
 #define ROUNDS 4

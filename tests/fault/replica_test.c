@@ -10,8 +10,8 @@
 #include "fault_test_lib.h"
 
 /*
- * SOUK_WAIT_REPLICAS=1: what is answered 201 is on the shard's replica. While the replica is silent or dead nothing is answered so, neither what is new
- * nor what was done before; when it is back, the same request with the same key is answered as if nothing had been.
+ * SOUK_WAIT_REPLICAS=1: what is answered 201 is on the shard's replica. While the replica is silent or dead nothing is answered so, neither what is
+ * new nor what was done before; when it is back, the same request with the same key is answered as if nothing had been.
  */
 #define BUYERS 3
 
@@ -116,7 +116,9 @@ static void test_all_is_well(void **state)
     assert_true(souk_audit(souk));
 }
 
-/* The order is placed on the primary, and must not be told, neither at once nor to who asks again, here or at a worker that has written nothing yet. */
+/*
+ * The order is placed on the primary, and must not be told, neither at once nor to who asks again, here or at a worker that has written nothing yet.
+ */
 static void outage(struct souk *souk, const char *key, void (*begin)(struct redis_fixture *replica), void (*end)(struct redis_fixture *replica))
 {
     int64_t before = order_count(souk), id;

@@ -21,8 +21,8 @@
  * The new worker takes the free place and is ready before an old one is told to go; that one's place is then free.
  *
  *   haproxy        asks /readyz, and so stops sending in time
- *   nginx          asks nobody: it goes on until it is refused, and must be able to take that for "nothing was done", also of a POST. It would also send to a
- *                  worker that has just begun to listen, so here the new ones are there before it is
+ *   nginx          asks nobody: it goes on until it is refused, and must be able to take that for "nothing was done", also of a POST. It would also
+ *                  send to a worker that has just begun to listen, so here the new ones are there before it is
  *   nginx, told    that requests may be repeated, as docs/upgrade.md says
  */
 enum balancer { HAPROXY, NGINX, NGINX_TOLD };
@@ -48,8 +48,8 @@ struct fleet {
 /* ---- load balancers ---- */
 
 /*
- * It takes every place for a worker until its first check, so it is there when it has found the free ones. After that three checks in a row, so that it takes
- * no worker for gone because it did not get the processor itself for the time of one.
+ * It takes every place for a worker until its first check, so it is there when it has found the free ones. After that three checks in a row, so that
+ * it takes no worker for gone because it did not get the processor itself for the time of one.
  */
 static void write_haproxy(const struct fleet *fleet, FILE *conf)
 {
@@ -64,9 +64,10 @@ static void write_haproxy(const struct fleet *fleet, FILE *conf)
 
 static void write_nginx(const struct fleet *fleet, FILE *conf)
 {
-    fprintf(conf, "daemon off; master_process off; pid nginx.pid; error_log error.log; events {}\nhttp {\n access_log off; keepalive_requests 1000000;\n"
-                  " client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path fastcgi; uwsgi_temp_path uwsgi; scgi_temp_path scgi;\n"
-                  " proxy_http_version 1.1; proxy_set_header Connection '';\n%s",
+    fprintf(conf,
+            "daemon off; master_process off; pid nginx.pid; error_log error.log; events {}\nhttp {\n access_log off; keepalive_requests 1000000;\n"
+            " client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path fastcgi; uwsgi_temp_path uwsgi; scgi_temp_path scgi;\n"
+            " proxy_http_version 1.1; proxy_set_header Connection '';\n%s",
             fleet->balancer == NGINX_TOLD ? " proxy_next_upstream error timeout http_503 non_idempotent;\n" : "");
     for (int k = 0; k < KINDS; k++) {
         fprintf(conf, " upstream kind%d {\n", k);
@@ -130,7 +131,8 @@ static void start_load(struct fleet *fleet)
 
         product_put(fleet->souk, a, 1000000);
         fprintf(plan, "%d\tGET\t/products/%lld\t\n%d\tGET\t/products\t\n", fleet->fronts[0].number, a, fleet->fronts[0].number);
-        fprintf(plan, "%d\tPOST\t/orders\t{\"user\":\"user-%%n\",\"items\":[{\"product_id\":%lld,\"quantity\":1},{\"product_id\":%lld,\"quantity\":1}]}\n",
+        fprintf(plan,
+                "%d\tPOST\t/orders\t{\"user\":\"user-%%n\",\"items\":[{\"product_id\":%lld,\"quantity\":1},{\"product_id\":%lld,\"quantity\":1}]}\n",
                 fleet->fronts[1].number, a, b);
     }
     generator_start(&fleet->load, plan, "0", "12");

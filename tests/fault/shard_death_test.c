@@ -10,8 +10,8 @@
 #include "fault_test_lib.h"
 
 /*
- * kill -9 of a shard under load, and its stop: what lives there is answered 503 in bounded time, what lives elsewhere goes on, and when it is back everything that was
- * acknowledged is there.
+ * kill -9 of a shard under load, and its stop: what lives there is answered 503 in bounded time, what lives elsewhere goes on, and when it is back
+ * everything that was acknowledged is there.
  */
 #define BUYERS 3
 #define ANSWER_MS_MAX 3000

@@ -23,8 +23,8 @@
 #include "fault_test_lib.h"
 
 /*
- * How a worker begins: with settings that cannot be right it says one clear sentence and ends; with shards that cannot be right it says which and why, and is not ready;
- * with everything right it is ready at once, and small.
+ * How a worker begins: with settings that cannot be right it says one clear sentence and ends; with shards that cannot be right it says which and
+ * why, and is not ready; with everything right it is ready at once, and small.
  */
 #define READY_MS_MAX 2000
 #define RESIDENT_KB_MAX (32 * 1024)
@@ -188,7 +188,8 @@ static void test_bad_settings(void **state)
         {"SOUK_HTTP_PORT=", "SOUK_HTTP_PORT", NULL},
         {"SOUK_LOG_LEVEL=loud", "SOUK_LOG_LEVEL is \"loud\" but must be one of", NULL},
         {"SOUK_REDIS_PASSWORD_FILE=/nowhere/password", "cannot read the password for the shards from /nowhere/password", NULL},
-        {"SOUK_REDIS_PASSWORD_FILE=open-to-all", "cannot read the password for the shards from open-to-all (SOUK_REDIS_PASSWORD_FILE): its mode is 0644", NULL},
+        {"SOUK_REDIS_PASSWORD_FILE=open-to-all",
+         "cannot read the password for the shards from open-to-all (SOUK_REDIS_PASSWORD_FILE): its mode is 0644", NULL},
         {"SOUK_AUTH=none", "SOUK_AUTH is \"none\" but must be one of off|tokens", NULL},
         {"SOUK_AUTH=tokens", "SOUK_AUTH is tokens and SOUK_TOKENS_FILE is empty", NULL},
         {"SOUK_TOKENS_FILE=/etc/passwd", "SOUK_TOKENS_FILE is /etc/passwd and SOUK_AUTH is off", NULL},
@@ -196,7 +197,8 @@ static void test_bad_settings(void **state)
         {"SOUK_CALLER_RATE=-1", "SOUK_CALLER_RATE", NULL},
         {"SOUK_AUTH=tokens", "cannot be taken from open-to-all (SOUK_TOKENS_FILE): its mode is 0644", "--tokens-file=open-to-all"},
         {"SOUK_AUTH=tokens", "cannot be taken from /nowhere/tokens (SOUK_TOKENS_FILE): No such file", "--tokens-file=/nowhere/tokens"},
-        {"SOUK_AUTH=tokens", "cannot be taken from wrong (SOUK_TOKENS_FILE): line 1: \"caller\" is no scope that a caller can have; there are, ", "--tokens-file=wrong"},
+        {"SOUK_AUTH=tokens", "cannot be taken from wrong (SOUK_TOKENS_FILE): line 1: \"caller\" is no scope that a caller can have; there are, ",
+         "--tokens-file=wrong"},
         {"SOUK_FSYNC=sometimes", "SOUK_FSYNC is \"sometimes\" but must be one of always|everysec|no", NULL},
         {"SOUK_LOG_LEVEL=info", "--garbage", "--garbage=1"},
         {"SOUK_LOG_LEVEL=info", "--partitions", "--partitions=100x"},
@@ -253,7 +255,8 @@ static void test_beyond_loopback(void **state)
         int number = some_port(NULL);
         char port[32];
         snprintf(port, sizeof(port), "SOUK_HTTP_PORT=%d", number);
-        const char *const settings[] = {port, cases[i].settings[0], cases[i].settings[1] ? cases[i].settings[1] : port, cases[i].settings[2] ? cases[i].settings[2] : port, NULL};
+        const char *const settings[] = {port, cases[i].settings[0], cases[i].settings[1] ? cases[i].settings[1] : port,
+                                        cases[i].settings[2] ? cases[i].settings[2] : port, NULL};
         struct answering answering = {.client = client_new()};
         snprintf(answering.url, sizeof(answering.url), "http://127.0.0.1:%d/livez", number);
         child_start(&answering.child, cases[i].program, settings, NULL);
@@ -534,7 +537,8 @@ static void test_the_service_manager_is_told(void **state)
         struct manager manager = {.len = 0};
         manager_open(&manager);
         /* Its shard is away: that is told, and it is alive all the same. */
-        const char *const settings[] = {manager.setting, "WATCHDOG_USEC=300000", "SOUK_HTTP_PORT=0", "SOUK_THREADS=2", "SOUK_SHARDS=a=127.0.0.1:1", NULL};
+        const char *const settings[] = {manager.setting,  "WATCHDOG_USEC=300000",      "SOUK_HTTP_PORT=0",
+                                        "SOUK_THREADS=2", "SOUK_SHARDS=a=127.0.0.1:1", NULL};
         struct child child;
         child_start(&child, PROGRAMS[p], settings, "--drain-ms=3000");
         expect_heard(&manager, "READY=1;");

@@ -15,9 +15,9 @@
 #include "shard_users.h"
 
 /*
- * The users of a shard, on a shard with the users that are shipped. What they need, every other test shows: its fixture gives each worker its user, and complains of all that is
- * denied. Here is what they must not be able to do, who they are said to be in docs/keys.md, how their passwords are changed, and whose functions they call while two
- * versions run.
+ * The users of a shard, on a shard with the users that are shipped. What they need, every other test shows: its fixture gives each worker its user,
+ * and complains of all that is denied. Here is what they must not be able to do, who they are said to be in docs/keys.md, how their passwords are
+ * changed, and whose functions they call while two versions run.
  */
 #define WORKERS_COUNT 3
 static const char *const WORKERS[WORKERS_COUNT] = {"souk-product", "souk-order", "souk-payment"};

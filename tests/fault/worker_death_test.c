@@ -10,8 +10,8 @@
 #include "fault_test_lib.h"
 
 /*
- * kill -9 of a worker at the worst moments. The moment is hit by stopping the shard that would have to answer next: what was asked before is then done, and what is asked
- * after it is not.
+ * kill -9 of a worker at the worst moments. The moment is hit by stopping the shard that would have to answer next: what was asked before is then
+ * done, and what is asked after it is not.
  *
  *   shard 0, shard 1   the products          shard 2   the orders (the buyers live there)
  */
@@ -235,7 +235,10 @@ static void assert_confirmed(struct deal *deal, int64_t order)
     assert_true(souk_audit(deal->souk));
 }
 
-/* The stock's shard is stopped, or gone: CONFIRM waits in its socket, or is not sent at all. The order is paid, its worker dies, and another one's sweep confirms. */
+/*
+ * The stock's shard is stopped, or gone: CONFIRM waits in its socket, or is not sent at all. The order is paid, its worker dies, and another one's
+ * sweep confirms.
+ */
 static void test_death_before_confirm(void **state)
 {
     for (int gone = 0; gone < 2; gone++) {

@@ -10,8 +10,8 @@
 #include "fault_test_lib.h"
 
 /*
- * Changes that were answered 202 (Prefer: respond-async): written by a worker that is stopped, kept while a shard is away, bounded, and lost in the last
- * SOUK_WRITEBACK_MS before a kill -9, but not before.
+ * Changes that were answered 202 (Prefer: respond-async): written by a worker that is stopped, kept while a shard is away, bounded, and lost in the
+ * last SOUK_WRITEBACK_MS before a kill -9, but not before.
  */
 #define PRODUCTS 40
 #define EXIT_MS 10000
@@ -31,7 +31,8 @@ static int change(struct souk *souk, int64_t id, const char *body)
     char url[160];
     snprintf(url, sizeof(url), "%s/products/%lld", souk_url(souk, SOUK_PRODUCT), (long long)id);
     struct response *response =
-        client_send(souk_client(souk), &(struct client_request){.method = "PATCH", .url = url, .headers = headers, .body = body, .body_len = strlen(body)});
+        client_send(souk_client(souk),
+                    &(struct client_request){.method = "PATCH", .url = url, .headers = headers, .body = body, .body_len = strlen(body)});
     int status = response->status;
     response_free(response);
     return status;

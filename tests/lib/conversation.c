@@ -199,7 +199,9 @@ static bool run_block(struct talk *talk, const struct script *script, size_t fir
     return !talk->failed;
 }
 
-/* "within 5s": repeats the lines that follow, up to the last expectation about the first one's answer, until they hold. Returns the line after them. */
+/*
+ * "within 5s": repeats the lines that follow, up to the last expectation about the first one's answer, until they hold. Returns the line after them.
+ */
 static size_t run_within(struct talk *talk, const struct script *script, size_t at)
 {
     struct timespec moment = {0, 20000000};

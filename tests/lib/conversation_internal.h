@@ -63,7 +63,10 @@ bool talk_abort(struct talk *talk, const char *format, ...) __attribute__((forma
 
 /* ---- text ---- */
 
-/* Cuts the next word off ${rest} (a C string literal's content if it stands in double quotes), without expanding it. Freed by the caller; NULL at the end. */
+/*
+ * Cuts the next word off ${rest} (a C string literal's content if it stands in double quotes), without expanding it. Freed by the caller; NULL at the
+ * end.
+ */
 char *talk_word(const char **rest);
 /* ${text} with its variables filled in, freed by the caller. An unknown one aborts the conversation. */
 char *talk_expand(struct talk *talk, const char *text);

@@ -5,8 +5,8 @@
 #include <cmocka.h>
 
 /*
- * In every test program: NAME_test [PATTERN] runs the tests whose names match, with * and ? in PATTERN as in a shell's. The C library gives main's arguments
- * to what it calls before main.
+ * In every test program: NAME_test [PATTERN] runs the tests whose names match, with * and ? in PATTERN as in a shell's. The C library gives main's
+ * arguments to what it calls before main.
  */
 __attribute__((constructor)) static void run_only(int argc, char **argv)
 {

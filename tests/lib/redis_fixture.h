@@ -25,8 +25,8 @@ struct redis_fixture *redis_start(const char *const *extra_args);
 struct redis_fixture *redis_start_in(const char *home, const char *const *extra_args, const struct redis_login *login);
 
 /*
- * A replica of ${primary}, which must run, with the same login. Returns when it has all data and follows. What kills, pauses and restarts a server does so with a replica;
- * started again it follows again before redis_restart returns. Ended by redis_stop.
+ * A replica of ${primary}, which must run, with the same login. Returns when it has all data and follows. What kills, pauses and restarts a server
+ * does so with a replica; started again it follows again before redis_restart returns. Ended by redis_stop.
  */
 struct redis_fixture *redis_start_replica(struct redis_fixture *primary, const char *const *extra_args);
 

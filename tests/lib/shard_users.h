@@ -4,8 +4,8 @@
 #include "redis_fixture.h"
 
 /*
- * The users that Souk ships (deploy/redis/users), with passwords of a test's own: made and rendered by the same scripts as anywhere else, into two folders
- * below a directory of the test. What goes wrong prints a sentence and aborts the test.
+ * The users that Souk ships (deploy/redis/users), with passwords of a test's own: made and rendered by the same scripts as anywhere else, into two
+ * folders below a directory of the test. What goes wrong prints a sentence and aborts the test.
  */
 struct shard_users;
 

@@ -11,7 +11,8 @@
 #include "souk_fixture_internal.h"
 
 /*
- * The workers' file of tokens, as Kubernetes would mount it: DIR/tokens is a link to DIR/tokens.N, and with every change it is turned to the next one.
+ * The workers' file of tokens, as Kubernetes would mount it: DIR/tokens is a link to DIR/tokens.N, and with every change it is turned to the next
+ * one.
  */
 #define KNOWN_MS 10000
 
@@ -47,7 +48,8 @@ void souk_write_tokens(struct souk *souk, const char *text, unsigned mode)
 /* Runs `soukctl token`, and cuts its two lines. */
 static void make_token(const char *name, const char *scopes, const char *user, char **token, char **line)
 {
-    char *command = fixture_text("%s/soukctl token '%s' '%s' %s%s%s", SOUK_BIN, name, scopes, user ? "'--user=" : "", user ? user : "", user ? "'" : "");
+    char *command =
+        fixture_text("%s/soukctl token '%s' '%s' %s%s%s", SOUK_BIN, name, scopes, user ? "'--user=" : "", user ? user : "", user ? "'" : "");
     char first[256], second[1024];
     FILE *pipe = popen(command, "re");
 

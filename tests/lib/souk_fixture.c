@@ -247,8 +247,8 @@ static void stop_worker(struct souk *souk, int number)
 }
 
 /*
- * What a shard has denied, each with the command and the user. Passwords are the business of the tests that give wrong ones; a worker whose library is gone
- * tries to load it, and is not meant to be able to.
+ * What a shard has denied, each with the command and the user. Passwords are the business of the tests that give wrong ones; a worker whose library
+ * is gone tries to load it, and is not meant to be able to.
  */
 static void check_denied(struct souk *souk, unsigned shard)
 {

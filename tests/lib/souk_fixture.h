@@ -6,9 +6,9 @@
 #include <sys/types.h>
 
 /*
- * All of Souk for one test: shards with the settings of deploy/redis/redis.conf and the users of deploy/redis/users, set up by soukctl, and real workers on free ports of 127.0.0.1. Logs and
- * data are in directories of their own below $TMPDIR. Everything dies with the test process. What cannot be started prints a sentence with the end of
- * its log and aborts the test.
+ * All of Souk for one test: shards with the settings of deploy/redis/redis.conf and the users of deploy/redis/users, set up by soukctl, and real
+ * workers on free ports of 127.0.0.1. Logs and data are in directories of their own below $TMPDIR. Everything dies with the test process. What cannot
+ * be started prints a sentence with the end of its log and aborts the test.
  */
 struct souk;
 struct redis_fixture;
@@ -36,8 +36,8 @@ struct souk *souk_start(const struct souk_settings *settings);
 
 /*
  * Ends everything: workers by SIGTERM, then shards. Returns how many things were wrong, each printed: a worker that had died by itself, did not end
- * within 12 s or not with exit status 0, or whose log holds a sanitizer's report, a failed CHECK, or an answer of Redis that was not classified or that
- * only a fault in Souk brings about; a shard that has denied one of our users something. The directory stays if anything was wrong.
+ * within 12 s or not with exit status 0, or whose log holds a sanitizer's report, a failed CHECK, or an answer of Redis that was not classified or
+ * that only a fault in Souk brings about; a shard that has denied one of our users something. The directory stays if anything was wrong.
  */
 unsigned souk_stop(struct souk *souk);
 /* The directory shall stay although nothing was wrong with the processes: the test has found something else. */
@@ -84,7 +84,10 @@ void souk_mend(struct souk *souk);
 
 /* Another program for this worker, from its next start on: its path, borrowed until souk_stop. */
 void souk_set_program(struct souk *souk, int worker, const char *path);
-/* Runs a program of the build, or the one at an absolute path, to its end: to the shards it is ${user}. Returns its exit status; its output is in soukctl.log. */
+/*
+ * Runs a program of the build, or the one at an absolute path, to its end: to the shards it is ${user}. Returns its exit status; its output is in
+ * soukctl.log.
+ */
 int souk_run(struct souk *souk, const char *program, const char *user, const char *const *arguments);
 #define SOUK_RUN(souk, program, user, ...) souk_run((souk), (program), (user), (const char *const[]){__VA_ARGS__, NULL})
 /* "soukctl COMMAND" as souk-loader. */
@@ -108,9 +111,9 @@ unsigned souk_shard_of(const struct souk *souk, int64_t id);
 unsigned souk_shard_of_text(const struct souk *souk, const char *text);
 
 /*
- * With SOUK_AUTH=tokens among the settings the workers read a file of the fixture's own. souk_caller adds a caller to it (by `soukctl token`; ${user} NULL: for all buyers)
- * and returns his token, to be freed; souk_callers_known waits until all workers know those added. `anonymous` has no token and is not waited for. souk_forget_caller takes
- * all lines of that name out.
+ * With SOUK_AUTH=tokens among the settings the workers read a file of the fixture's own. souk_caller adds a caller to it (by `soukctl token`; ${user}
+ * NULL: for all buyers) and returns his token, to be freed; souk_callers_known waits until all workers know those added. `anonymous` has no token and
+ * is not waited for. souk_forget_caller takes all lines of that name out.
  */
 char *souk_caller(struct souk *souk, const char *name, const char *scopes, const char *user);
 void souk_callers_known(struct souk *souk);
@@ -125,8 +128,8 @@ char *souk_log(const struct souk *souk, int worker);
 char *souk_journal(const struct souk *souk);
 
 /*
- * The conservation check, by the order worker: true if it says that all is well. It is asked again until then, for at most 10 s, because duties of the
- * last requests may be under way; violations that stay are printed.
+ * The conservation check, by the order worker: true if it says that all is well. It is asked again until then, for at most 10 s, because duties of
+ * the last requests may be under way; violations that stay are printed.
  */
 bool souk_audit(struct souk *souk);
 

@@ -58,7 +58,10 @@ void fixture_show_log(const char *path);
 void callers_start(struct souk *souk);
 void callers_end(struct souk *souk);
 
-/* A program of the build, or the one at an absolute path; to the shards it is ${user} (NULL: it has none), with the fixture's environment (and ${worker}'s port), its output appended to ${log}. */
+/*
+ * A program of the build, or the one at an absolute path; to the shards it is ${user} (NULL: it has none), with the fixture's environment (and
+ * ${worker}'s port), its output appended to ${log}.
+ */
 pid_t program_launch(const struct souk *souk, const struct worker *worker, const char *user, const char *program, const char *const *arguments,
                      const char *log);
 

@@ -212,8 +212,8 @@ static char *about_another(const char *line)
 }
 
 /*
- * By the whole audit, whose worker reads records by plain commands and asks a function about what does not look right. There is a right one before the
- * damaged one that is otherwise the same: so what the worker has learned of that one must not let it pass this one.
+ * By the whole audit, whose worker reads records by plain commands and asks a function about what does not look right. There is a right one before
+ * the damaged one that is otherwise the same: so what the worker has learned of that one must not let it pass this one.
  */
 static void find_among_others(struct lua_shard *shard, const struct damage *row, bool alone)
 {

@@ -93,9 +93,11 @@ static const struct lua_case cases[] = {
      "HGETALL stock:{5}:261 => on_hand 0 held 0 committed 0 v 1 ; XRANGE moves:{5}:5 - + => * m create|40|||40|0|0|1| ; XLEN moves:{5}:261 => 1 ; "
      "ZRANGE products:{5} 0 -1 WITHSCORES => 5 5 261 261 ; EXISTS asks:{5} => 0 ; HGET seq:{5} product => 1 ; "
      "HGETALL idem:{5}:$H => fp $F s done results 5,1|261,1 ; PTTL idem:{5}:$H => ~86400000"},
-    {"import replaces", PRODUCT("3") STOCK("9", "2", "1"), "import " IDEM "5 D2 ''", "0 5,4", "HGETALL product:{5}:5 => v 4 doc D2 ; HGET stock:{5}:5 on_hand => 9"},
+    {"import replaces", PRODUCT("3") STOCK("9", "2", "1"), "import " IDEM "5 D2 ''", "0 5,4",
+     "HGETALL product:{5}:5 => v 4 doc D2 ; HGET stock:{5}:5 on_hand => 9"},
     {"import leaves alone what came with a stock and has one", PRODUCT("3") STOCK("9", "2", "1"), "import " IDEM "5 D2 9 261 D2 7", "0 5,0|261,1",
-     "HGETALL product:{5}:5 => v 3 doc D1 ; HGETALL stock:{5}:5 => on_hand 9 held 2 committed 1 v 4 ; HGET stock:{5}:261 on_hand => 7 ; EXISTS moves:{5}:5 => 0"},
+     "HGETALL product:{5}:5 => v 3 doc D1 ; HGETALL stock:{5}:5 => on_hand 9 held 2 committed 1 v 4 ; HGET stock:{5}:261 on_hand => 7 ; EXISTS "
+     "moves:{5}:5 => 0"},
     {"import numbers new ones", NULL, "import " IDEM "'' D1 4 '' D2 ''", "0 261,1|517,1",
      "HGET product:{5}:517 doc => D2 ; HGET stock:{5}:261 on_hand => 4 ; HGET seq:{5} product => 2 ; ZCARD products:{5} => 2"},
     {"import numbers around ids of clients, in the same call and before", "product_put product:{5}:773 5 773 create '' D0 1",
@@ -156,7 +158,8 @@ static const struct lua_case cases[] = {
     {"set expecting another", STOCK("9", "2", "3"), "stock_adjust " IDEM "5 set 40 8 '' r-1", "15 0 r-1 24 9 2 3 4", NULL},
     {"adjust expecting another", STOCK("9", "2", "3"), "stock_adjust " IDEM "5 delta 1 10 '' r-1", "15 0 r-1 24 9 2 3 4", NULL},
     {"adjust nothing", NULL, "stock_adjust " IDEM "5 delta 1 '' '' r-1", "10", NULL},
-    {"adjust again says what it was", STOCK("9", "2", "3") " ; stock_adjust " IDEM "5 delta 6 '' '' r-1 ; stock_adjust idem:{5}:$I 5 $F 5 delta 1 '' '' r-1",
+    {"adjust again says what it was",
+     STOCK("9", "2", "3") " ; stock_adjust " IDEM "5 delta 6 '' '' r-1 ; stock_adjust idem:{5}:$I 5 $F 5 delta 1 '' '' r-1",
      "stock_adjust " IDEM "5 delta 6 '' '' r-1", "14 15 2 3 5", "HGET stock:{5}:5 on_hand => 16"},
     {"adjust with the key of another request", STOCK("9", "2", "3") " ; stock_adjust " IDEM "5 delta 6 '' '' r-1",
      "stock_adjust idem:{5}:$H 5 $G 5 delta 7 '' '' r-1", "12", NULL},
@@ -178,7 +181,8 @@ static const struct lua_case cases[] = {
     {"adjust: minus zero", STOCK("9", "0", "0"), "stock_adjust " IDEM "5 delta -0 '' '' r-1", "'-ERR souk: bad argument 5 of stock_adjust'", NULL},
     {"adjust: two signs", STOCK("9", "0", "0"), "stock_adjust " IDEM "5 delta --1 '' '' r-1", "'-ERR souk: bad argument 5 of stock_adjust'", NULL},
     {"adjust: plus sign", STOCK("9", "0", "0"), "stock_adjust " IDEM "5 delta +1 '' '' r-1", "'-ERR souk: bad argument 5 of stock_adjust'", NULL},
-    {"adjust: expected negative", STOCK("9", "0", "0"), "stock_adjust " IDEM "5 delta 1 -9 '' r-1", "'-ERR souk: bad argument 6 of stock_adjust'", NULL},
+    {"adjust: expected negative", STOCK("9", "0", "0"), "stock_adjust " IDEM "5 delta 1 -9 '' r-1", "'-ERR souk: bad argument 6 of stock_adjust'",
+     NULL},
 };
 
 int main(void)

@@ -110,7 +110,8 @@ static const struct lua_case cases[] = {
     {"try: another attempt", HELD, "try stock:{5}:5 5 5 $U 2 7 10000 0", "0 5 3 D1", COUNTERS("9 4 0 5") " ; HLEN stock:{5}:5 => 7"},
     {"try: twice", ABSENT " ; " TRY("2") " => 0 7 3 D1", TRY("2"), "16 3 D1 held", COUNTERS("9 2 0 5")},
     {"try: after release without hold", ABSENT " ; " RELEASE "-1 ''", TRY("2"), "21 released", NULL},
-    {"release: of a deleted product", NULL, RELEASE "-1 ''", "0 released", "HLEN stock:{5}:5 => 1 ; EXISTS asks:{5} => 0" PHASE("released|0|0|@+0|@+0")},
+    {"release: of a deleted product", NULL, RELEASE "-1 ''", "0 released",
+     "HLEN stock:{5}:5 => 1 ; EXISTS asks:{5} => 0" PHASE("released|0|0|@+0|@+0")},
 
     /* Arguments. */
     {"try: quantity zero", ABSENT, TRY("0"), "'-ERR souk: bad argument 4 of try'", NULL},

@@ -226,9 +226,9 @@ static bool is_denied(const char *function, const char *answer)
 
 
 /*
- * Runs FCALL as one who calls that function. Who may not have the keys that it is given is passed over (the sweep's leases are each service's own, and a case
- * may give a wrong key on purpose), and the administrator is the last. What is denied inside the function has another text, and is the answer; but of a list,
- * which reads records of any kind that its caller names, and nobody names those of another service.
+ * Runs FCALL as one who calls that function. Who may not have the keys that it is given is passed over (the sweep's leases are each service's own,
+ * and a case may give a wrong key on purpose), and the administrator is the last. What is denied inside the function has another text, and is the
+ * answer; but of a list, which reads records of any kind that its caller names, and nobody names those of another service.
  */
 static char *call_as_caller(struct lua_shard *shard, const char *function, const char *const *argv)
 {

@@ -21,8 +21,8 @@
  *
  * Answers are flat: all lists' items one after another, '' for empty texts and empty lists.
  *
- * Two things are checked in every case without being said. When the answer's code is not 0 (or is an error), nothing in Redis may have changed, but for
- * a key's record: a refusal, or a cancel or fulfil that was done before, may be its outcome.
+ * Two things are checked in every case without being said. When the answer's code is not 0 (or is an error), nothing in Redis may have changed, but
+ * for a key's record: a refusal, or a cancel or fulfil that was done before, may be its outcome.
  * When it is 0 and the function writes, it is first called with another epoch (answer 1) and after its limit (answer 2), and nothing may change by
  * that.
  */

@@ -85,7 +85,8 @@ static const struct lua_case CASES[] = {
     {"pay: another payment is unknown", CHARGE_UNKNOWN, "pay order:{7}:263 7 263 $J $F '' charge automatic P q1 10000", "27 263", ""},
     {"pay: another payment is authorized", AUTHORIZED, "pay order:{7}:263 7 263 $J $F '' charge automatic P q1 10000", "27 263", ""},
     {"pay: again after a failure", FAILED, "pay order:{7}:263 7 263 $J $F '' charge automatic P q1 10000", "0 519 500 USD @+0 1 charge:1",
-     "HMGET order:{7}:263 payments payment_status v => 263,519 pending 4 ; ZRANGE payments:{7} 0 -1 => 263 519 ; ZRANGE payments:{7}:user:u1 0 -1 => 263 519"},
+     "HMGET order:{7}:263 payments payment_status v => 263,519 pending 4 ; ZRANGE payments:{7} 0 -1 => 263 519 ; ZRANGE payments:{7}:user:u1 0 -1 => "
+     "263 519"},
     {"pay: paid already", SUCCEEDED, "pay order:{7}:263 7 263 $J $F '' charge automatic P q1 10000", "26 paid paid", ""},
     {"pay: cancelled", PLACED " ; " CANCEL, "pay order:{7}:263 7 263 $I $F '' charge automatic P q1 10000", "26 cancelled none", ""},
     {"pay: expired", PLACED " ; " EXPIRE, "pay order:{7}:263 7 263 $I $F '' charge automatic P q1 10000", "26 expired none", ""},
@@ -161,8 +162,8 @@ static const struct lua_case CASES[] = {
      "pay_act payment:{7}:263 7 263 $J $F capture '' q9 7000", "15 1 q3 26 processing reserved",
      "HGET payment:{7}:263 status => authorized ; " ACT("capture") " => 0 500 USD 3 capture:3 P"},
     {"capture of a charge", SUCCEEDED, "pay_act payment:{7}:263 7 263 $J $F capture '' q3 7000", "15 0 q3 26 succeeded paid", ""},
-    {"capture for an order that expired", AUTHORIZED " ; " EXPIRE, "pay_act payment:{7}:263 7 263 $J $F capture '' q3 7000", "15 0 q3 26 authorized expired",
-     ""},
+    {"capture for an order that expired", AUTHORIZED " ; " EXPIRE, "pay_act payment:{7}:263 7 263 $J $F capture '' q3 7000",
+     "15 0 q3 26 authorized expired", ""},
     {"capture again while it runs", AUTHORIZED " ; pay_act payment:{7}:263 7 263 $J $F capture '' q3 7000",
      "pay_act payment:{7}:263 7 263 $J $F capture '' q3 7000", "13 3", ""},
     {"capture again when it is done", AUTHORIZED " ; pay_act payment:{7}:263 7 263 $J $F capture '' q3 7000 ; " RESULT("capture:3", "succeeded"),
@@ -224,7 +225,8 @@ static const struct lua_case CASES[] = {
                                                                                                          "HMGET payment:{7}:263 refunded refunding "
                                                                                                          "=> 500 0 ; ZCARD txn:{7}:pay => 0"},
     {"a refund that was above what was left stays refused, also when more is left",
-     SUCCEEDED " ; " REFUND("$J", "$F", "300") " ; " REFUND("aaaabbbbccccddddaaaabbbbccccdddd", "$F", "201") " => 15 0 q4 29 200 ; " REFUNDED("1", "failed"),
+     SUCCEEDED
+     " ; " REFUND("$J", "$F", "300") " ; " REFUND("aaaabbbbccccddddaaaabbbbccccdddd", "$F", "201") " => 15 0 q4 29 200 ; " REFUNDED("1", "failed"),
      "refund payment:{7}:263 7 263 aaaabbbbccccddddaaaabbbbccccdddd $F 201 why q9 8000", "15 1 q4 29 200",
      REFUND("aaaabbbbccccddddaaaabbbbccccdddd", "$G", "201") " => 12 ; " REFUND("aaaabbbbccccddddaaaabbbbccccdddf", "$F",
                                                                                 "201") " => 0 2 201 USD refund:2 @+0"},
@@ -244,7 +246,8 @@ static const struct lua_case CASES[] = {
      REFUNDED("2", "succeeded"), "0 6 partially_refunded partially_refunded succeeded", "HGET order:{7}:263 v => 4"},
     {"refund unknown stays counted", SUCCEEDED " ; " REFUND("$J", "$F", "200"), REFUNDED("1", "unknown"), "0 4 succeeded paid unknown",
      "HMGET payment:{7}:263 refunded refunding => 0 200 ; ZSCORE txn:{7}:pay 263 => @+6000 ; "
-     "payment_read payment:{7}:263 7 263 => 0 @+0 reconcile_refund 1 … ; " REFUND("aaaabbbbccccddddaaaabbbbccccdddd", "$F", "301") " => 15 0 q4 29 300"},
+     "payment_read payment:{7}:263 7 263 => 0 @+0 reconcile_refund 1 … ; " REFUND("aaaabbbbccccddddaaaabbbbccccdddd", "$F",
+                                                                                  "301") " => 15 0 q4 29 300"},
     {"refund unknown again is no version", SUCCEEDED " ; " REFUND("$J", "$F", "200") " ; " REFUNDED("1", "unknown"),
      "refund_result payment:{7}:263 7 263 1 unknown '' q5 20000", "0 4 succeeded paid unknown", "ZSCORE txn:{7}:pay 263 => @+20000"},
     {"refund failed", SUCCEEDED " ; " REFUND("$J", "$F", "200"), "refund_result payment:{7}:263 7 263 1 failed no_funds q5 6000",

@@ -158,8 +158,9 @@ static const struct lua_case cases[] = {
     /* fulfil: every state */
     {"fulfil: none", NULL, FULFIL, "10", NULL},
     {"fulfil: reserved", RESERVED, FULFIL, "15 0 r-2 26 reserved none", "HGETALL idem:{7}:$I => fp $F s refused answer 26|reserved|none request r-2"},
-    {"fulfil: refused while reserved, stays refused when paid", RESERVED " ; " FULFIL " ; HSET order:{7}:263 state paid payment_status paid", 
-     "fulfil order:{7}:263 7 263 $I $F r-3 D2", "15 1 r-2 26 reserved none", "HGET order:{7}:263 state => paid ; fulfil order:{7}:263 7 263 $I $G r-2 D2 => 12"},
+    {"fulfil: refused while reserved, stays refused when paid", RESERVED " ; " FULFIL " ; HSET order:{7}:263 state paid payment_status paid",
+     "fulfil order:{7}:263 7 263 $I $F r-3 D2", "15 1 r-2 26 reserved none",
+     "HGET order:{7}:263 state => paid ; fulfil order:{7}:263 7 263 $I $G r-2 D2 => 12"},
     {"fulfil: paid", PAID, FULFIL, "0 4 fulfilled paid ~1000",
      RECORD("fulfilled paid 4 @+0") " ; HMGET order:{7}:263 e4 doc => fulfilled|paid|@+60000|@+0|fulfil|r-2 D2" EVENT(
          "e 263||4|paid|fulfilled|paid|fulfil|r-2") DUTY("@+0") NOT_INDEXED("paid", "paid") INDEXED("fulfilled", "paid") NO_PAYMENT_DUTY

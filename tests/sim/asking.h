@@ -4,7 +4,9 @@
 #include "flow.h"
 #include "shape.h"
 
-/* What the door makes of a POST: its JSON read and bound. The texts are borrowed until the flow has ended. Stops the process if the body is no good. */
+/*
+ * What the door makes of a POST: its JSON read and bound. The texts are borrowed until the flow has ended. Stops the process if the body is no good.
+ */
 struct asking {
     const char *route, *key, *json;
     const char *request_id; /* NULL: "r" */

@@ -17,12 +17,13 @@
 /*
  * The simulated shard beside a real redis-server: the same calls must get the same answers and leave the same keys.
  *
- *   histories  whole histories of a simulated fleet on one shard, each call of which is given to the real one as well. There the library's clock is read
- *              from a key, and ids of streams are made from it, by changing just these places of its text; whatever else it does is Redis' own
+ *   histories  whole histories of a simulated fleet on one shard, each call of which is given to the real one as well. There the library's clock is
+ *              read from a key, and ids of streams are made from it, by changing just these places of its text; whatever else it does is Redis' own
  *   commands   each command by itself, with chance's arguments
  *   back       what a keyspace takes back is gone
  *
- * Expiry is the real server's only in that a key has one: its clock is not the simulated one, so the test removes what has expired and holds on to the rest.
+ * Expiry is the real server's only in that a key has one: its clock is not the simulated one, so the test removes what has expired and holds on to
+ * the rest.
  */
 #define EXPIRING_MAX 4096
 struct pair {

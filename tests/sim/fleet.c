@@ -17,7 +17,8 @@
 #include "fleet.h"
 
 /*
- * Everything that will happen stands in one heap, by time. A message belongs to the arena of the flow that sent it; whatever refers to it holds that arena.
+ * Everything that will happen stands in one heap, by time. A message belongs to the arena of the flow that sent it; whatever refers to it holds that
+ * arena.
  */
 enum kind {
     EV_ARRIVE,
@@ -294,8 +295,8 @@ static void run_call(struct runner *runner, struct call *call)
 }
 
 /*
- * The connection is gone. What is under way the worker is told to be UNKNOWN. What had not arrived is lost, arrives in its time, or much later; ${shard_died}: it
- * is lost.
+ * The connection is gone. What is under way the worker is told to be UNKNOWN. What had not arrived is lost, arrives in its time, or much later;
+ * ${shard_died}: it is lost.
  */
 static void connection_break(struct fleet *fleet, struct worker *worker, unsigned shard, int64_t up_at_us, bool shard_died)
 {

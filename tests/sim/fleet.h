@@ -70,8 +70,8 @@ bool fleet_go(struct fleet *fleet, int64_t until_us);
 int64_t fleet_now_us(const struct fleet *fleet);
 
 /*
- * A request to any worker of this role. ${make} fills the ask in the flow's arena. got_answer is called once: with the answer, or with NULL when the client's
- * connection was closed without one (then also when no worker is up).
+ * A request to any worker of this role. ${make} fills the ask in the flow's arena. got_answer is called once: with the answer, or with NULL when the
+ * client's connection was closed without one (then also when no worker is up).
  */
 struct request_kind {
     enum role role;

@@ -8,11 +8,12 @@
 #include "view.h"
 
 /*
- * What one simulated shard remembers, and the few Redis commands that Souk's functions and flows use on it, with Redis' own answers. tests/sim/differential
- * holds it to a real redis-server.
+ * What one simulated shard remembers, and the few Redis commands that Souk's functions and flows use on it, with Redis' own answers.
+ * tests/sim/differential holds it to a real redis-server.
  *
- * It can be taken back. Everything lies in one region of memory, and what a command is about to overwrite is noted first; so a mark is two numbers, and
- * going back to it costs what was changed since. A crash that loses what was not on disk, and a search that tries another way, are this one thing.
+ * It can be taken back. Everything lies in one region of memory, and what a command is about to overwrite is noted first; so a mark is two numbers,
+ * and going back to it costs what was changed since. A crash that loses what was not on disk, and a search that tries another way, are this one
+ * thing.
  */
 struct keyspace;
 
@@ -39,8 +40,8 @@ void keyspace_run(struct keyspace *keyspace, int64_t now_us, size_t argc, const 
 bool keyspace_reads(struct view command);
 
 /*
- * A point to go back to. Points go back in the reverse of their order, those behind one are void with it. keyspace_settle gives up all of them: what was
- * done stays.
+ * A point to go back to. Points go back in the reverse of their order, those behind one are void with it. keyspace_settle gives up all of them: what
+ * was done stays.
  */
 struct keyspace_mark {
     size_t notes, top;

@@ -79,7 +79,9 @@ struct object *key_find(struct keyspace *ks, struct view name);
 struct object *key_make(struct keyspace *ks, struct view name, enum key_kind kind);
 void key_drop(struct keyspace *ks, struct view name);
 
-/* Sorted sets: the cell of a rank; how many stand before (score, name), or, with ${name} NULL, before, or up to (${past}), that score; put; dropped. */
+/*
+ * Sorted sets: the cell of a rank; how many stand before (score, name), or, with ${name} NULL, before, or up to (${past}), that score; put; dropped.
+ */
 const struct cell *ranked(const struct zset *zset, uint32_t rank);
 uint32_t rank_of(const struct zset *zset, double score, const struct view *name, bool past);
 bool zset_put(struct keyspace *ks, struct zset *zset, struct view name, double score);

@@ -12,7 +12,8 @@
  * The function library in an embedded Lua 5.1 (LuaJIT), as Redis would run it: the same text that FUNCTION LOAD gets, redis.call carried out by a
  * keyspace.
  *
- *   library   the text, loaded and compiled once. What it keeps between two calls, but for what it has looked up before, is its clock that never runs backwards
+ *   library   the text, loaded and compiled once. What it keeps between two calls, but for what it has looked up before, is its clock that never runs
+ *             backwards
  *   host      one server process: it has the clock that its process has told
  *
  * So many processes, and those that begin anew, share what the compiler has made.

@@ -9,9 +9,9 @@
 #include "hash.h"
 
 /*
- * Flows as what they are: machines with states and events. A state is everything that a flow knows (traced_arena.h) and what it has asked for and not been
- * answered; it has a number, and is found again by its content. A step is computed once, by running the real flow along the events that led to the
- * state, and remembered; a search then takes it a million times for nothing.
+ * Flows as what they are: machines with states and events. A state is everything that a flow knows (traced_arena.h) and what it has asked for and not
+ * been answered; it has a number, and is found again by its content. A step is computed once, by running the real flow along the events that led to
+ * the state, and remembered; a search then takes it a million times for nothing.
  *
  *   machine_begin ─▶ state ─ step(item 0, reply 17) ─▶ state ─ … ─▶ over, with an answer
  */

@@ -24,20 +24,23 @@
  * Every state that a small shop can come to, by the real flows and the real functions: three products on three shards, two buyers, copies of their
  * requests on several coordinators, whoever settles, pays, cancels and fulfils. A state is
  *
- *   a state of each shard · of the gateway's book · of each flow that is under way, with what it has asked for · calls whose sender is gone · the time
+ *   a state of each shard · of the gateway's book · of each flow that is under way, with what it has asked for · calls whose sender is gone · the
+ *   time
  *
  * What may happen next, one thing at a time, in any order:
  *   somebody begins · a call is carried out and answered · a call is UNKNOWN to its sender and is carried out later, or never · it was NOT SENT
  *   a call arrives twice · time passes · a shard loses what was not on disk, and restarts
  *
- * Death needs no step of its own. Who is dead is who never goes on, and what he has sent arrives later or never: that is every state once more, in which
- * nothing of his happens any further. So in each state, not only in those at the end, everybody is taken for dead and the rest must recover (heal).
+ * Death needs no step of its own. Who is dead is who never goes on, and what he has sent arrives later or never: that is every state once more, in
+ * which nothing of his happens any further. So in each state, not only in those at the end, everybody is taken for dead and the rest must recover
+ * (heal).
  *
- * A call and the reading of its answer are one step where no shard can lose anything: an answer changes nothing but its flow, and what the flow asks for
- * next may wait as long as one likes; so every delay of an answer is also a delay of the next call. Where shards can die, answers wait for the disk.
+ * A call and the reading of its answer are one step where no shard can lose anything: an answer changes nothing but its flow, and what the flow asks
+ * for next may wait as long as one likes; so every delay of an answer is also a delay of the next call. Where shards can die, answers wait for the
+ * disk.
  *
- * In each state the rules below must hold (bad), and a recovery without faults, by whoever sweeps, must bring everything to its place. A state that breaks
- * one is printed with the shortest way to it.
+ * In each state the rules below must hold (bad), and a recovery without faults, by whoever sweeps, must bring everything to its place. A state that
+ * breaks one is printed with the shortest way to it.
  */
 
 /* ---- who there is ---- */

@@ -216,8 +216,8 @@ static bool is(struct view text, const char *word)
 /* ---- units ---- */
 
 /*
- * Where the units of an order in this state must be. Once marks are pruned a late repeat of the request finds none and holds anew; that is released (fence 6),
- * and leaves a mark of its own.
+ * Where the units of an order in this state must be. Once marks are pruned a late repeat of the request finds none and holds anew; that is released
+ * (fence 6), and leaves a mark of its own.
  */
 static bool phase_fits(struct view state, enum phase phase, bool leapt)
 {

@@ -15,8 +15,8 @@
  *   shard_sim_run ─▶ done, not on disk yet (its answer must wait) ─ shard_sim_sync ─▶ on disk
  *                                 └─ shard_sim_crash: the latest of these are lost, the process begins anew
  *
- * So it is a redis-server with appendfsync always: no answer leaves before what it tells is on disk, and what was not answered may be lost, the latest
- * first, each call whole.
+ * So it is a redis-server with appendfsync always: no answer leaves before what it tells is on disk, and what was not answered may be lost, the
+ * latest first, each call whole.
  */
 struct shard_sim;
 
@@ -35,8 +35,8 @@ int64_t shard_sim_now_us(const struct shard_sim *shard);
 int64_t shard_sim_now_ms(const struct shard_sim *shard);
 
 /*
- * Carries out ${call}. A function that writes is told ${limit_ms}, the latest time of this shard at which it may act. The answer is made in ${arena}. Every run
- * is a step that a crash can lose.
+ * Carries out ${call}. A function that writes is told ${limit_ms}, the latest time of this shard at which it may act. The answer is made in ${arena}.
+ * Every run is a step that a crash can lose.
  */
 const struct item *shard_sim_run(struct shard_sim *shard, const struct call *call, int64_t limit_ms, struct arena *arena);
 

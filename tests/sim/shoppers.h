@@ -5,9 +5,9 @@
 #include "hash.h"
 
 /*
- * Simulated shoppers and a simulated shop keeper. Each shopper places one order and, by chance, cancels it, pays it, authorizes and captures or voids, has it
- * fulfilled, refunded, or leaves it. As a good client does, it sends a request again, with its key, until it is decided; as clients do too, it sends some
- * twice at once, repeats some that were decided long ago, and cancels while it pays.
+ * Simulated shoppers and a simulated shop keeper. Each shopper places one order and, by chance, cancels it, pays it, authorizes and captures or
+ * voids, has it fulfilled, refunded, or leaves it. As a good client does, it sends a request again, with its key, until it is decided; as clients do
+ * too, it sends some twice at once, repeats some that were decided long ago, and cancels while it pays.
  *
  * What was told is kept: a decided request must be told the same, byte by byte, for ever; the oracle compares the rest with the store.
  */

@@ -5,8 +5,8 @@
 #include "shard_sim.h"
 
 /*
- * Shards and the gateway as machines: a state has a number, what a call does to it is computed once by the real function and remembered. Two states of
- * a shard are the same when its keys say the same; what nobody decides on (the ledger, the feed, the count of changes of a stock) does not count.
+ * Shards and the gateway as machines: a state has a number, what a call does to it is computed once by the real function and remembered. Two states
+ * of a shard are the same when its keys say the same; what nobody decides on (the ledger, the feed, the count of changes of a stock) does not count.
  */
 struct snapshots;
 

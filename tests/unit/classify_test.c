@@ -127,8 +127,8 @@ static size_t code_at(const char *text, const char *end)
 }
 
 /*
- * Whatever code the installed redis-server can begin an error with has its row: the codes are read from the program itself, so that a newer one brings
- * its own to this test.
+ * Whatever code the installed redis-server can begin an error with has its row: the codes are read from the program itself, so that a newer one
+ * brings its own to this test.
  */
 static void test_every_code_of_this_redis(void **state)
 {

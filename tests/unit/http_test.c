@@ -206,9 +206,21 @@ static const struct {
     const char *path;
     void (*act)(struct server *server, struct exchange *exchange);
 } acts[] = {
-    {"/sync", do_sync}, {"/later", do_later}, {"/flow", do_flow}, {"/hold", do_hold},   {"/release", do_release}, {"/size", do_size}, {"/bulk", do_size},
-    {"/big", do_big},   {"/204", do_204},     {"/304", do_304},   {"/stats", do_stats}, {"/header", do_header},   {"/bad-header", do_bad_header},
-    {"/huge", do_huge}, {"/prepared", do_prepared},
+    {"/sync", do_sync},
+    {"/later", do_later},
+    {"/flow", do_flow},
+    {"/hold", do_hold},
+    {"/release", do_release},
+    {"/size", do_size},
+    {"/bulk", do_size},
+    {"/big", do_big},
+    {"/204", do_204},
+    {"/304", do_304},
+    {"/stats", do_stats},
+    {"/header", do_header},
+    {"/bad-header", do_bad_header},
+    {"/huge", do_huge},
+    {"/prepared", do_prepared},
 };
 
 static void got_request(void *cookie, struct exchange *exchange)

@@ -550,8 +550,8 @@ static void take_all(struct world *world, enum act act)
 }
 
 /*
- * Whatever has happened: now everything works again, twice the bound passes, and a client asks all the time. What was kept wrongly on the way is shown to
- * him here.
+ * Whatever has happened: now everything works again, twice the bound passes, and a client asks all the time. What was kept wrongly on the way is
+ * shown to him here.
  */
 static void calm_down(struct world *world)
 {
@@ -672,8 +672,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_life),          cmocka_unit_test(test_lease),      cmocka_unit_test(test_poison),
         cmocka_unit_test(test_what_goes),     cmocka_unit_test(test_joining),    cmocka_unit_test(test_joining_page),
-        cmocka_unit_test(test_eviction),      cmocka_unit_test(test_growing),      cmocka_unit_test(test_pages_bounded), cmocka_unit_test(test_random_orders),
-        cmocka_unit_test(test_all_orders),
+        cmocka_unit_test(test_eviction),      cmocka_unit_test(test_growing),    cmocka_unit_test(test_pages_bounded),
+        cmocka_unit_test(test_random_orders), cmocka_unit_test(test_all_orders),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

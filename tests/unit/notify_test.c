@@ -96,7 +96,8 @@ static void test_watchdog(void **state)
         const char *usec, *pid;
         int64_t want;
     } cases[] = {
-        {NULL, NULL, 0}, {"30000000", NULL, 30000000}, {"30000000", "ours", 30000000}, {"30000000", "1", 0}, {"0", NULL, 0}, {"-5", NULL, 0}, {"x", NULL, 0},
+        {NULL, NULL, 0}, {"30000000", NULL, 30000000}, {"30000000", "ours", 30000000}, {"30000000", "1", 0}, {"0", NULL, 0}, {"-5", NULL, 0},
+        {"x", NULL, 0},
     };
     char pid[16];
     snprintf(pid, sizeof(pid), "%d", (int)getpid());

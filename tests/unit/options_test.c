@@ -141,8 +141,10 @@ static void test_presets_variables_and_flags(void **state)
         {"", "--http-port=1 --http-port=2", 2, "info"},
         {"SOUK_GATEWAY_TIMEOUT_MS=1 SOUK_LOCAL_DIR=x SOUK_URL=y", "--redis-user --help", 8080, "info"}, /* other programs' */
         /* What Kubernetes says of Services called souk, souk-http and souk-log-level is no setting, and no slip of the pen. */
-        {"SOUK_PORT=tcp://10.0.0.1:80 SOUK_SERVICE_HOST=10.0.0.1 SOUK_SERVICE_PORT=80 SOUK_SERVICE_PORT_HTTP_API=80 SOUK_PORT_80_TCP=tcp://10.0.0.1:80 "
-         "SOUK_PORT_80_TCP_PROTO=tcp SOUK_PORT_80_TCP_PORT=80 SOUK_PORT_80_TCP_ADDR=10.0.0.1", "", 8080, "info"},
+        {"SOUK_PORT=tcp://10.0.0.1:80 SOUK_SERVICE_HOST=10.0.0.1 SOUK_SERVICE_PORT=80 SOUK_SERVICE_PORT_HTTP_API=80 "
+         "SOUK_PORT_80_TCP=tcp://10.0.0.1:80 "
+         "SOUK_PORT_80_TCP_PROTO=tcp SOUK_PORT_80_TCP_PORT=80 SOUK_PORT_80_TCP_ADDR=10.0.0.1",
+         "", 8080, "info"},
         {"SOUK_HTTP_PORT=tcp://10.0.0.1:80 SOUK_HTTP_PORT_80_UDP=udp://10.0.0.1:80 SOUK_HTTP_SERVICE_HOST=10.0.0.1", "", 8080, "info"},
         {"SOUK_LOG_LEVEL_PORT=sctp://10.0.0.1:80 SOUK_LOG_LEVEL_PORT_80_SCTP=sctp://10.0.0.1:80", "", 8080, "info"},
         {"SOUK_HTTP_ADDRESS=::1 SOUK_GATEWAY_URL=https://pay.example:8443/v1 SOUK_REDIS_USER=", "--drain-ms=600000", 8080, "info"},
@@ -179,8 +181,9 @@ static void test_what_is_bad_is_named(void **state)
         {"", "--log-level=warn|info", "souk-test: --log-level is \"warn|info\" but must be one of error|warn|info|debug\n"},
         {"", "--colour=red", "souk-test: --colour=red is not a flag of this program; --help lists them\n"},
         {"", "--http-por=1", "souk-test: --http-por=1 is not a flag of this program; did you mean --http-port? --help lists them\n"},
-        {"", "--htp-prot 1", "souk-test: --htp-prot is not a flag of this program; did you mean --http-port? --help lists them\n"
-                             "souk-test: 1 is not a flag of this program; --help lists them\n"},
+        {"", "--htp-prot 1",
+         "souk-test: --htp-prot is not a flag of this program; did you mean --http-port? --help lists them\n"
+         "souk-test: 1 is not a flag of this program; --help lists them\n"},
         {"", "--chekc-config", "souk-test: --chekc-config is not a flag of this program; did you mean --check-config? --help lists them\n"},
         {"", "-h", "souk-test: -h is not a flag of this program; --help lists them\n"},
         {"", "8080", "souk-test: 8080 is not a flag of this program; --help lists them\n"},
@@ -190,20 +193,28 @@ static void test_what_is_bad_is_named(void **state)
         {"SOUK_HTTP_PORT=+1", "", "souk-test: SOUK_HTTP_PORT is \"+1\" but must be an integer from 0 to 65535\n"},
         {"SOUK_HTTP_PORT=0x10", "", "souk-test: SOUK_HTTP_PORT is \"0x10\" but must be an integer from 0 to 65535\n"},
         {"SOUK_DRAIN_MS=5s", "", "souk-test: SOUK_DRAIN_MS is \"5s\" but must be an integer from 0 to 600000, in milliseconds and without a unit\n"},
-        {"SOUK_DRAIN_MS=0.5s", "", "souk-test: SOUK_DRAIN_MS is \"0.5s\" but must be an integer from 0 to 600000, in milliseconds and without a unit\n"},
+        {"SOUK_DRAIN_MS=0.5s", "",
+         "souk-test: SOUK_DRAIN_MS is \"0.5s\" but must be an integer from 0 to 600000, in milliseconds and without a unit\n"},
         {"SOUK_DRAIN_MS=s", "", "souk-test: SOUK_DRAIN_MS is \"s\" but must be an integer from 0 to 600000\n"},
-        {"", "--authorization-hold-s=1m", "souk-test: --authorization-hold-s is \"1m\" but must be an integer from 1 to 600, in seconds and without a unit\n"},
+        {"", "--authorization-hold-s=1m",
+         "souk-test: --authorization-hold-s is \"1m\" but must be an integer from 1 to 600, in seconds and without a unit\n"},
         {"", "--cache-mb=1Gi", "souk-test: --cache-mb is \"1Gi\" but must be an integer from 0 to 65536, in MiB and without a unit\n"},
         {"SOUK_HTTP_ADDRESS=", "", "souk-test: SOUK_HTTP_ADDRESS is \"\" but must be a numeric address of this machine, as 127.0.0.1 or ::1\n"},
-        {"SOUK_HTTP_ADDRESS=localhost", "", "souk-test: SOUK_HTTP_ADDRESS is \"localhost\" but must be a numeric address of this machine, as 127.0.0.1 or ::1\n"},
+        {"SOUK_HTTP_ADDRESS=localhost", "",
+         "souk-test: SOUK_HTTP_ADDRESS is \"localhost\" but must be a numeric address of this machine, as 127.0.0.1 or ::1\n"},
         {"SOUK_SHARDS=", "", "souk-test: SOUK_SHARDS is empty but must not be\n"},
         {"SOUK_GATEWAY_URL=", "", "souk-test: SOUK_GATEWAY_URL is empty but must not be; leave it out for its preset, http://127.0.0.1:8083\n"},
-        {"SOUK_SHARDS=a=127.0.0.1:1\r", "", "souk-test: SOUK_SHARDS is \"a=127.0.0.1:1?\" but must have no control characters (shown as ?); look for a line's end behind it\n"},
+        {"SOUK_SHARDS=a=127.0.0.1:1\r", "",
+         "souk-test: SOUK_SHARDS is \"a=127.0.0.1:1?\" but must have no control characters (shown as ?); look for a line's end behind it\n"},
         {"", "--redis-user=123456789", "souk-test: --redis-user is \"123456789\", 9 bytes, but must have at most 8\n"},
-        {"", "--gateway-url=pay.example", "souk-test: --gateway-url is \"pay.example\" but must be as http://127.0.0.1:8080, without a slash at its end\n"},
-        {"", "--gateway-url=http://pay.example/", "souk-test: --gateway-url is \"http://pay.example/\" but must be as http://127.0.0.1:8080, without a slash at its end\n"},
-        {"", "--gateway-url=http://:80", "souk-test: --gateway-url is \"http://:80\" but must be as http://127.0.0.1:8080, without a slash at its end\n"},
-        {"", "--gateway-url=ftp://pay.example", "souk-test: --gateway-url is \"ftp://pay.example\" but must be as http://127.0.0.1:8080, without a slash at its end\n"},
+        {"", "--gateway-url=pay.example",
+         "souk-test: --gateway-url is \"pay.example\" but must be as http://127.0.0.1:8080, without a slash at its end\n"},
+        {"", "--gateway-url=http://pay.example/",
+         "souk-test: --gateway-url is \"http://pay.example/\" but must be as http://127.0.0.1:8080, without a slash at its end\n"},
+        {"", "--gateway-url=http://:80",
+         "souk-test: --gateway-url is \"http://:80\" but must be as http://127.0.0.1:8080, without a slash at its end\n"},
+        {"", "--gateway-url=ftp://pay.example",
+         "souk-test: --gateway-url is \"ftp://pay.example\" but must be as http://127.0.0.1:8080, without a slash at its end\n"},
         /* Everything that is wrong is told, in the order of the table, and then what is wrong between settings. */
         {"SOUK_HTTP_PORT=x SOUK_LOG_LEVEL=loud", "--colour=red --drain-ms=-1",
          "souk-test: --colour=red is not a flag of this program; --help lists them\n"
@@ -240,7 +251,8 @@ static void test_slips_of_the_pen_are_noticed(void **state)
     } cases[] = {
         {"SOUK_SHARD=a=b:1", "souk-test: warning: SOUK_SHARD is set, and no program of Souk reads it; did you mean SOUK_SHARDS?\n"},
         {"SOUK_HTPP_PORT=1", "souk-test: warning: SOUK_HTPP_PORT is set, and no program of Souk reads it; did you mean SOUK_HTTP_PORT?\n"},
-        {"SOUK_REDIS_PASSWD_FILE=x", "souk-test: warning: SOUK_REDIS_PASSWD_FILE is set, and no program of Souk reads it; did you mean SOUK_REDIS_PASSWORD_FILE?\n"},
+        {"SOUK_REDIS_PASSWD_FILE=x",
+         "souk-test: warning: SOUK_REDIS_PASSWD_FILE is set, and no program of Souk reads it; did you mean SOUK_REDIS_PASSWORD_FILE?\n"},
         {"SOUK_COLOUR=red", "souk-test: warning: SOUK_COLOUR is set, and no program of Souk reads it; --help lists what is read\n"},
         {"SOUK_=1", "souk-test: warning: SOUK_ is set, and no program of Souk reads it; --help lists what is read\n"},
         {"SOUK_HTTP_PORT_TCP=1", "souk-test: warning: SOUK_HTTP_PORT_TCP is set, and no program of Souk reads it; did you mean SOUK_HTTP_PORT?\n"},
@@ -302,8 +314,9 @@ static void test_the_tables_are_printed(void **state)
     assert_memory_equal(got.out, "souk-test ", 10);
     run(&got, "SOUK_HTTP_PORT=9", "--options --log-level=warn");
     assert_int_equal(got.result, OPTIONS_EXIT_OK);
-    assert_string_equal(got.out, "SOUK_HTTP_ADDRESS=127.0.0.1\nSOUK_HTTP_PORT=9\nSOUK_LOG_LEVEL=warn\nSOUK_SHARDS=a=127.0.0.1:7000\n"
-                                 "SOUK_GATEWAY_URL=http://127.0.0.1:8083\nSOUK_REDIS_USER=\nSOUK_DRAIN_MS=9000\nSOUK_AUTHORIZATION_HOLD_S=60\nSOUK_CACHE_MB=64\n");
+    assert_string_equal(
+        got.out, "SOUK_HTTP_ADDRESS=127.0.0.1\nSOUK_HTTP_PORT=9\nSOUK_LOG_LEVEL=warn\nSOUK_SHARDS=a=127.0.0.1:7000\n"
+                 "SOUK_GATEWAY_URL=http://127.0.0.1:8083\nSOUK_REDIS_USER=\nSOUK_DRAIN_MS=9000\nSOUK_AUTHORIZATION_HOLD_S=60\nSOUK_CACHE_MB=64\n");
 }
 
 static void test_check_config(void **state)

@@ -10,8 +10,8 @@
 #include "records.h"
 
 /*
- * order_doc_lines against record_load, which it must agree with about everything: documents as they are written, and each of them with each byte changed, with
- * each byte left out, and cut off behind each byte.
+ * order_doc_lines against record_load, which it must agree with about everything: documents as they are written, and each of them with each byte
+ * changed, with each byte left out, and cut off behind each byte.
  */
 #define LINES_MAX 20
 

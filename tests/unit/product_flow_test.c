@@ -616,7 +616,8 @@ static void test_adjust(void **state)
         int status;
         const char *want;
     } cases[] = {
-        {"{\"delta\":5}", "* 1 * 17 delta 5 '' '' r1", "0 15 2 3 6", 200, "{\"on_hand\":15,\"held\":2,\"committed\":3,\"available\":10,\"version\":6}"},
+        {"{\"delta\":5}", "* 1 * 17 delta 5 '' '' r1", "0 15 2 3 6", 200,
+         "{\"on_hand\":15,\"held\":2,\"committed\":3,\"available\":10,\"version\":6}"},
         {"{\"delta\":-5,\"reason\":\"lost\"}", "* 1 * 17 delta -5 '' lost r1", "0 5 2 3 6", 200, "\"available\":0"},
         {"{\"set\":0}", "* 1 * 17 set 0 '' '' r1", "0 0 0 0 6", 200, "\"on_hand\":0"},
         {"{\"set\":40,\"expected\":35}", "* 1 * 17 set 40 35 '' r1", "14 '40' '2' '3' '6'", 200,
@@ -649,7 +650,8 @@ static void test_adjust(void **state)
             driver_reply(talk.driver, call, cases[i].words);
         }
         assert_answer(&talk, cases[i].status, cases[i].want);
-        assert_int_equal(driver_header(talk.driver, "Idempotent-Replayed") != NULL, cases[i].words && (strncmp(cases[i].words, "14", 2) == 0 || strncmp(cases[i].words, "15 1", 4) == 0));
+        assert_int_equal(driver_header(talk.driver, "Idempotent-Replayed") != NULL,
+                         cases[i].words && (strncmp(cases[i].words, "14", 2) == 0 || strncmp(cases[i].words, "15 1", 4) == 0));
         talk_end(&talk);
     }
 }

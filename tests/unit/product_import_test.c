@@ -24,7 +24,8 @@ struct import_talk {
 
 static void start(struct import_talk *talk, const char *body)
 {
-    talk->ask = (struct ask){.method = METHOD_POST, .route = "/products/import", .raw_body = view_of(body), .key = VIEW("k"), .request_id = VIEW("r")};
+    talk->ask =
+        (struct ask){.method = METHOD_POST, .route = "/products/import", .raw_body = view_of(body), .key = VIEW("k"), .request_id = VIEW("r")};
     talk->driver = driver_start(&PRODUCT_IMPORT_FLOW, &talk->ask);
 }
 
@@ -49,7 +50,8 @@ static void assert_body(struct import_talk *talk, const char *want)
 static void test_parts_and_results(void **state)
 {
     struct import_talk talk;
-    start(&talk, "{\"id\":17,\"name\":\"a\",\"price\":1,\"stock\":3}\n\n{\"id\":2,\"name\":\"b\",\"price\":2}\r\n{\"id\":33,\"name\":\"c\",\"price\":3}");
+    start(&talk,
+          "{\"id\":17,\"name\":\"a\",\"price\":1,\"stock\":3}\n\n{\"id\":2,\"name\":\"b\",\"price\":2}\r\n{\"id\":33,\"name\":\"c\",\"price\":3}");
     begin(&talk);
     struct call *first = driver_next_call(talk.driver), *second = driver_next_call(talk.driver);
     assert_null(driver_next_call(talk.driver));
@@ -67,7 +69,8 @@ static void test_parts_and_results(void **state)
     driver_reply(talk.driver, second, "14 '2,5'");
     driver_reply(talk.driver, first, "0 '17,0|33,1'");
     assert_null(driver_header(talk.driver, "Idempotent-Replayed"));
-    assert_body(&talk, "{\"line\":1,\"id\":17,\"status\":422,\"code\":\"unprocessable\",\"retryable\":false,\"detail\":\"the product is there, and its stock is not what a "
+    assert_body(&talk, "{\"line\":1,\"id\":17,\"status\":422,\"code\":\"unprocessable\",\"retryable\":false,\"detail\":\"the product is there, and "
+                       "its stock is not what a "
                        "catalogue says: leave out \\\"stock\\\", or change it by stock-adjustments\"}\n"
                        "{\"line\":3,\"id\":2,\"version\":5,\"status\":200}\n{\"line\":4,\"id\":33,\"version\":1,\"status\":201}\n");
 }

@@ -19,8 +19,8 @@
 #include "shop_run.h"
 
 /*
- * What finishes other flows' work: settling holds, duties, sweeps, and the audit. Each with every reply spoilt in every way (shop_run.h). Whatever happens: no
- * fence is jumped (shop_model judges), "complete" is said only of what is done, and once the shards answer again everything is finished.
+ * What finishes other flows' work: settling holds, duties, sweeps, and the audit. Each with every reply spoilt in every way (shop_run.h). Whatever
+ * happens: no fence is jumped (shop_model judges), "complete" is said only of what is done, and once the shards answer again everything is finished.
  */
 #define CUP 17
 #define LAMP 34
@@ -522,7 +522,10 @@ static void test_audit_finds(void **state)
     }
 }
 
-/* An order ended long ago, the marks of its holds are gone, and its request comes once more: the hold that this takes is young, and a sweep's business. */
+/*
+ * An order ended long ago, the marks of its holds are gone, and its request comes once more: the hold that this takes is young, and a sweep's
+ * business.
+ */
 static void test_audit_of_a_late_repeat(void **state)
 {
     struct model model;

@@ -8,9 +8,9 @@
 #include "flow_driver.h"
 
 /*
- * What the functions of lua/ do to stock, holds, idempotency records and orders, in plain C and without Redis: so every reply of a flow can be lost, late,
- * repeated or refused in a loop, and the flow run again finds what the shards would then hold. Time moves by hand. The functions themselves are held to
- * the same table by tests/lua.
+ * What the functions of lua/ do to stock, holds, idempotency records and orders, in plain C and without Redis: so every reply of a flow can be lost,
+ * late, repeated or refused in a loop, and the flow run again finds what the shards would then hold. Time moves by hand. The functions themselves are
+ * held to the same table by tests/lua.
  *
  * It is also a judge. model_asked looks at each call when the flow asks for it and notes in ${wrong} which fence it jumps:
  *   RELEASE while nothing has decided against its transaction, or of a live order's · CONFIRM of what is not paid · CONSUME of what is not fulfilled

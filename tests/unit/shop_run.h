@@ -4,8 +4,8 @@
 #include "shop_model.h"
 
 /*
- * One flow against a model, reply by reply, with a fault where the test wants one. Whatever happens is judged: each call when it is asked for, the flow's
- * account after each step, and at its end that it has answered once, with a status that makes sense.
+ * One flow against a model, reply by reply, with a fault where the test wants one. Whatever happens is judged: each call when it is asked for, the
+ * flow's account after each step, and at its end that it has answered once, with a status that makes sense.
  *
  *   NOT_SENT        the shard was away: nothing was done, and the flow is told so
  *   LOST_BEFORE     the flow is told UNKNOWN, and nothing was done

@@ -632,8 +632,8 @@ static void test_a_silent_server(void **state)
 }
 
 /*
- * Many calls are under way, and the oldest has no answer: further ones are not taken, at once, and what is under way is not given up. With the answers all
- * goes on.
+ * Many calls are under way, and the oldest has no answer: further ones are not taken, at once, and what is under way is not given up. With the
+ * answers all goes on.
  */
 static void test_a_shard_that_is_behind(void **state)
 {

@@ -41,19 +41,22 @@ static const struct {
     {"name of 65", NAME_64 "0 orders:read " S64 "\n", "the first word must be the caller's name: 1 to 64"},
     {"name with a sign", "sh,op orders:read " S64 "\n", "the first word"},
     {"name with high bytes", "sh\xC3\xB6p orders:read " S64 "\n", "the first word"},
-    {"no such scope", "shop orders:reed " S64 "\n", "\"orders:reed\" is no scope that a caller can have; there are, with commas and no blanks between them: catalogue:read, "},
+    {"no such scope", "shop orders:reed " S64 "\n",
+     "\"orders:reed\" is no scope that a caller can have; there are, with commas and no blanks between them: catalogue:read, "},
     {"scopes with a blank", "shop orders:read, orders:write " S64 "\n", "\"\" is no scope"},
     {"no scope", "shop , " S64 "\n", "\"\" is no scope"},
     {"star", "shop * " S64 "\n", "\"...\" is no scope"},
     {"garbage behind", "shop orders:read " S64 " admin\n", "there can only be user="},
     {"user without a name", "shop orders:read " S64 " user=\n", "user= must name a buyer in 1 to 128 bytes"},
     {"the shop's scope for one buyer", "ann orders:read,stock:write " S64 " user=ann\n",
-     "\"stock:write\" is no scope that a caller with user= can have; there are, with commas and no blanks between them: catalogue:read, orders:read, orders:write, "
+     "\"stock:write\" is no scope that a caller with user= can have; there are, with commas and no blanks between them: catalogue:read, orders:read, "
+     "orders:write, "
      "payments:read, payments:write"},
     {"fulfilling for one buyer", "ann orders:fulfil " S64 " user=ann\n", "\"orders:fulfil\" is no scope"},
     {"refunding for one buyer", "ann payments:refund " S64 " user=ann\n", "\"payments:refund\" is no scope"},
     {"the feed for one buyer", "ann events:read " S64 " user=ann\n", "\"events:read\" is no scope"},
-    {"anonymous orders", "anonymous catalogue:read,orders:read\n", "\"orders:read\" is no scope that a caller without a token can have; there are, with commas and no blanks between them: "
+    {"anonymous orders", "anonymous catalogue:read,orders:read\n",
+     "\"orders:read\" is no scope that a caller without a token can have; there are, with commas and no blanks between them: "
      "catalogue:read"},
     {"anonymous writes", "anonymous catalogue:write\n", "\"catalogue:write\" is no scope"},
     {"anonymous with a hash", "anonymous catalogue:read " S64 "\n", "behind the scopes of anonymous there can be nothing"},
@@ -79,8 +82,8 @@ static void test_tokens_are_not_told(void **state)
 {
     char *token, *line, wrong[TOKENS_WRONG_MAX], text[512];
     assert_true(token_make("shop", "orders:read", NULL, &token, &line, wrong));
-    static const char *const forms[] = {"%s orders:read " S64, "shop %s " S64, "shop orders:read,%s " S64, "shop orders:read %s", "shop orders:read " S64 " %s", "anonymous %s",
-                                        "anonymous catalogue:read %s", "!%s"};
+    static const char *const forms[] = {"%s orders:read " S64,         "shop %s " S64, "shop orders:read,%s " S64,    "shop orders:read %s",
+                                        "shop orders:read " S64 " %s", "anonymous %s", "anonymous catalogue:read %s", "!%s"};
     for (size_t i = 0; i < sizeof(forms) / sizeof(*forms); i++) {
         snprintf(text, sizeof(text), "# %s\n", token);
         const char *at = strstr(forms[i], "%s");
@@ -178,7 +181,8 @@ static void test_make(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_files), cmocka_unit_test(test_tokens_are_not_told), cmocka_unit_test(test_look_up), cmocka_unit_test(test_hash), cmocka_unit_test(test_make),
+        cmocka_unit_test(test_files), cmocka_unit_test(test_tokens_are_not_told), cmocka_unit_test(test_look_up), cmocka_unit_test(test_hash),
+        cmocka_unit_test(test_make),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

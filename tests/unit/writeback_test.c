@@ -217,7 +217,8 @@ static void test_reads(void **state)
         {"another currency", "{\"price\":\"5.10\"}", "7 %", "{\"schema\":1,\"name\":\"x\",\"price\":5,\"currency\":\"JPY\"}", 1, false, false},
         {"as it is", "{\"price\":\"10.99\"}", "7 %", CUP, 0, false, false},
         {"attributes dropped", "{\"attributes\":null}", "7 %", CUP, 0, false, true},
-        {"members of a newer version stay", "{\"price\":5}", "7 %", "{\"schema\":2,\"name\":\"x\",\"price\":5,\"currency\":\"USD\",\"new\":1}", 0, false, true},
+        {"members of a newer version stay", "{\"price\":5}", "7 %", "{\"schema\":2,\"name\":\"x\",\"price\":5,\"currency\":\"USD\",\"new\":1}", 0,
+         false, true},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct stage stage;
@@ -248,7 +249,8 @@ static void test_one_dropped(void **state)
     assert_true(put(&stage, 17, "{\"attributes\":{\"b\":1}}"));
     assert_true(put(&stage, 17, "{\"price\":\"5.10\"}"));
     flush_begin(&stage, 17);
-    driver_reply(stage.driver, next_read(&stage, "product:{1}:17"), "7 %", doc_of(stage.driver, "{\"schema\":1,\"name\":\"x\",\"price\":5,\"currency\":\"JPY\"}"));
+    driver_reply(stage.driver, next_read(&stage, "product:{1}:17"), "7 %",
+                 doc_of(stage.driver, "{\"schema\":1,\"name\":\"x\",\"price\":5,\"currency\":\"JPY\"}"));
     struct call *call = next_write(&stage);
     assert_non_null(strstr(json_of(stage.driver, call_part(call, 4)), "\"price\":5,\"currency\":\"JPY\",\"attributes\":{\"b\":1}"));
     driver_reply(stage.driver, call, "0 8");
@@ -268,8 +270,10 @@ static void test_room(void **state)
     assert_in_range(count, 2, 9);
     assert_in_range(stage.figures->bytes, 500, 1000);
     assert_true(put(&stage, 17, "{\"price\":6}"));
-    assert_false(put(&stage, 17, "{\"attributes\":{\"text\":\"0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789"
-                                 "012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789\"}}"));
+    assert_false(
+        put(&stage, 17,
+            "{\"attributes\":{\"text\":\"0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789"
+            "012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789\"}}"));
     flush_begin(&stage, 17);
     assert_false(put(&stage, 17 + 16 * 100, "{\"price\":5}"));
     for (int i = 0; i < count; i++)

@@ -5,8 +5,8 @@
 #include "order.h"
 
 /*
- * GET /orders: newest first, over all partitions or one buyer's. Every filter has its index: a buyer's orders, and one per pair of state and payment status;
- * a buyer's are looked through for the other two.
+ * GET /orders: newest first, over all partitions or one buyer's. Every filter has its index: a buyer's orders, and one per pair of state and payment
+ * status; a buyer's are looked through for the other two.
  */
 static const char *const STATES[] = {"reserved", "paid", "fulfilled", "cancelled", "expired"};
 static const char *const PAYMENT_STATUSES[] = {"none", "pending", "authorized", "paid", "partially_refunded", "refunded", "refund_due"};

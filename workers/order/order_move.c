@@ -14,7 +14,8 @@
  *   fulfil: LOADING ─▶ MOVING ─▶ FINISHING (the duty: release or consume at every stock partition) ─▶ READING ─▶ 200
  *                        └ done before by this key, or cancelled already: whoever did it may have died ─▶ FINISHING
  *
- * The transition is the commit point. When a stock partition does not answer, the duty stays in txn:{p} and a sweep or the next retry carries it out; the answer is
+ * The transition is the commit point. When a stock partition does not answer, the duty stays in txn:{p} and a sweep or the next retry carries it out;
+ * the answer is
  * 200 all the same.
  */
 enum move_state { LOADING, MOVING, FINISHING, READING };

@@ -25,8 +25,8 @@
  *             └──▶ not acceptable ───────────▶ SETTLING ─┬─ placed ──▶ as above
  *                                                        └─ aborted ─▶ RELEASING ─▶ 422
  *
- * A reply that is lost ends the flow with 503 and leaves the holds: the same request sent again finds them under the same T and goes on; if none comes, they
- * may be asked about after 10 s.
+ * A reply that is lost ends the flow with 503 and leaves the holds: the same request sent again finds them under the same T and goes on; if none
+ * comes, they may be asked about after 10 s.
  */
 enum place_state { TRYING, PLACING, REFUSING, SETTLING, RELEASING, LOOKING_UP, READING };
 
@@ -503,8 +503,8 @@ static void released(struct place *place)
     }
 }
 
-/* Brings the holds that this attempt has to where ${verdict} says: RELEASE for an attempt that was not placed. Whatever the replies say, the flow goes on: what is not
- * released now is settled after its ask-after. */
+/* Brings the holds that this attempt has to where ${verdict} says: RELEASE for an attempt that was not placed. Whatever the replies say, the flow
+ * goes on: what is not released now is settled after its ask-after. */
 static void resolve_lines(struct place *place, enum verdict verdict, int64_t ms, int64_t order_id, bool only_new)
 {
     place->state = RELEASING;
@@ -527,8 +527,9 @@ static void release_lines(struct place *place, enum place_next next)
 }
 
 /*
- * The key is decided: order ${id}, placed by attempt ${n}. Holds of another attempt are released. A hold of the very attempt that was newly taken now, although the order
- * has ended, was taken by this late repeat; it is resolved as the order says, and the hold's age tells the shard that it is not the order's.
+ * The key is decided: order ${id}, placed by attempt ${n}. Holds of another attempt are released. A hold of the very attempt that was newly taken
+ * now, although the order has ended, was taken by this late repeat; it is resolved as the order says, and the hold's age tells the shard that it is
+ * not the order's.
  */
 static void replay(struct place *place, int64_t id, int64_t n, enum verdict verdict, int64_t age_ms)
 {

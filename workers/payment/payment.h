@@ -122,7 +122,8 @@ struct call *payment_function(struct arena *arena, const struct function *functi
 int64_t due_of_errand_ms(const struct flow *flow);
 
 /* ${hash}: of the key whose client waits; empty: nobody waits. */
-struct call *pay_result_call(struct flow *flow, unsigned partition, int64_t id, struct view op, const struct gateway_errand *errand, struct view hash);
+struct call *pay_result_call(struct flow *flow, unsigned partition, int64_t id, struct view op, const struct gateway_errand *errand,
+                             struct view hash);
 struct call *refund_result_call(struct flow *flow, unsigned partition, int64_t id, int64_t n, const struct gateway_errand *errand);
 
 #endif

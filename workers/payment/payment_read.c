@@ -6,8 +6,8 @@
 
 /*
  * GET /payments/{id}: the record; with wait=1 … 5, read again every WAIT_STEP_MS until the payment is decided or the seconds are over.
- * GET /payments: one order's payments by its record, else a page over all partitions: of all, of one status, or of those that must be refunded. For a caller that acts
- * for one buyer: those of his order, else a page of his own, looked through for the status.
+ * GET /payments: one order's payments by its record, else a page over all partitions: of all, of one status, or of those that must be refunded. For a
+ * caller that acts for one buyer: those of his order, else a page of his own, looked through for the status.
  */
 #define WAIT_STEP_MS 50
 #define WAIT_MAX_S 5
@@ -255,8 +255,8 @@ static void list_start(struct flow *flow)
     else if (order_id.at)
         start_of_order(list, order_id);
     else
-        page_ask(flow, &list->page, TAG_PAGE, "payment", list->buyer.at ? (int)topology_partition_of_text(flow->world->topology, list->buyer) : -1, index_key, list, list->status.at ? list->status : VIEW(""), VIEW(""),
-                 PAYMENT_FIELD_NAMES, PAYMENT_FIELD_COUNT);
+        page_ask(flow, &list->page, TAG_PAGE, "payment", list->buyer.at ? (int)topology_partition_of_text(flow->world->topology, list->buyer) : -1,
+                 index_key, list, list->status.at ? list->status : VIEW(""), VIEW(""), PAYMENT_FIELD_NAMES, PAYMENT_FIELD_COUNT);
 }
 
 static void list_got_reply(struct flow *flow, struct call *call, const struct reply *reply)

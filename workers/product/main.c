@@ -12,8 +12,10 @@
 
 #define AT(field) offsetof(struct product_settings, field)
 static const struct option_row OPTIONS[] = {
-    {"writeback-ms", OPTION_INT, AT(writeback_ms), "20", 0, 1000, NULL, "how long a change that is answered 202 (Prefer: respond-async) is gathered with others"},
-    {"writeback-mb", OPTION_INT, AT(writeback_mb), "16", 1, 1024, NULL, "memory per thread for such changes, in MiB; when it is full they wait, then are answered 503"},
+    {"writeback-ms", OPTION_INT, AT(writeback_ms), "20", 0, 1000, NULL,
+     "how long a change that is answered 202 (Prefer: respond-async) is gathered with others"},
+    {"writeback-mb", OPTION_INT, AT(writeback_mb), "16", 1, 1024, NULL,
+     "memory per thread for such changes, in MiB; when it is full they wait, then are answered 503"},
 };
 
 /* An import shares its shards with everything else, and with others. */

@@ -13,8 +13,8 @@ struct product_change {
 bool change_read(struct product_change *change, const struct value *document, struct faults *faults);
 
 /*
- * Applies the change to the stored document ${before}. CHANGE_FAULTY: ${faults} says why the product would not be acceptable. CHANGE_BROKEN: the stored
- * document is damaged. ${after} lies in the arena of ${faults}, and may borrow from ${before}.
+ * Applies the change to the stored document ${before}. CHANGE_FAULTY: ${faults} says why the product would not be acceptable. CHANGE_BROKEN: the
+ * stored document is damaged. ${after} lies in the arena of ${faults}, and may borrow from ${before}.
  */
 enum change_result { CHANGE_OK, CHANGE_FAULTY, CHANGE_BROKEN };
 enum change_result change_apply(const struct product_change *change, struct view before, struct view *after, struct faults *faults);

@@ -19,8 +19,8 @@
  *   KEY_REUSED: 422                                        │                                         an answer
  *                                                          └─ a line that is not acceptable has its result at once
  *
- * Each part is one call with an idempotency record of its own, which keeps its results. Which lines a part has follows from the body alone, so the same
- * request with the same key finds every part that was written before, and writes the others.
+ * Each part is one call with an idempotency record of its own, which keeps its results. Which lines a part has follows from the body alone, so the
+ * same request with the same key finds every part that was written before, and writes the others.
  */
 #define LINES_MAX 20000
 #define LINE_BYTES_MAX 65536
@@ -39,7 +39,12 @@ struct import_line {
 
 #define OF(member) .offset = offsetof(struct import_line, product.member), .given = offsetof(struct import_line, product.has_##member)
 static const struct field LINE_FIELDS[] = {
-    {.name = "id", .type = FIELD_INT, .offset = offsetof(struct import_line, id), .given = offsetof(struct import_line, has_id), .min = 1, .max = MONEY_MAX},
+    {.name = "id",
+     .type = FIELD_INT,
+     .offset = offsetof(struct import_line, id),
+     .given = offsetof(struct import_line, has_id),
+     .min = 1,
+     .max = MONEY_MAX},
     {.name = "name", .type = FIELD_TEXT, OF(name), .required = true, .min = 1, .max = NAME_BYTES_MAX},
     {.name = "price", .type = FIELD_MONEY_TEXT, OF(price), .required = true},
     {.name = "currency", .type = FIELD_TEXT, OF(currency)},
@@ -112,7 +117,8 @@ static void result_faults(struct import *import, struct result *result, const st
     writer_end(&w);
     struct view text = writer_done(&w);
     result->status = OUTCOME_UNPROCESSABLE.status;
-    result->problem = arena_printf(import->flow.arena, ",\"code\":\"%s\",\"retryable\":false,%.*s", OUTCOME_UNPROCESSABLE.code, (int)text.len - 2, text.at + 1);
+    result->problem =
+        arena_printf(import->flow.arena, ",\"code\":\"%s\",\"retryable\":false,%.*s", OUTCOME_UNPROCESSABLE.code, (int)text.len - 2, text.at + 1);
 }
 
 static void result_write(struct buffer *out, const struct result *result)
@@ -357,7 +363,8 @@ static bool import_prepare(struct import *import)
     if (lines == 0)
         answer_refuse(flow, &OUTCOME_BAD_REQUEST, "there is no product in the body: send one JSON object on each line");
     else if (lines > LINES_MAX)
-        answer_refuse(flow, &OUTCOME_TOO_LARGE, "there are %zu lines in the body, and %d are allowed; send the rest in another request", lines, LINES_MAX);
+        answer_refuse(flow, &OUTCOME_TOO_LARGE, "there are %zu lines in the body, and %d are allowed; send the rest in another request", lines,
+                      LINES_MAX);
     if (flow->answer)
         return false;
     snprintf(import->fingerprint, sizeof(import->fingerprint), "%016llx", (unsigned long long)hash128(flow->ask->raw_body, 1).high);
@@ -415,7 +422,8 @@ static bool next_result(struct view *rest, long long *id, long long *version)
 /* Fills the results of a part from its text. Returns false if the text is not about so many. */
 static bool part_results(struct import *import, struct part *part, struct view text)
 {
-    static const char THERE[] = "the product is there, and its stock is not what a catalogue says: leave out \"stock\", or change it by stock-adjustments";
+    static const char THERE[] =
+        "the product is there, and its stock is not what a catalogue says: leave out \"stock\", or change it by stock-adjustments";
     for (unsigned i = 0; i < part->count; i++) {
         struct result *result = part->of[i];
         long long id, version;

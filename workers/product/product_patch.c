@@ -98,8 +98,8 @@ static bool prefers_async(struct view prefer)
 }
 
 /*
- * May the change be made later? A version that the client names cannot be kept from changing until then, and after a new currency the prices of changes
- * that wait would be wrong: then the preference is passed over, as RFC 7240 allows.
+ * May the change be made later? A version that the client names cannot be kept from changing until then, and after a new currency the prices of
+ * changes that wait would be wrong: then the preference is passed over, as RFC 7240 allows.
  */
 static bool is_for_later(const struct product_patch *patch)
 {
@@ -183,5 +183,8 @@ static void patch_got_reply(struct flow *flow, struct call *call, const struct r
         flow_end(flow);
 }
 
-const struct flow_type PRODUCT_PATCH_FLOW = {
-    .name = "product_patch", .size = sizeof(struct product_patch), .start = patch_start, .got_reply = patch_got_reply, .got_errand = patch_got_errand};
+const struct flow_type PRODUCT_PATCH_FLOW = {.name = "product_patch",
+                                             .size = sizeof(struct product_patch),
+                                             .start = patch_start,
+                                             .got_reply = patch_got_reply,
+                                             .got_errand = patch_got_errand};

@@ -212,8 +212,8 @@ static bool has_attributes(const struct kept *kept)
 }
 
 /*
- * Changes of name and price take each other's place. Merge patches of attributes do not always join into one ({"a":null}, then {"a":{"b":1}}, makes {"b":1}
- * of any a; no single patch says so), and one that becomes too large must not take a price with it. So these are kept one by one, in order.
+ * Changes of name and price take each other's place. Merge patches of attributes do not always join into one ({"a":null}, then {"a":{"b":1}}, makes
+ * {"b":1} of any a; no single patch says so), and one that becomes too large must not take a price with it. So these are kept one by one, in order.
  */
 static bool may_join(const struct kept *older, const struct kept *newer)
 {
@@ -299,11 +299,12 @@ bool writeback_put(struct writeback_buffer *buffer, int64_t id, const struct pro
 /* ---- the flush ---- */
 
 /*
- *   sleep ─▶ take what is there ─▶ HMGET of each product ─▶ its changes, merged over what it is now ─▶ PRODUCT_REPLACE, many of a partition in one call
+ *   sleep ─▶ take what is there ─▶ HMGET of each product ─▶ its changes, merged over what it is now ─▶ PRODUCT_REPLACE, many in one call
  *                                       │ gone: dropped          │ as it is already: done                │ done · another was faster: given back
  *                                       └─ no answer: given back ─────────────────────────────────────┘
  *
- * A write whose answer is lost is tried again like one that was not sent: what is read then is either what it wrote, so nothing is left to do, or not.
+ * A write whose answer is lost is tried again like one that was not sent: what is read then is either what it wrote, so nothing is left to do, or
+ * not.
  */
 struct target {
     struct entry *entry;
@@ -364,8 +365,8 @@ static void drop(struct flush *flush, const struct entry *entry, const struct ke
     writeback->untold++;
     if (clock_us() - writeback->told_us < TELL_EVERY_US)
         return;
-    log_warn("a change of product %lld that was answered 202 (request %.*s) cannot be made: %s (%u such since the last message)", (long long)entry->id,
-             VIEW_ARG(kept->request_id), why, writeback->untold);
+    log_warn("a change of product %lld that was answered 202 (request %.*s) cannot be made: %s (%u such since the last message)",
+             (long long)entry->id, VIEW_ARG(kept->request_id), why, writeback->untold);
     writeback->told_us = clock_us();
     writeback->untold = 0;
 }
@@ -390,7 +391,11 @@ static void target_again(struct flush *flush, struct target *target)
 static struct product_change change_from(struct arena *arena, const struct kept *kept)
 {
     struct product_change change = {
-        .body = {.has_name = kept->has_name, .has_price = kept->has_price, .has_attributes = kept->has_attributes, .name = kept->name, .price = kept->price},
+        .body = {.has_name = kept->has_name,
+                 .has_price = kept->has_price,
+                 .has_attributes = kept->has_attributes,
+                 .name = kept->name,
+                 .price = kept->price},
         .drops_attributes = kept->drops_attributes,
     };
     if (kept->has_attributes)

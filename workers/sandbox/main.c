@@ -17,13 +17,15 @@ struct settings {
 };
 #define AT(field) offsetof(struct settings, field)
 static const struct option_row OPTIONS[] = {
-    {"http-address", OPTION_ADDRESS, AT(address), "127.0.0.1", 0, 0, NULL, "address to listen on; only a loopback address, unless the sandbox is open"},
+    {"http-address", OPTION_ADDRESS, AT(address), "127.0.0.1", 0, 0, NULL,
+     "address to listen on; only a loopback address, unless the sandbox is open"},
     {"http-port", OPTION_INT, AT(port), "8083", 0, 65535, NULL, "port to listen on; 0 takes any free one"},
     {"sandbox-open", OPTION_CHOICE, AT(open), "no", 0, 0, "no|yes",
      "yes: listen on any address, for whoever reaches it; it takes no money and asks nobody who he is, so only in a cluster for tests"},
     {"journal", OPTION_TEXT, AT(journal), "souk-sandbox.journal", 0, 0, NULL,
      "file of what was charged, one JSON line each; read again at the start"},
-    {"log-level", OPTION_CHOICE, AT(log_level), "info", 0, 0, "error|warn|info|debug", "least urgent level that is logged; SIGUSR1 shows more, SIGUSR2 less"},
+    {"log-level", OPTION_CHOICE, AT(log_level), "info", 0, 0, "error|warn|info|debug",
+     "least urgent level that is logged; SIGUSR1 shows more, SIGUSR2 less"},
     {"log-format", OPTION_CHOICE, AT(log_format), "text", 0, 0, "text|json", "how a line is written: for people, or as a JSON object"},
 };
 
@@ -45,8 +47,10 @@ static bool check(void *cookie, void *read)
     if (error)
         options_say(cookie, "SOUK_JOURNAL is %s, which cannot be written: %s; set it to a file of this program's own", settings->journal, error);
     if (!may_listen)
-        options_say(cookie, "SOUK_HTTP_ADDRESS is %s, and the sandbox is for tests: whoever reaches it could make up payments; listen on 127.0.0.1, or set "
-                            "SOUK_SANDBOX_OPEN=yes where nothing else can reach it", settings->address);
+        options_say(cookie,
+                    "SOUK_HTTP_ADDRESS is %s, and the sandbox is for tests: whoever reaches it could make up payments; listen on 127.0.0.1, or set "
+                    "SOUK_SANDBOX_OPEN=yes where nothing else can reach it",
+                    settings->address);
     return error == NULL && may_listen;
 }
 
