@@ -15,6 +15,8 @@
  * How long everything may take to come right: a lost answer of the gateway is asked for 2 s after its time, what a dead sweep left is due 5 s later.
  */
 #define RIGHT_MS 30000
+/* How long the disk may delay the last call of a sweep; what this one leaves would be done by another one only 5 s later. */
+#define SWEPT_MS 2000
 #define PAUSE_MS 50
 #define PAUSE_LONG_MS 20000
 #define AGAIN_MAX 3
@@ -160,6 +162,16 @@ static void fail_dead(struct crash *crash, struct run *run)
     free(log);
 }
 
+static bool is_swept(struct crash *crash, const struct run *run)
+{
+    for (int ms = 0; duty_due(crash, run) >= 0; ms += 5) {
+        if (ms >= SWEPT_MS)
+            return false;
+        wait_ms(5);
+    }
+    return true;
+}
+
 void judge_victim(struct crash *crash, struct run *run)
 {
     bool deadly = run->action == SHIM_DIE_BEFORE || run->action == SHIM_DIE_AFTER;
@@ -168,7 +180,7 @@ void judge_victim(struct crash *crash, struct run *run)
     if (!run->died && (!deadly || !run->acted))
         judge_next(crash, run);
     judge_answer(run);
-    if (run->scenario->sweep && !run->died && (run->action == SHIM_COUNT || run->action == SHIM_SHORT) && duty_due(crash, run) >= 0)
+    if (run->scenario->sweep && !run->died && (run->action == SHIM_COUNT || run->action == SHIM_SHORT) && !is_swept(crash, run))
         run_fail(run, "the victim's sweep has not done it");
     if (run->alone && !run_deadly(run))
         fail_dead(crash, run);

@@ -365,6 +365,62 @@ static bool read_moves(struct evidence *evidence, struct shard_link *link, struc
     }
 }
 
+/* The short text that a document, a map in MessagePack, has under a short name; empty if there is none. */
+static void doc_text(const redisReply *doc, const char *name, char text[32])
+{
+    char mark[32] = {(char)(0xa0 | strlen(name))};
+    snprintf(mark + 1, sizeof(mark) - 1, "%s", name);
+    const char *at = doc->type == REDIS_REPLY_STRING ? memmem(doc->str, doc->len, mark, strlen(mark)) : NULL;
+    text[0] = '\0';
+    if (at == NULL)
+        return;
+    at += strlen(mark);
+    size_t len = (unsigned char)*at & 0x1f;
+    if (((unsigned char)*at & 0xe0) == 0xa0 && at + 1 + len <= doc->str + doc->len)
+        snprintf(text, 32, "%.*s", (int)len, at + 1);
+}
+
+/* The catalogue of a partition, for what was imported into it; what it began with has other names. */
+static bool read_imported(struct evidence *evidence, struct shard_link *link, unsigned partition)
+{
+    redisReply *ids = ask_list(link, "ZRANGE products:{%u} 0 -1", partition);
+    bool good = ids != NULL;
+    for (size_t i = 0; good && i < ids->elements; i++) {
+        const char *id = ids->element[i]->str;
+        redisReply *doc = redisCommand(link->redis, "HGET product:{%u}:%s doc", partition, id);
+        redisReply *stock = redisCommand(link->redis, "HGET stock:{%u}:%s on_hand", partition, id);
+        char name[32] = "";
+        good = doc && stock;
+        if (good)
+            doc_text(doc, "name", name);
+        if (op_of_request_id(name)) {
+            evidence->imported = grow(evidence->imported, evidence->imported_count, sizeof(*evidence->imported));
+            evidence->imported[evidence->imported_count++] = (struct imported){
+                .id = strtoll(id, NULL, 10),
+                .on_hand = stock->type == REDIS_REPLY_STRING ? strtoll(stock->str, NULL, 10) : -1,
+                .op = op_of_request_id(name),
+                .line = (unsigned)strtoul(strchr(name, '.') + 1, NULL, 10),
+            };
+        }
+        freeReplyObject(doc);
+        freeReplyObject(stock);
+    }
+    freeReplyObject(ids);
+    return good;
+}
+
+static bool read_attributes(struct shard_link *link, struct stored_product *product, unsigned partition)
+{
+    redisReply *doc = redisCommand(link->redis, "HGET product:{%u}:%lld doc", partition, (long long)product->id);
+    char text[32];
+    if (doc == NULL)
+        return false;
+    doc_text(doc, "op", text);
+    product->patched_by = op_of_request_id(text);
+    freeReplyObject(doc);
+    return true;
+}
+
 static bool read_product(struct evidence *evidence, struct shard_link *link, int64_t id)
 {
     unsigned partition = (unsigned)(id % SOUK_PARTITIONS);
@@ -387,7 +443,7 @@ static bool read_product(struct evidence *evidence, struct shard_link *link, int
     }
     bool good = stock != NULL;
     freeReplyObject(stock);
-    return good && read_moves(evidence, link, product, partition);
+    return good && read_attributes(link, product, partition) && read_moves(evidence, link, product, partition);
 }
 
 /* ---- the gateway's journal ---- */
@@ -448,7 +504,8 @@ bool evidence_read(struct souk *souk, const int64_t *products, unsigned product_
             qsort(evidence->orders, evidence->order_count, sizeof(*evidence->orders), by_order_id);
         if (evidence->payment_count)
             qsort(evidence->payments, evidence->payment_count, sizeof(*evidence->payments), by_payment_id);
-        good = each_partition(souk, evidence, links, read_events) && each_partition(souk, evidence, links, read_duties);
+        good = each_partition(souk, evidence, links, read_events) && each_partition(souk, evidence, links, read_duties) &&
+               each_partition(souk, evidence, links, read_imported);
     }
     for (unsigned i = 0; good && i < product_count; i++)
         good = read_product(evidence, &links[souk_shard_of(souk, products[i])], products[i]);
@@ -473,6 +530,7 @@ void evidence_free(struct evidence *evidence)
     free(evidence->orders);
     free(evidence->payments);
     free(evidence->products);
+    free(evidence->imported);
     free(evidence->journal);
     *evidence = (struct evidence){.order_count = 0};
 }

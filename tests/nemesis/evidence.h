@@ -63,6 +63,14 @@ struct stored_product {
     size_t move_count;
     struct stored_hold *holds; /* live ones */
     size_t hold_count;
+    uint32_t patched_by; /* the operation that its attributes name */
+};
+/* A product that an import has made: its name says which, and which line it was. */
+#define IMPORTED_UNITS 5
+struct imported {
+    int64_t id, on_hand;
+    uint32_t op;
+    unsigned line;
 };
 
 struct journal_entry {
@@ -78,6 +86,8 @@ struct evidence {
     size_t payment_count;
     struct stored_product *products;
     size_t product_count;
+    struct imported *imported;
+    size_t imported_count;
     struct journal_entry *journal;
     size_t journal_count;
     unsigned unreadable; /* records, entries or lines that could not be understood */

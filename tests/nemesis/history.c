@@ -9,12 +9,19 @@
 #include "history.h"
 
 static const char *const KIND_NAMES[OP_KINDS] = {
-    [OP_PLACE] = "place",         [OP_PAY] = "pay",
-    [OP_CAPTURE] = "capture",     [OP_VOID] = "void",
-    [OP_CANCEL] = "cancel",       [OP_FULFIL] = "fulfil",
-    [OP_REFUND] = "refund",       [OP_ADJUST] = "adjust stock",
-    [OP_GET_ORDER] = "GET order", [OP_GET_PAYMENT] = "GET payment",
+    [OP_PLACE] = "place",
+    [OP_PAY] = "pay",
+    [OP_CAPTURE] = "capture",
+    [OP_VOID] = "void",
+    [OP_CANCEL] = "cancel",
+    [OP_FULFIL] = "fulfil",
+    [OP_REFUND] = "refund",
+    [OP_ADJUST] = "adjust stock",
+    [OP_IMPORT] = "import",
+    [OP_GET_ORDER] = "GET order",
+    [OP_GET_PAYMENT] = "GET payment",
     [OP_GET_STOCK] = "GET stock",
+    [OP_PATCH] = "patch",
 };
 static const char *const DECISION_NAMES[DECISIONS] = {"undecided", "no", "kept no", "done"};
 
@@ -225,8 +232,30 @@ static void read_record(const struct op *op, struct said *said, const struct res
         said->id = number(response, "number");
         snprintf(said->code, sizeof(said->code), "%s", word(response, "status"));
         return;
+    case OP_IMPORT:
+    case OP_PATCH:
+        return;
     }
     said->content = content_of(said->words);
+}
+
+static unsigned count_of(const char *text, const char *part)
+{
+    unsigned count = 0;
+    while ((text = strstr(text, part)) != NULL) {
+        count++;
+        text += strlen(part);
+    }
+    return count;
+}
+
+/* One line of the answer for each line of the request. Those that were not done, or may have been, say 503; sent again they are done once. */
+static void read_import(const struct op *op, struct said *said, const struct response *response)
+{
+    unsigned created = count_of(response->body, "\"status\":201"), open = count_of(response->body, "\"status\":503");
+    said->not_known = open > 0;
+    said->broken = created + open != op->units || count_of(response->body, "\n") != op->units;
+    said->decision = open || said->broken ? UNDECIDED : DONE;
 }
 
 static struct said understand(const struct op *op, const struct response *response)
@@ -237,6 +266,14 @@ static struct said understand(const struct op *op, const struct response *respon
         return said;
     }
     said.body_hash = content_of(response->body);
+    if (op->kind == OP_IMPORT && response->status == 200) {
+        read_import(op, &said, response);
+        return said;
+    }
+    if (op->kind == OP_PATCH && (response->status == 202 || response->status == 200)) {
+        said.decision = DONE;
+        return said;
+    }
     if ((response->status >= 200 && response->status < 300) || response->status == 402) {
         said.decision = response->status == 402 ? KEPT_NO : DONE;
         read_record(op, &said, response);

@@ -16,8 +16,22 @@
  * every attempt's X-Request-Id, which Souk keeps in the history of each record that the request changed. So each change in the store names the
  * operation it comes from, without any code of Souk's having to be trusted for it.
  */
-enum op_kind { OP_PLACE, OP_PAY, OP_CAPTURE, OP_VOID, OP_CANCEL, OP_FULFIL, OP_REFUND, OP_ADJUST, OP_GET_ORDER, OP_GET_PAYMENT, OP_GET_STOCK };
-#define OP_KINDS 11
+enum op_kind {
+    OP_PLACE,
+    OP_PAY,
+    OP_CAPTURE,
+    OP_VOID,
+    OP_CANCEL,
+    OP_FULFIL,
+    OP_REFUND,
+    OP_ADJUST,
+    OP_IMPORT, /* some new products, one on each line */
+    OP_GET_ORDER,
+    OP_GET_PAYMENT,
+    OP_GET_STOCK,
+    OP_PATCH /* Prefer: respond-async: what is answered 202 may be lost with its worker, so nothing is asked of it but that it is nobody else's */
+};
+#define OP_KINDS 13
 
 enum decision {
     UNDECIDED, /* no answer, or one that says: again with the same key */
@@ -36,10 +50,10 @@ struct op_line {
 struct op {
     uint32_t number; /* from 1 */
     enum op_kind kind;
-    int64_t target; /* the order, payment or product that it acts on; 0 for OP_PLACE */
+    int64_t target; /* the order, payment or product that it acts on; 0 for OP_PLACE and OP_IMPORT */
     struct op_line lines[LINES_MAX];
     unsigned line_count;
-    int64_t units;  /* OP_ADJUST: the difference */
+    int64_t units;  /* OP_ADJUST: the difference; OP_IMPORT: its lines */
     int64_t amount; /* OP_REFUND: 0 is all */
     char user[16];
     char path[64], body[320];

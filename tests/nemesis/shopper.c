@@ -8,6 +8,7 @@
 
 #include "client.h"
 
+#include "evidence.h"
 #include "shopper.h"
 
 #define TIMEOUT_MS 4000
@@ -89,16 +90,28 @@ static enum souk_role role_of(enum op_kind kind)
     case OP_GET_ORDER:
         return SOUK_ORDER;
     case OP_ADJUST:
+    case OP_IMPORT:
     case OP_GET_STOCK:
+    case OP_PATCH:
         return SOUK_PRODUCT;
     default:
         return SOUK_PAYMENT;
     }
 }
 
+/* How each kind is sent: with a body and what goes with it, or as a GET. */
+static const struct {
+    const char *method, *type, *condition, *preference;
+} SENT[OP_KINDS] = {
+    [OP_PLACE... OP_ADJUST] = {"POST", "Content-Type: application/json", NULL, NULL},
+    [OP_IMPORT] = {"POST", "Content-Type: application/x-ndjson", NULL, NULL},
+    [OP_GET_ORDER... OP_GET_STOCK] = {"GET", NULL, NULL, NULL},
+    [OP_PATCH] = {"PATCH", "Content-Type: application/merge-patch+json", "If-Match: *", "Prefer: respond-async"},
+};
+
 struct letter {
     char url[160], key[64], request_id[64];
-    const char *headers[4];
+    const char *headers[5];
     struct client_request request;
     unsigned n;
     int worker;
@@ -114,14 +127,12 @@ static void letter_write(struct letter *letter, struct market *market, struct op
     snprintf(letter->url, sizeof(letter->url), "%s%s", market->workers[role].urls[which], op->path);
     snprintf(letter->key, sizeof(letter->key), "Idempotency-Key: nemesis-%" PRIu32, op->number);
     snprintf(letter->request_id, sizeof(letter->request_id), "X-Request-Id: %s", name);
-    letter->headers[0] = "Content-Type: application/json";
-    letter->headers[1] = letter->request_id;
-    letter->headers[2] = op_is_post(op->kind) ? letter->key : NULL;
-    letter->headers[3] = NULL;
-    letter->request = (struct client_request){.method = "GET", .url = letter->url, .headers = letter->headers + 1, .timeout_ms = TIMEOUT_MS};
-    if (op_is_post(op->kind)) {
-        letter->request.method = "POST";
-        letter->request.headers = letter->headers;
+    letter->request =
+        (struct client_request){.method = SENT[op->kind].method, .url = letter->url, .headers = letter->headers, .timeout_ms = TIMEOUT_MS};
+    const char *headers[] = {letter->request_id, SENT[op->kind].type, op_is_post(op->kind) ? letter->key : SENT[op->kind].condition,
+                             SENT[op->kind].preference, NULL};
+    memcpy(letter->headers, headers, sizeof(headers));
+    if (SENT[op->kind].type) {
         letter->request.body = op->body;
         letter->request.body_len = strlen(op->body);
     }
@@ -291,6 +302,27 @@ static void adjust(struct shopper *shopper)
     carry_out(shopper, op);
 }
 
+/* New products, each named as an attempt of this operation would be: so the catalogue says where it has them from, and which line each was. */
+static void import(struct shopper *shopper)
+{
+    struct op *op = history_op(shopper->market->history, OP_IMPORT);
+    op->units = dice_between(&shopper->dice, 1, LINES_MAX);
+    snprintf(op->path, sizeof(op->path), "/products/import");
+    for (int line = 0; line < op->units; line++)
+        add_text(op->body, sizeof(op->body), "{\"name\":\"%" PRIu32 ".%d\",\"price\":\"10.50\",\"stock\":%d}\n", op->number, line, IMPORTED_UNITS);
+    carry_out(shopper, op);
+}
+
+static void patch(struct shopper *shopper)
+{
+    struct market *market = shopper->market;
+    struct op *op = history_op(market->history, OP_PATCH);
+    op->target = market->products[dice_between(&shopper->dice, 0, (int)market->product_count - 1)];
+    snprintf(op->path, sizeof(op->path), "/products/%" PRId64, op->target);
+    snprintf(op->body, sizeof(op->body), "{\"attributes\":{\"op\":\"%" PRIu32 ".0\"}}", op->number);
+    carry_out(shopper, op);
+}
+
 static void get(struct shopper *shopper, enum op_kind kind, int64_t id)
 {
     static const char *const PATHS[OP_KINDS] = {
@@ -349,6 +381,10 @@ static void step(struct shopper *shopper)
         refund(shopper);
     else if (roll <= 81)
         adjust(shopper);
+    else if (roll <= 83)
+        import(shopper);
+    else if (roll <= 86)
+        patch(shopper);
     else if (roll <= 93)
         look(shopper);
     else

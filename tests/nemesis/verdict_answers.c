@@ -10,8 +10,10 @@
 /* ---- what the store says each operation has done ---- */
 
 struct effects {
-    unsigned *placed, *paid, *moved; /* by the operation's number: orders, payments, and versions of orders or payments or entries of ledgers */
-    int64_t *id;                     /* of the order or payment that it made */
+    /* By the operation's number: orders, payments, and versions of orders or payments, or entries of ledgers, or imported products. */
+    unsigned *placed, *paid, *moved;
+    unsigned *lines; /* of an import, those that are in the catalogue: bit n is line n */
+    int64_t *id;     /* of the order or payment that it made */
 };
 
 static void effects_free(struct effects *effects)
@@ -19,6 +21,7 @@ static void effects_free(struct effects *effects)
     free(effects->placed);
     free(effects->paid);
     free(effects->moved);
+    free(effects->lines);
     free(effects->id);
 }
 
@@ -75,14 +78,51 @@ static void gather_adjustments(struct effects *effects, struct verdict *verdict,
         }
 }
 
+static void gather_imports(struct effects *effects, struct verdict *verdict, const struct history *history, const struct evidence *evidence)
+{
+    for (size_t i = 0; i < evidence->imported_count; i++) {
+        const struct imported *product = &evidence->imported[i];
+        if (!attribute(verdict, history, product->op, "imported product", product->id))
+            continue;
+        const struct op *op = op_at(history, product->op);
+        bool asked = op->kind == OP_IMPORT && product->line < op->units;
+        if (!verdict_want(verdict, RULE_ONE_EFFECT, asked, "product %" P " is line %u of operation %" PRIu32 ", a %s, which has no such line",
+                          product->id, product->line, product->op, op_kind_name(op->kind)))
+            continue;
+        if (!verdict_want(verdict, RULE_ONE_EFFECT, !(effects->lines[product->op] & 1u << product->line),
+                          "line %u of import %" PRIu32 " is product %" P ", and another one as well", product->line, product->op, product->id))
+            continue;
+        verdict_want(verdict, RULE_CONSERVATION, product->on_hand == IMPORTED_UNITS, "imported product %" P " has %" P " units, not %d", product->id,
+                     product->on_hand, IMPORTED_UNITS);
+        effects->lines[product->op] |= 1u << product->line;
+        effects->moved[product->op]++;
+    }
+}
+
+/* The last change of a product's attributes is one that somebody has asked for, of this product. */
+static void judge_patches(struct verdict *verdict, const struct history *history, const struct evidence *evidence)
+{
+    for (size_t i = 0; i < evidence->product_count; i++) {
+        const struct stored_product *product = &evidence->products[i];
+        const struct op *op = op_at(history, product->patched_by);
+        if (product->patched_by)
+            verdict_want(verdict, RULE_ONE_EFFECT, op && op->kind == OP_PATCH && op->target == product->id,
+                         "product %" P " was changed by operation %" PRIu32 ", which has not asked for that", product->id, product->patched_by);
+    }
+}
+
 static struct effects gather(struct verdict *verdict, const struct history *history, const struct evidence *evidence)
 {
     size_t room = history->op_count + 1;
-    struct effects effects = {calloc(room, sizeof(unsigned)), calloc(room, sizeof(unsigned)), calloc(room, sizeof(unsigned)),
-                              calloc(room, sizeof(int64_t))};
+    struct effects effects = {.placed = calloc(room, sizeof(unsigned)),
+                              .paid = calloc(room, sizeof(unsigned)),
+                              .moved = calloc(room, sizeof(unsigned)),
+                              .lines = calloc(room, sizeof(unsigned)),
+                              .id = calloc(room, sizeof(int64_t))};
     gather_orders(&effects, verdict, history, evidence);
     gather_payments(&effects, verdict, history, evidence);
     gather_adjustments(&effects, verdict, history, evidence);
+    gather_imports(&effects, verdict, history, evidence);
     return effects;
 }
 
@@ -165,6 +205,9 @@ static void judge_done(struct verdict *verdict, const struct op *op, const struc
     } else if (op->kind == OP_ADJUST) {
         verdict_want(verdict, RULE_ACKNOWLEDGED, effects->moved[number] == 1,
                      "operation %" PRIu32 ": the adjustment of product %" P " is in its ledger %u times", number, op->target, effects->moved[number]);
+    } else if (op->kind == OP_IMPORT) {
+        verdict_want(verdict, RULE_ACKNOWLEDGED, effects->moved[number] == op->units,
+                     "operation %" PRIu32 ": of %" P " lines that were imported %u are in the catalogue", number, op->units, effects->moved[number]);
     }
     /* Capture, void, cancel and fulfil: the version that was shown is checked by judge_sights; another key may have done it before. */
 }
@@ -337,6 +380,7 @@ void judge_answers(struct verdict *verdict, const struct history *history, const
     for (size_t i = 0; i < history->op_count; i++)
         if (op_is_post(history->ops[i]->kind))
             judge_op(verdict, history->ops[i], &effects, evidence);
+    judge_patches(verdict, history, evidence);
     judge_sights(verdict, history, evidence);
     judge_linearizable(verdict, history, evidence);
     judge_noticed(verdict, RULE_REPLAYS, history->replays, history->mismatches, history->mismatch);

@@ -150,6 +150,73 @@ static void test_kept(void **state)
     }
 }
 
+/* An import is decided when each of its lines was done; one that says 503 is asked again. */
+static void test_import_decisions(void **state)
+{
+    static const struct {
+        const char *body;
+        enum decision decision;
+        bool lost_sight, broken;
+    } cases[] = {
+        {"{\"line\":1,\"id\":9,\"version\":1,\"status\":201}\n{\"line\":2,\"id\":8,\"version\":1,\"status\":201}\n", DONE, false, false},
+        {"{\"line\":1,\"id\":9,\"version\":1,\"status\":201}\n{\"line\":2,\"status\":503,\"retryable\":true}\n", UNDECIDED, true, false},
+        {"{\"line\":1,\"id\":9,\"version\":1,\"status\":201}\n", UNDECIDED, false, true},
+        {"{\"line\":1,\"id\":9,\"version\":1,\"status\":201}\n{\"line\":2,\"id\":8,\"status\":422}\n", UNDECIDED, false, true},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        struct history history;
+        history_init(&history, NULL);
+        struct op *op = history_op(&history, OP_IMPORT);
+        op->units = 2;
+        answer(&history, op, 1, 200, cases[i].body);
+        if (op->decision != cases[i].decision || op->lost_sight != cases[i].lost_sight || (history.broken > 0) != cases[i].broken)
+            fail_msg("%s: %s, lost sight %d, broken %d", cases[i].body, decision_name(op->decision), op->lost_sight, (int)history.broken);
+        history_free(&history);
+    }
+}
+
+/* Operation 1 imported two lines, operation 2 changed product 7; what the catalogue then has. */
+static void test_catalogue(void **state)
+{
+    static const struct {
+        const char *name;
+        struct imported there[3];
+        size_t count;
+        uint32_t patched_by;
+        enum rule broken; /* RULES: none */
+    } cases[] = {
+        {"as asked", {{9, IMPORTED_UNITS, 1, 0}, {8, IMPORTED_UNITS, 1, 1}}, 2, 2, RULES},
+        {"the change was lost with its worker", {{9, IMPORTED_UNITS, 1, 0}, {8, IMPORTED_UNITS, 1, 1}}, 2, 0, RULES},
+        {"a line is missing", {{9, IMPORTED_UNITS, 1, 0}}, 1, 2, RULE_ACKNOWLEDGED},
+        {"a line is there twice", {{9, IMPORTED_UNITS, 1, 0}, {8, IMPORTED_UNITS, 1, 1}, {6, IMPORTED_UNITS, 1, 1}}, 3, 2, RULE_ONE_EFFECT},
+        {"a line that nobody sent", {{9, IMPORTED_UNITS, 1, 0}, {8, IMPORTED_UNITS, 1, 1}, {6, IMPORTED_UNITS, 1, 2}}, 3, 2, RULE_ONE_EFFECT},
+        {"an import that nobody sent", {{9, IMPORTED_UNITS, 1, 0}, {8, IMPORTED_UNITS, 1, 1}, {6, IMPORTED_UNITS, 5, 0}}, 3, 2, RULE_ONE_EFFECT},
+        {"other units", {{9, IMPORTED_UNITS, 1, 0}, {8, IMPORTED_UNITS + 1, 1, 1}}, 2, 2, RULE_CONSERVATION},
+        {"a change that nobody has asked for", {{9, IMPORTED_UNITS, 1, 0}, {8, IMPORTED_UNITS, 1, 1}}, 2, 1, RULE_ONE_EFFECT},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        struct imported there[3];
+        struct move create = {.kind = "create", .quantity = 9, .on_hand = 9, .v = 1};
+        struct stored_product product = {.id = PRODUCT, .on_hand = 9, .v = 1, .moves = &create, .move_count = 1, .patched_by = cases[i].patched_by};
+        const struct evidence evidence = {.products = &product, .product_count = 1, .imported = there, .imported_count = cases[i].count};
+        struct history history;
+        struct verdict verdict;
+        memcpy(there, cases[i].there, sizeof(there));
+        history_init(&history, NULL);
+        struct op *import = history_op(&history, OP_IMPORT), *patch = history_op(&history, OP_PATCH);
+        import->units = 2;
+        import->decision = DONE;
+        patch->target = PRODUCT;
+        verdict_init(&verdict);
+        verdict_judge(&verdict, &history, &evidence, &(const struct beginning){.units = 9, .price = 1});
+        for (enum rule rule = 0; rule < RULES; rule++)
+            if ((verdict.rules[rule].violations > 0) != (rule == cases[i].broken))
+                fail_msg("%s: \"%s\" has %d violations", cases[i].name, rule_name(rule), (int)verdict.rules[rule].violations);
+        verdict_free(&verdict);
+        history_free(&history);
+    }
+}
+
 /* A "no" leaves the key free, so a later "done" wins; what is kept is compared byte by byte. */
 static void test_repeats(void **state)
 {
@@ -176,10 +243,8 @@ static void test_repeats(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_linearizable),
-        cmocka_unit_test(test_decisions),
-        cmocka_unit_test(test_kept),
-        cmocka_unit_test(test_repeats),
+        cmocka_unit_test(test_linearizable), cmocka_unit_test(test_decisions),        cmocka_unit_test(test_kept),
+        cmocka_unit_test(test_repeats),      cmocka_unit_test(test_import_decisions), cmocka_unit_test(test_catalogue),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
