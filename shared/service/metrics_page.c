@@ -35,6 +35,16 @@ static void read_threads(struct metric_page *page)
     metric_add(page, sums_of(page)->service->settings.threads);
 }
 
+static void add_setting(void *page, const char *variable, int number)
+{
+    metric_add(page, number, variable);
+}
+
+static void read_settings(struct metric_page *page)
+{
+    service_numbers(sums_of(page)->service, add_setting, page);
+}
+
 static void read_inside_max(struct metric_page *page)
 {
     const struct service_settings *settings = &sums_of(page)->service->settings;
@@ -233,6 +243,8 @@ static const struct metric_row WORKER_METRICS[] = {
      read_build, 0},
     {"souk_ready", METRIC_GAUGE, "", "1 when /readyz answers 200, else 0.", read_ready, 0},
     {"souk_threads", METRIC_GAUGE, "", "Threads of the worker, SOUK_THREADS.", read_threads, 0},
+    {"souk_setting", METRIC_GAUGE, "name", "What the worker was told, of its settings that are whole numbers: SOUK_AUDIT_S and others.",
+     read_settings, 0},
     {"souk_requests_total", METRIC_COUNTER, "method,route,status", "Requests that were answered; the pages for operators are not counted.",
      read_requests, 0},
     {"souk_request_duration_seconds", METRIC_HISTOGRAM, "method,route", "From a whole request to its answer.", read_durations, 0},

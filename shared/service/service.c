@@ -11,6 +11,7 @@
 #include "clock.h"
 #include "log.h"
 #include "loop.h"
+#include "option_names.h"
 
 #include "setup.h"
 
@@ -178,6 +179,24 @@ static enum options_result settings_read(struct service *service, int argc, char
         memcpy(service->program_settings, block + sizeof(struct service_settings), program->settings_size);
     free(block);
     return result;
+}
+
+static void tell_numbers(const struct option_row *rows, size_t count, const void *settings,
+                         void (*tell)(void *cookie, const char *variable, int number), void *cookie)
+{
+    for (size_t i = 0; i < count; i++) {
+        char variable[OPTION_VARIABLE_MAX];
+        if (rows[i].type == OPTION_INT)
+            tell(cookie, option_variable(variable, rows[i].name), *(const int *)((const char *)settings + rows[i].offset));
+    }
+}
+
+void service_numbers(const struct service *service, void (*tell)(void *cookie, const char *variable, int number), void *cookie)
+{
+    const struct service_program *program = service->program;
+    tell_numbers(COMMON_OPTIONS, COMMON_COUNT, &service->settings, tell, cookie);
+    tell_numbers(KEPT_OPTIONS, program->near_kind ? KEPT_OPTION_COUNT : 0, &service->settings, tell, cookie);
+    tell_numbers(program->options, program->option_count, service->program_settings, tell, cookie);
 }
 
 /* ---- one thread ---- */

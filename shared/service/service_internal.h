@@ -125,5 +125,7 @@ bool admin_answer(struct worker_thread *thread, struct exchange *exchange, struc
 
 /* What keeps the whole service from being ready, or NULL. */
 const char *service_missing(struct service *service);
+/* Tells each setting that is a whole number, by its variable: tell(cookie, "SOUK_THREADS", 3). */
+void service_numbers(const struct service *service, void (*tell)(void *cookie, const char *variable, int number), void *cookie);
 
 #endif

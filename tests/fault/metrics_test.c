@@ -117,6 +117,9 @@ static void test_threads(void **state)
     await(base, "souk_request_duration_seconds_count", "route=\"/products/{id}\"", CLIENTS * EACH);
     await(base, "souk_shard_ready", "", 2);
     await(base, "souk_threads", "", 3);
+    await(base, "souk_setting", "name=\"SOUK_THREADS\"", 3);
+    await(base, "souk_setting", "name=\"SOUK_CACHE_MB\"", 64);
+    await(base, "souk_setting", "name=\"SOUK_WRITEBACK_MS\"", 20);
     assert_true(metric(base, "souk_shard_call_duration_seconds_count", "") >= CLIENTS * EACH);
     for (int i = 0; i < 3; i++) {
         char thread[32];
