@@ -26,12 +26,13 @@
  * when that has ended and its marks are pruned, a late repeat of its request takes holds anew, until PLACE tells it what became of the first.
  */
 #define ORPHAN_MS 120000
+#define NAP_MS 1000
 
 /*
  * One side of a pair (line of an order, hold of a product) whose other side has not been seen yet. It is known by a hash of T and product that is
  * wide enough to be taken for them: comparing the texts would mean to fetch each from memory. One of these fills a line of the cache.
  */
-enum side_kind { SIDE_FREE, SIDE_LINE, SIDE_HOLD, SIDE_MATCHED };
+enum side_kind { SIDE_FREE, SIDE_LINE, SIDE_HOLD, SIDE_MATCHED, SIDE_ORPHAN };
 struct side {
     struct hash128 key;
     const char *txn;
@@ -60,6 +61,8 @@ struct audit {
     struct side waiting[SIDES_WAITING]; /* whose places are being fetched from memory */
     size_t waiting_count;
     size_t next_suspect;
+    unsigned orphans;  /* that were found, and wait for the second look */
+    int64_t napped_ms; /* before it */
 };
 
 enum { CHILD_STOCK, CHILD_ORDERS, CHILD_FEED };
@@ -371,8 +374,10 @@ static void got_orphan_key(struct audit *audit, struct side *hold, const struct 
     flow_call(&audit->flow, order_read_call(audit->flow.arena, partition, hold->order_id), TAG_ORPHAN_DUTY, (int)(hold - audit->sides));
 }
 
-/* An order that lives answers for its holds (it was placed while we walked). One that ended does so while its duty is open: the last update was short
- * ago. One that is not there, although its key says that it was placed, never will. */
+/*
+ * An order that lives answers for its holds (it was placed while we walked). One that ended does so while its duty is open, or was a short time ago.
+ * One that is not there, although its key says that it was placed, never will.
+ */
 static void got_orphan_order(struct audit *audit, const struct side *hold, const struct reply *reply)
 {
     struct order order;
@@ -381,14 +386,20 @@ static void got_orphan_order(struct audit *audit, const struct side *hold, const
     if (reply->kind != REPLY_OK || !order_from_reply(audit->flow.arena, reply, hold->order_id, &order))
         return;
     enum verdict verdict = verdict_of(order.state);
-    if (verdict != VERDICT_RESERVED && verdict != VERDICT_PAID && order_reply_now_ms(reply) - order.updated_ms > ORPHAN_MS)
+    if (verdict != VERDICT_RESERVED && verdict != VERDICT_PAID && !order.owes && order_reply_now_ms(reply) - order.updated_ms > ORPHAN_MS)
         ask_hold(audit, hold, TAG_ORPHAN_HOLD);
 }
 
-static void got_orphan_hold(struct audit *audit, const struct side *hold, const struct reply *reply)
+/* The first look only notes it: when a shard was away, holds of any age wait for it, and for a sweep that looks again within a minute. */
+static void got_orphan_hold(struct audit *audit, struct side *hold, const struct reply *reply)
 {
     if (live_phase(reply).len == 0)
         return;
+    if (hold->kind == SIDE_HOLD) {
+        hold->kind = SIDE_ORPHAN;
+        audit->orphans++;
+        return;
+    }
     if (hold->order_id)
         violation(audit, AUDIT_PAIR,
                   arena_printf(audit->flow.arena, "product %lld: %lld units are still held for order %lld, which has ended or is not there",
@@ -401,9 +412,10 @@ static void got_orphan_hold(struct audit *audit, const struct side *hold, const 
 
 static void suspect(struct audit *audit, const struct side *side)
 {
-    if (side->kind == SIDE_LINE)
+    bool first = audit->napped_ms == 0;
+    if (side->kind == SIDE_LINE && first)
         ask_hold(audit, side, TAG_LINE_HOLD);
-    else if (side->kind == SIDE_HOLD && side->age_ms > ORPHAN_MS)
+    else if (side->kind == SIDE_ORPHAN || (side->kind == SIDE_HOLD && first && side->age_ms > ORPHAN_MS))
         ask_orphan_key(audit, side);
 }
 
@@ -478,7 +490,11 @@ static void verify_on(struct audit *audit)
 {
     while (audit->flow.owed < SUSPECTS_AT_ONCE && audit->next_suspect < audit->room)
         suspect(audit, &audit->sides[audit->next_suspect++]);
-    if (audit->flow.owed == 0)
+    if (audit->flow.owed > 0)
+        return;
+    if (audit->orphans && audit->napped_ms == 0)
+        flow_sleep(&audit->flow, NAP_MS);
+    else
         audit_complete(audit);
 }
 
@@ -497,6 +513,21 @@ static bool audit_stopped(struct audit *audit)
     if (audit->stopping && audit->flow.owed == 0)
         audit_end(audit);
     return audit->stopping;
+}
+
+/* In short naps, so that the end of the service is noticed. */
+static void audit_got_wake(struct flow *flow)
+{
+    struct audit *audit = (struct audit *)flow;
+    audit->napped_ms += NAP_MS;
+    if (audit_stopped(audit))
+        return;
+    if (audit->napped_ms < ORPHAN_MS) {
+        flow_sleep(flow, NAP_MS);
+        return;
+    }
+    audit->next_suspect = 0;
+    verify_on(audit);
 }
 
 static void audit_got_reply(struct flow *flow, struct call *call, const struct reply *reply)
@@ -589,4 +620,5 @@ static void audit_got_child(struct flow *flow, struct flow *child)
 }
 
 const struct flow_type AUDIT_FLOW = {
-    .name = "audit", .size = sizeof(struct audit), .start = audit_start, .got_reply = audit_got_reply, .got_child = audit_got_child};
+    .name = "audit", .size = sizeof(struct audit), .start = audit_start, .got_reply = audit_got_reply, .got_child = audit_got_child,
+    .got_wake = audit_got_wake};

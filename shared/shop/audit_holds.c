@@ -31,6 +31,7 @@ static void start(struct flow *flow)
 {
     struct holds_walk *walk = (struct holds_walk *)flow;
 
+    walk->result.wrong = VIEW("");
     walk->version = -2;
     walk->moved = false;
     walk->result.live[0] = walk->result.live[1] = 0;
@@ -43,7 +44,9 @@ static void find_wrong(struct holds_walk *walk, int64_t held, int64_t committed)
     struct arena *arena = walk->flow.arena;
     long long id = walk->result.product_id;
 
-    if (walk->unreadable)
+    if (walk->version < 0)
+        walk->result.wrong = VIEW(""); /* the product was deleted meanwhile, and marks alone need no look */
+    else if (walk->unreadable)
         walk->result.wrong = arena_printf(arena, "product %lld: %lld holds are not readable", id, (long long)walk->unreadable);
     else if (walk->uncovered)
         walk->result.wrong = arena_printf(arena, "product %lld: ask is later than a hold or mark that waits", id);

@@ -3,6 +3,7 @@
 #include "audit_holds.h"
 #include "audit_internal.h"
 #include "functions.h"
+#include "hold.h"
 #include "records.h"
 
 #include "audit_stock.h"
@@ -11,7 +12,6 @@
 #define FIELDS_ENOUGH 5000  /* of stocks, holds and counters, are read in one step */
 #define FIELDS_MAX 2000     /* of one stock, in one command; above it its holds are left to audit_holds */
 #define SLACK_MS 10000      /* as in audit_stock */
-#define MARK_KEPT_MS 600000 /* holds.MARK_KEPT_MS */
 #define NEVER INT64_MAX
 
 enum { ON_HAND, HELD, COMMITTED, VERSION, ASK, COUNTERS };
@@ -172,7 +172,7 @@ static void take_hold(struct shelf *shelf, struct product *product, struct view 
         return;
     }
     hold.product_id = id;
-    due = hold.live ? hold.committed ? NEVER : hold.when_ms : hold.when_ms + MARK_KEPT_MS;
+    due = hold.live ? hold.committed ? NEVER : hold.when_ms : hold.when_ms + HOLD_MARK_KEPT_MS;
     product->earliest = due < product->earliest ? due : product->earliest;
     if (!hold.live)
         return;

@@ -14,6 +14,8 @@
  * How long a new hold stands before anybody may ask what became of its order. A hold that is for a shorter time may be asked about when that is over.
  */
 #define HOLD_ASK_MS 10000
+/* For how long a hold that ended is remembered by its mark (holds.MARK_KEPT_MS); after that there is nothing of its name. */
+#define HOLD_MARK_KEPT_MS 600000
 
 /* What the order's partition says of a transaction (function `settle`), and an order's state read as the same thing. */
 enum verdict { VERDICT_RESERVED, VERDICT_PAID, VERDICT_FULFILLED, VERDICT_CANCELLED, VERDICT_EXPIRED, VERDICT_ABORTED, VERDICT_BROKEN };

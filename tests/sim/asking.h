@@ -5,12 +5,13 @@
 #include "shape.h"
 
 /*
- * What the door makes of a POST: its JSON read and bound. The texts are borrowed until the flow has ended. Stops the process if the body is no good.
+ * What the door makes of a POST: its JSON read and bound, or its lines as they are. The texts are borrowed until the flow has ended. Stops the
+ * process if the body is no good.
  */
 struct asking {
     const char *route, *key, *json;
     const char *request_id; /* NULL: "r" */
-    const struct shape *shape;
+    const struct shape *shape; /* NULL: ${json} is lines, which the flow reads by itself */
     int64_t id; /* in the path; 0: none */
 };
 void asking_make(struct arena *arena, const struct asking *asking, struct ask *ask);

@@ -780,9 +780,11 @@ static void worker_kill(struct fleet *fleet, unsigned index)
     schedule(fleet, fleet->now_us + random_tailed(&fleet->random, 50000, 8), EV_RETURN_WORKER, index, worker->life, NULL);
 }
 
-static void shard_kill(struct fleet *fleet, unsigned index)
+void fleet_shard_away(struct fleet *fleet, unsigned index, int64_t us)
 {
     struct node *node = &fleet->nodes[index];
+    if (!node->up)
+        return;
     unsigned lost = (unsigned)random_below(&fleet->random, shard_sim_behind(node->sim) + 1);
     fleet->counts.shard_deaths++;
     fleet->counts.rolled_back += lost;
@@ -790,9 +792,13 @@ static void shard_kill(struct fleet *fleet, unsigned index)
     node->up = node->syncing = node->doomed = false;
     node->life++;
     answers_leave(fleet, node, false);
-    int64_t up_at_us = fleet->now_us + random_tailed(&fleet->random, 200000, 7);
-    breaks_of_shard(fleet, index, up_at_us, true);
-    schedule(fleet, up_at_us, EV_RETURN_SHARD, index, node->life, NULL);
+    breaks_of_shard(fleet, index, fleet->now_us + us, true);
+    schedule(fleet, fleet->now_us + us, EV_RETURN_SHARD, index, node->life, NULL);
+}
+
+static void shard_kill(struct fleet *fleet, unsigned index)
+{
+    fleet_shard_away(fleet, index, random_tailed(&fleet->random, 200000, 7));
 }
 
 static void shard_pause(struct fleet *fleet, unsigned index)

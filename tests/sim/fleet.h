@@ -62,6 +62,8 @@ void fleet_end(struct fleet *fleet);
 
 /* From now on these things go wrong; NULL: nothing, and everything that is down comes back. */
 void fleet_plan(struct fleet *fleet, const struct faults_plan *faults);
+/* This shard, if it is up, dies for so long, and loses some of what its disk does not have. */
+void fleet_shard_away(struct fleet *fleet, unsigned shard, int64_t us);
 /* From now on workers sweep this often. */
 void fleet_sweep_every(struct fleet *fleet, int64_t ms);
 

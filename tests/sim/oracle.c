@@ -30,6 +30,11 @@ struct payment_seen {
 struct counters_seen {
     int64_t id, on_hand, held, committed;
 };
+/* A product of the catalogue; those that were imported are named by their key and line. */
+struct product_seen {
+    int64_t id;
+    struct view doc, name;
+};
 
 /* All that was found in the shards. */
 struct seen {
@@ -38,8 +43,9 @@ struct seen {
     struct hold *holds;
     struct order_seen *orders;
     struct payment_seen *payments;
-    struct counters_seen products[PRODUCTS_MAX];
-    size_t hold_count, order_count, payment_count, product_count, cap;
+    struct counters_seen *products;
+    struct product_seen *catalogue;
+    size_t hold_count, order_count, payment_count, product_count, catalogue_count;
 };
 
 #define WRONG(seen, ...) fleet_complain((seen)->shop->fleet, __VA_ARGS__)
@@ -49,7 +55,7 @@ struct seen {
 struct reader_of {
     struct keyspace_visitor visitor; /* first */
     struct seen *seen;
-    enum { AT_NONE, AT_ORDER, AT_PAYMENT, AT_STOCK, AT_EVENTS } at;
+    enum { AT_NONE, AT_ORDER, AT_PAYMENT, AT_STOCK, AT_PRODUCT, AT_EVENTS } at;
     int64_t id;
     void *record;
 };
@@ -93,8 +99,12 @@ static void got_key(struct keyspace_visitor *visitor, struct view name, enum key
         seen->payments[seen->payment_count++] = (struct payment_seen){.id = reader->id};
     } else if (begins(name, "stock:")) {
         reader->at = AT_STOCK;
-        CHECK(seen->product_count < PRODUCTS_MAX);
+        seen->products = grow(seen->products, seen->product_count, sizeof(*seen->products));
         seen->products[seen->product_count++] = (struct counters_seen){.id = reader->id};
+    } else if (begins(name, "product:")) {
+        reader->at = AT_PRODUCT;
+        seen->catalogue = grow(seen->catalogue, seen->catalogue_count, sizeof(*seen->catalogue));
+        seen->catalogue[seen->catalogue_count++] = (struct product_seen){.id = reader->id};
     }
 }
 
@@ -173,6 +183,8 @@ static void got_item(struct keyspace_visitor *visitor, struct view name, struct 
         got_hold(seen, reader->id, name, value);
     else if (reader->at == AT_STOCK)
         got_counter(&seen->products[seen->product_count - 1], name, value);
+    else if (reader->at == AT_PRODUCT && view_equal(name, VIEW("doc")))
+        seen->catalogue[seen->catalogue_count - 1].doc = value;
 }
 
 static void look(struct seen *seen, const struct shop *shop)
@@ -189,6 +201,8 @@ static void seen_free(struct seen *seen)
     free(seen->holds);
     free(seen->orders);
     free(seen->payments);
+    free(seen->products);
+    free(seen->catalogue);
     arena_free(seen->arena);
 }
 
@@ -276,7 +290,7 @@ static int64_t adjusted(const struct shop *shop, int64_t product)
 static void check_product(struct seen *seen, const struct counters_seen *product, const int64_t taken[PRODUCTS_MAX])
 {
     const struct shop *shop = seen->shop;
-    int64_t held = 0, committed = 0, want = 0;
+    int64_t held = 0, committed = 0, want = IMPORTED_UNITS;
     for (size_t i = 0; i < seen->hold_count; i++) {
         const struct hold *hold = &seen->holds[i];
         held += hold->product == product->id && hold->phase == PHASE_HELD ? hold->quantity : 0;
@@ -303,6 +317,54 @@ static void check_units(struct seen *seen)
                   (long long)seen->holds[i].quantity, (int)seen->holds[i].phase, VIEW_ARG(seen->holds[i].txn));
     for (size_t i = 0; i < seen->product_count; i++)
         check_product(seen, &seen->products[i], taken);
+}
+
+/* ---- imports ---- */
+
+static void read_names(struct seen *seen)
+{
+    for (size_t i = 0; i < seen->catalogue_count; i++) {
+        struct product_doc doc;
+        if (record_load(&PRODUCT_DOC, seen->arena, seen->catalogue[i].doc, &doc))
+            seen->catalogue[i].name = doc.name;
+        else
+            WRONG(seen, "product %lld: its document cannot be read", (long long)seen->catalogue[i].id);
+    }
+}
+
+static size_t named(const struct seen *seen, const char *name)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < seen->catalogue_count; i++)
+        count += is(seen->catalogue[i].name, name);
+    return count;
+}
+
+/* Returns how many of its lines should be there. */
+static size_t check_import(const struct seen *seen, const struct deed *deed)
+{
+    size_t each = deed->status == 200;
+    for (int64_t line = 0; line < deed->amount; line++) {
+        char name[64];
+        snprintf(name, sizeof(name), "%s.%lld", deed->key, (long long)line);
+        if (named(seen, name) != each)
+            WRONG(seen, "key %s was told %d, and line %lld of it is in the catalogue %zu times", deed->key, deed->status, (long long)line,
+                  named(seen, name));
+    }
+    return each * (size_t)deed->amount;
+}
+
+static void check_imports(struct seen *seen)
+{
+    size_t want = seen->shop->product_count;
+    read_names(seen);
+    for (unsigned i = 0; i < seen->shop->shopper_count; i++) {
+        const struct shopper *shopper = &seen->shop->shoppers[i];
+        if (shopper->deed_count && shopper->deeds[0].type == DEED_IMPORT)
+            want += check_import(seen, &shopper->deeds[0]);
+    }
+    if (seen->catalogue_count != want || seen->product_count != want)
+        WRONG(seen, "there are %zu products with %zu stocks, and should be %zu", seen->catalogue_count, seen->product_count, want);
 }
 
 /* ---- money ---- */
@@ -516,6 +578,7 @@ void oracle_check(const struct shop *shop)
     struct seen seen;
     look(&seen, shop);
     check_units(&seen);
+    check_imports(&seen);
     check_money(&seen);
     check_deeds(&seen);
     check_events(&seen);

@@ -14,6 +14,7 @@
  *   money    what the gateway took and did not give back is: the total less its refunds for an order that is paid or fulfilled, nothing for any
  *            other; what is authorized is captured or voided; the payment's record says the same
  *   states   what a client was told has happened: cancelled is cancelled, fulfilled is fulfilled, paid was paid
+ *   imports  each line of an import that was told 200 is in the catalogue once, with its units; nothing is there that nobody imported
  *   events   each version of an order has one event, and the steps are those that there are
  */
 void oracle_check(const struct shop *shop);

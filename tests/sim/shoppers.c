@@ -45,6 +45,7 @@ static const struct deed_kind {
     [DEED_VOID] = {KIND(ROLE_PAYMENT, &VOID_FLOW, PAY_DEADLINE_MS), "/payments/{id}/void", &ACT_BODY},
     [DEED_REFUND] = {KIND(ROLE_PAYMENT, &REFUND_FLOW, PAY_DEADLINE_MS), "/payments/{id}/refunds", &REFUND_BODY},
     [DEED_ADJUST] = {KIND(ROLE_PRODUCT, &STOCK_ADJUST_FLOW, DEADLINE_MS), "/products/{id}/stock-adjustments", &ADJUST_BODY},
+    [DEED_IMPORT] = {KIND(ROLE_PRODUCT, &PRODUCT_IMPORT_FLOW, DEADLINE_MS), "/products/import", NULL},
 };
 
 /* Each copy has an id of its own, as from a client that makes one for each attempt: so a repeat that is told its own has other bytes. */
@@ -72,16 +73,21 @@ static void deed_send_later(void *cookie)
 
 /* ---- the answers ---- */
 
-/* Nobody answered, or the answer is none yet and says so (we do not know; a payment is under way): the same request again. */
-static bool is_open(const struct answer *answer)
+static bool contains(struct view text, const char *part)
 {
-    return answer == NULL || (answer->outcome && answer->outcome->retryable);
+    return memmem(text.at, text.len, part, strlen(part)) != NULL;
+}
+
+/* Nobody answered, or the answer is none yet and says so (we do not know; a payment is under way; a line of many): the same request again. */
+static bool is_open(const struct deed *deed, const struct answer *answer)
+{
+    return answer == NULL || (answer->outcome && answer->outcome->retryable) ||
+           (deed->type == DEED_IMPORT && contains(answer->body, "\"status\":503"));
 }
 
 /* A refusal for a reason that may pass. One to fulfil passes when the order is paid, so only while it is reserved. */
 static bool is_kept(enum deed_type type, const struct answer *answer)
 {
-    static const char RESERVED[] = "\"state\":\"reserved\"";
     switch (type) {
     case DEED_PLACE:
     case DEED_ADJUST:
@@ -91,7 +97,7 @@ static bool is_kept(enum deed_type type, const struct answer *answer)
     case DEED_REFUND:
         return answer->status == 409 || answer->status == 422;
     case DEED_FULFIL:
-        return answer->status == 409 && memmem(answer->body.at, answer->body.len, RESERVED, sizeof(RESERVED) - 1) != NULL;
+        return answer->status == 409 && contains(answer->body, "\"state\":\"reserved\"");
     default:
         return false;
     }
@@ -153,7 +159,7 @@ static void deed_got_answer(void *cookie, const struct answer *answer)
     deed->under_way--;
     if (answer && answer->status == 500)
         fleet_complain(shop->fleet, "%s %s was answered 500: %.*s", KINDS[deed->type].route, deed->key, VIEW_ARG(answer->body));
-    if (!is_open(answer)) {
+    if (!is_open(deed, answer)) {
         deed_decide(deed, answer);
         if (deed->replays < REPLAYS_MAX && random_chance(random, shop->again)) {
             deed->replays++;
@@ -223,6 +229,19 @@ static void begin_adjust(struct shopper *shopper)
         deed->amount = random_between(random, -5, 15);
     while (deed->amount == 0);
     snprintf(deed->json, sizeof(deed->json), "{\"delta\":%lld,\"reason\":\"count\"}", (long long)deed->amount);
+    deed_begin(deed);
+}
+
+/* Products without ids: one that was made twice would be two. Each is named by its deed and its line. */
+static void begin_import(struct shopper *shopper)
+{
+    struct random *random = fleet_random(shopper->shop->fleet);
+    struct deed *deed = deed_new(shopper, DEED_IMPORT, 0);
+    int len = 0;
+    deed->amount = random_between(random, 1, 4);
+    for (int64_t line = 0; line < deed->amount; line++)
+        len += snprintf(deed->json + len, sizeof(deed->json) - (size_t)len, "{\"name\":\"%s.%lld\",\"price\":1,\"stock\":%d}\n", deed->key,
+                        (long long)line, IMPORTED_UNITS);
     deed_begin(deed);
 }
 
@@ -297,7 +316,8 @@ static enum path pick_path(struct random *random)
     static const struct {
         enum path path;
         unsigned share;
-    } shares[] = {{PATH_PAY, 450}, {PATH_LEAVE, 150}, {PATH_CANCEL, 100}, {PATH_RACE, 100}, {PATH_AUTHORIZE, 150}, {PATH_ADJUST, 50}};
+    } shares[] = {{PATH_PAY, 450},       {PATH_LEAVE, 150}, {PATH_CANCEL, 100}, {PATH_RACE, 100},
+                  {PATH_AUTHORIZE, 150}, {PATH_ADJUST, 40}, {PATH_IMPORT, 10}};
     unsigned at = (unsigned)random_below(random, 1000);
     for (size_t i = 0; i < sizeof(shares) / sizeof(*shares); i++) {
         if (at < shares[i].share)
@@ -319,6 +339,8 @@ static void shopper_come(void *cookie)
         shopper->after = random_chance(random, 500) ? AFTER_FULFIL : (enum after)random_below(random, AFTER_CAPTURE);
     if (shopper->path == PATH_ADJUST)
         begin_adjust(shopper);
+    else if (shopper->path == PATH_IMPORT)
+        begin_import(shopper);
     else
         begin_place(shopper);
 }

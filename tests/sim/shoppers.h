@@ -5,14 +5,14 @@
 #include "hash.h"
 
 /*
- * Simulated shoppers and a simulated shop keeper. Each shopper places one order and, by chance, cancels it, pays it, authorizes and captures or
- * voids, has it fulfilled, refunded, or leaves it. As a good client does, it sends a request again, with its key, until it is decided; as clients do
- * too, it sends some twice at once, repeats some that were decided long ago, and cancels while it pays.
+ * Simulated shoppers and a simulated shop keeper, who counts stock and imports products. Each shopper places one order and, by chance, cancels it,
+ * pays it, authorizes and captures or voids, has it fulfilled, refunded, or leaves it. As a good client does, it sends a request again, with its key,
+ * until it is decided; as clients do too, it sends some twice at once, repeats some that were decided long ago, and cancels while it pays.
  *
  * What was told is kept: a decided request must be told the same, byte by byte, for ever; the oracle compares the rest with the store.
  */
-enum deed_type { DEED_PLACE, DEED_CANCEL, DEED_FULFIL, DEED_PAY, DEED_CAPTURE, DEED_VOID, DEED_REFUND, DEED_ADJUST };
-#define DEED_TYPES 8
+enum deed_type { DEED_PLACE, DEED_CANCEL, DEED_FULFIL, DEED_PAY, DEED_CAPTURE, DEED_VOID, DEED_REFUND, DEED_ADJUST, DEED_IMPORT };
+#define DEED_TYPES 9
 #define SHOPPER_DEEDS_MAX 8
 
 struct shopper;
@@ -23,7 +23,7 @@ struct deed {
     char json[400];
     int64_t id;      /* in its path */
     int64_t made_id; /* of the order or payment in its answer */
-    int64_t amount;  /* ADJUST: delta; REFUND: of the smallest unit */
+    int64_t amount;  /* ADJUST: delta; REFUND: of the smallest unit; IMPORT: its lines */
     int status;      /* of the answer that decided it; 0: none yet */
     bool stored;     /* that answer was kept with the key */
     struct hash128 body;
@@ -33,7 +33,7 @@ struct deed {
 };
 
 /* What a shopper does once it has an order, and after it has paid. */
-enum path { PATH_LEAVE, PATH_CANCEL, PATH_PAY, PATH_RACE, PATH_AUTHORIZE, PATH_ADJUST };
+enum path { PATH_LEAVE, PATH_CANCEL, PATH_PAY, PATH_RACE, PATH_AUTHORIZE, PATH_ADJUST, PATH_IMPORT };
 enum after { AFTER_LEAVE, AFTER_FULFIL, AFTER_CANCEL, AFTER_REFUND, AFTER_CAPTURE, AFTER_VOID };
 
 struct shopper {
@@ -48,6 +48,7 @@ struct shopper {
 };
 
 #define PRODUCTS_MAX 12
+#define IMPORTED_UNITS 7 /* of each product that is imported */
 struct shop {
     struct fleet *fleet;
     struct shopper *shoppers;

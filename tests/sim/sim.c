@@ -116,11 +116,12 @@ static void audit_got(void *cookie, const struct answer *answer)
         snprintf(audit->text, sizeof(audit->text), "%.*s", VIEW_ARG(answer->body));
 }
 
-static const struct request_kind AUDIT = {.role = ROLE_ORDER, .flow = &AUDIT_FLOW, .deadline_ms = 60000, .make = audit_make, .got_answer = audit_got};
+static const struct request_kind AUDIT = {
+    .role = ROLE_ORDER, .flow = &AUDIT_FLOW, .deadline_ms = 600000, .make = audit_make, .got_answer = audit_got};
 
 static void audit_once(struct fleet *fleet, struct audit *audit)
 {
-    int64_t until_us = fleet_now_us(fleet) + 120000000;
+    int64_t until_us = fleet_now_us(fleet) + AUDIT.deadline_ms * 1000;
     *audit = (struct audit){.status = 0};
     fleet_ask(fleet, &AUDIT, audit);
     while (audit->status == 0 && fleet_go(fleet, until_us))
@@ -139,6 +140,21 @@ static void check_by_audit(struct fleet *fleet)
     }
     if (audit.status != 200 || strstr(audit.text, "\"ok\":true") == NULL)
         fleet_complain(fleet, "the audit says %d: %s", audit.status, audit.text);
+}
+
+/*
+ * A shard is away for longer than marks are kept, while the shop goes on; then at once the audit, when nothing is settled yet: it must not take what
+ * sweeps have still to do for what is wrong.
+ */
+static void outage(struct shop *shop, struct random *random)
+{
+    struct fleet *fleet = shop->fleet;
+    int64_t away_us = random_between(random, INT64_C(610000000), INT64_C(900000000));
+    fleet_plan(fleet, NULL);
+    shop->leapt = true;
+    fleet_shard_away(fleet, (unsigned)random_below(random, fleet_topology(fleet)->shard_count), away_us);
+    go_until(fleet, fleet_now_us(fleet) + away_us + random_tailed(random, 1000000, 6));
+    check_by_audit(fleet);
 }
 
 static struct totals totals_of(const struct shop *shop, int64_t simulated_us)
@@ -167,14 +183,18 @@ static void run_traced(struct fleet *fleets[FLEET_SHARDS_MAX], struct lua_librar
     struct random random = {seed};
     struct fleet *fleet = fleet_of(fleets, (unsigned)random_between(&random, 1, FLEET_SHARDS_MAX), library);
     struct fleet_settings settings = settings_of(&random, seed);
-    unsigned shoppers = (unsigned)random_between(&random, 200, 1500);
+    bool long_outage = random_chance(&random, 10); /* of few: whoever is not served asks again and again */
+    unsigned shoppers = long_outage ? (unsigned)random_between(&random, 10, 60) : (unsigned)random_between(&random, 200, 1500);
     int64_t every_ms = random_tailed(&random, 2, 5), begin_us;
     struct shop shop;
     settings.trace = trace;
     fleet_begin(fleet, &settings);
     begin_us = fleet_now_us(fleet);
     shop_open(&shop, fleet, shoppers, every_ms);
-    go_until(fleet, begin_us + (int64_t)shoppers * every_ms * 1000 + random_between(&random, 0, 20000000));
+    int64_t coming_us = (int64_t)shoppers * every_ms * 1000;
+    go_until(fleet, begin_us + (long_outage ? coming_us / 2 : coming_us + random_between(&random, 0, 20000000)));
+    if (long_outage)
+        outage(&shop, &random);
     liveness(&shop);
     if (random_chance(&random, 100))
         leap(&shop, &random);

@@ -336,6 +336,36 @@ static void test_duty(void **state)
     every_fault(duty_with);
 }
 
+static void forget(struct model *model, int64_t product)
+{
+    struct model_hold *hold = model_hold_of(model, product, model->orders[0].txn);
+    *hold = model->holds[--model->hold_count];
+}
+
+/*
+ * An order of two products was fulfilled, and the shard of one of them is away until the mark of the other is pruned. That one was consumed, as far
+ * as anybody can know; of an order that was fulfilled just now it would be a fault.
+ */
+static void test_duty_behind_pruned_marks(void **state)
+{
+    static const struct plan LAMPS_SHARD_AWAY = {.fault = FAULT_NOT_SENT, .at = 2};
+    for (int64_t away_ms = 60000; away_ms <= 660000; away_ms += 600000) {
+        struct model model;
+        store_init(&model);
+        fulfilled(&model);
+        run_child(&model, duty_new, model.orders[0].id, &LAMPS_SHARD_AWAY);
+        assert_int_equal(model_hold_of(&model, CUP, model.orders[0].txn)->phase, PHASE_CONSUMED);
+        assert_int_equal(model_hold_of(&model, LAMP, model.orders[0].txn)->phase, PHASE_HELD);
+        forget(&model, CUP);
+        model.now += away_ms;
+        model.damaged = away_ms < 600000;
+        run_child(&model, duty_new, model.orders[0].id, &FINE);
+        assert_int_equal(model_hold_of(&model, LAMP, model.orders[0].txn)->phase, PHASE_CONSUMED);
+        assert_int_equal(model.orders[0].due == 0, away_ms > 600000);
+        model_free(&model);
+    }
+}
+
 /* ---- sweep ---- */
 
 #define SHARDS 3
@@ -541,6 +571,42 @@ static void test_audit_of_a_late_repeat(void **state)
     model_free(&model);
 }
 
+/* Sales stop at a shard that is away. When it is back, orders have ended long ago, and sweeps are not done yet: their duties say so. */
+static void test_audit_behind_an_outage(void **state)
+{
+    struct model model;
+    store_init(&model);
+    cancelled(&model);
+    model.now += 3600000;
+    assert_true(model.orders[0].due > 0);
+    expect_audit(&model, NULL);
+    model_free(&model);
+}
+
+static void settle_cups(struct model *model)
+{
+    run_child(model, settle_new, CUP, &FINE);
+}
+
+/* The same of a request whose order was never placed: nothing says that its hold is owed, but it is gone at the second look. */
+static void test_audit_looks_twice(void **state)
+{
+    struct model model;
+    struct run run;
+    store_init(&model);
+    dead(&model);
+    model.now += 3600000;
+    audit_start(&run, &model);
+    run.napping = settle_cups;
+    run_on(&run, &FINE);
+    struct seen seen = run_seen(&run);
+    assert_int_equal(seen.status, 200);
+    if (strstr(seen.body, "\"ok\":true") == NULL)
+        fail_msg("%s", seen.body);
+    run_end(&run);
+    model_free(&model);
+}
+
 static void meanwhile_placed(struct model *model)
 {
     place(model, 9, 1, 1, 900000);
@@ -609,11 +675,14 @@ int main(void)
         cmocka_unit_test(test_settle_incomplete),
         cmocka_unit_test(test_settle_unreadable),
         cmocka_unit_test(test_duty),
+        cmocka_unit_test(test_duty_behind_pruned_marks),
         cmocka_unit_test(test_sweep),
         cmocka_unit_test(test_sweep_without_lease),
         cmocka_unit_test(test_audit),
         cmocka_unit_test(test_audit_finds),
         cmocka_unit_test(test_audit_of_a_late_repeat),
+        cmocka_unit_test(test_audit_behind_an_outage),
+        cmocka_unit_test(test_audit_looks_twice),
         cmocka_unit_test(test_audit_under_load),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
