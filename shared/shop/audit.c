@@ -21,18 +21,16 @@
 #define SIDES_FEWEST 4096
 #define SCRATCH_USED_MAX (8 * 1024)
 
-/*
- * A hold that no order answers for may be this old: ask-after, the sweep's patience, and some rounds of it. Also one that an order answered for once:
- * when that has ended and its marks are pruned, a late repeat of its request takes holds anew, until PLACE tells it what became of the first.
- */
+/* A hold that no order answers for may be this old: one that is placed while the audit walks is found later. */
 #define ORPHAN_MS 120000
-#define NAP_MS 1000
+/* So much younger than the end of its order, a hold was taken behind it. Shards' clocks may differ by that (holds.LATER_THAN_ORDER_MS). */
+#define LATER_MS 300000
 
 /*
  * One side of a pair (line of an order, hold of a product) whose other side has not been seen yet. It is known by a hash of T and product that is
  * wide enough to be taken for them: comparing the texts would mean to fetch each from memory. One of these fills a line of the cache.
  */
-enum side_kind { SIDE_FREE, SIDE_LINE, SIDE_HOLD, SIDE_MATCHED, SIDE_ORPHAN };
+enum side_kind { SIDE_FREE, SIDE_LINE, SIDE_HOLD, SIDE_MATCHED };
 struct side {
     struct hash128 key;
     const char *txn;
@@ -61,8 +59,6 @@ struct audit {
     struct side waiting[SIDES_WAITING]; /* whose places are being fetched from memory */
     size_t waiting_count;
     size_t next_suspect;
-    unsigned orphans;  /* that were found, and wait for the second look */
-    int64_t napped_ms; /* before it */
 };
 
 enum { CHILD_STOCK, CHILD_ORDERS, CHILD_FEED };
@@ -340,7 +336,11 @@ static void got_line_order(struct audit *audit, const struct side *line, const s
                                (long long)line->product_id, line->settled ? "not committed its units" : "no hold of it"));
 }
 
-/* Who answers for this hold? The idempotency record of its transaction says which order, if any. */
+/*
+ * Who answers for this hold? The idempotency record of its transaction says which order, if any. If none, a sweep will settle it, however long it
+ * could not (a shard was away): that a look is to come to it is checked with its stock, and how late it is is counted by the census. But only a paid
+ * order's is committed.
+ */
 static void ask_orphan_key(struct audit *audit, const struct side *hold)
 {
     struct txn txn;
@@ -366,7 +366,8 @@ static void got_orphan_key(struct audit *audit, struct side *hold, const struct 
     bool placed = view_equal(item_text(item_at(reply->root, 0)), VIEW("placed")) && item_int(item_at(reply->root, 2)) == txn.attempt &&
                   view_equal(item_text(item_at(reply->root, 3)), txn.fingerprint);
     if (!placed) {
-        ask_hold(audit, hold, TAG_ORPHAN_HOLD);
+        if (hold->committed)
+            ask_hold(audit, hold, TAG_ORPHAN_HOLD);
         return;
     }
     hold->order_id = item_int(item_at(reply->root, 1));
@@ -375,8 +376,9 @@ static void got_orphan_key(struct audit *audit, struct side *hold, const struct 
 }
 
 /*
- * An order that lives answers for its holds (it was placed while we walked). One that ended does so while its duty is open, or was a short time ago.
- * One that is not there, although its key says that it was placed, never will.
+ * An order that lives answers for its holds (it was placed while we walked). One that has ended does so while it owes their release; when it does not
+ * any more, its own are released. A hold that was taken long after its end is a late repeat's. An order that is not there, although its key says that
+ * it was placed, never will.
  */
 static void got_orphan_order(struct audit *audit, const struct side *hold, const struct reply *reply)
 {
@@ -386,20 +388,16 @@ static void got_orphan_order(struct audit *audit, const struct side *hold, const
     if (reply->kind != REPLY_OK || !order_from_reply(audit->flow.arena, reply, hold->order_id, &order))
         return;
     enum verdict verdict = verdict_of(order.state);
-    if (verdict != VERDICT_RESERVED && verdict != VERDICT_PAID && !order.owes && order_reply_now_ms(reply) - order.updated_ms > ORPHAN_MS)
+    int64_t ended_ms = order_reply_now_ms(reply) - order.updated_ms;
+    bool ended = verdict != VERDICT_RESERVED && verdict != VERDICT_PAID;
+    if (ended && !order.owes && ended_ms > ORPHAN_MS && (hold->committed || hold->age_ms + LATER_MS >= ended_ms))
         ask_hold(audit, hold, TAG_ORPHAN_HOLD);
 }
 
-/* The first look only notes it: when a shard was away, holds of any age wait for it, and for a sweep that looks again within a minute. */
-static void got_orphan_hold(struct audit *audit, struct side *hold, const struct reply *reply)
+static void got_orphan_hold(struct audit *audit, const struct side *hold, const struct reply *reply)
 {
     if (live_phase(reply).len == 0)
         return;
-    if (hold->kind == SIDE_HOLD) {
-        hold->kind = SIDE_ORPHAN;
-        audit->orphans++;
-        return;
-    }
     if (hold->order_id)
         violation(audit, AUDIT_PAIR,
                   arena_printf(audit->flow.arena, "product %lld: %lld units are still held for order %lld, which has ended or is not there",
@@ -412,10 +410,9 @@ static void got_orphan_hold(struct audit *audit, struct side *hold, const struct
 
 static void suspect(struct audit *audit, const struct side *side)
 {
-    bool first = audit->napped_ms == 0;
-    if (side->kind == SIDE_LINE && first)
+    if (side->kind == SIDE_LINE)
         ask_hold(audit, side, TAG_LINE_HOLD);
-    else if (side->kind == SIDE_ORPHAN || (side->kind == SIDE_HOLD && first && side->age_ms > ORPHAN_MS))
+    else if (side->kind == SIDE_HOLD && side->age_ms > ORPHAN_MS)
         ask_orphan_key(audit, side);
 }
 
@@ -490,11 +487,7 @@ static void verify_on(struct audit *audit)
 {
     while (audit->flow.owed < SUSPECTS_AT_ONCE && audit->next_suspect < audit->room)
         suspect(audit, &audit->sides[audit->next_suspect++]);
-    if (audit->flow.owed > 0)
-        return;
-    if (audit->orphans && audit->napped_ms == 0)
-        flow_sleep(&audit->flow, NAP_MS);
-    else
+    if (audit->flow.owed == 0)
         audit_complete(audit);
 }
 
@@ -513,21 +506,6 @@ static bool audit_stopped(struct audit *audit)
     if (audit->stopping && audit->flow.owed == 0)
         audit_end(audit);
     return audit->stopping;
-}
-
-/* In short naps, so that the end of the service is noticed. */
-static void audit_got_wake(struct flow *flow)
-{
-    struct audit *audit = (struct audit *)flow;
-    audit->napped_ms += NAP_MS;
-    if (audit_stopped(audit))
-        return;
-    if (audit->napped_ms < ORPHAN_MS) {
-        flow_sleep(flow, NAP_MS);
-        return;
-    }
-    audit->next_suspect = 0;
-    verify_on(audit);
 }
 
 static void audit_got_reply(struct flow *flow, struct call *call, const struct reply *reply)
@@ -620,5 +598,4 @@ static void audit_got_child(struct flow *flow, struct flow *child)
 }
 
 const struct flow_type AUDIT_FLOW = {
-    .name = "audit", .size = sizeof(struct audit), .start = audit_start, .got_reply = audit_got_reply, .got_child = audit_got_child,
-    .got_wake = audit_got_wake};
+    .name = "audit", .size = sizeof(struct audit), .start = audit_start, .got_reply = audit_got_reply, .got_child = audit_got_child};

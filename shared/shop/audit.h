@@ -11,8 +11,8 @@
  *        right is asked again of AUDIT_STOCK and AUDIT_ORDERS, which see everything at one moment: only what they find is a violation
  *        what crosses shards is matched here: each line of a live order against the hold of its transaction
  *   then each pair that found no partner is looked at once more, hold first, order after it: orders never come back to life, so
- *        a line whose hold is missing while its order still lives is a violation. A hold older than two minutes that nobody answers for is looked at
- *        again two minutes later, since behind an outage a sweep may be about to settle it; what is there then is a violation
+ *        a line whose hold is missing while its order still lives is a violation, and so is a hold of an order that has ended and owes nothing any
+ *        more. What a sweep has still to settle, however late, is none
  *
  *   the feed is matched with the orders' histories by count and sum (audit_feed.h)
  *

@@ -3,6 +3,7 @@
 Strict: an API server drops a field that the schema does not name, here it is a complaint. Run by check/manifests_schemas, whose Python has yaml and jsonschema.
 Exit status 77: the CRDs cannot be had.
 """
+import http.client
 import io
 import os
 import pathlib
@@ -20,7 +21,7 @@ CRDS = re.compile(r".*/example/prometheus-operator-crd/monitoring\.coreos\.com_(
 
 def fetch(folder):
     proxy = re.split("[,|]", os.environ.get("GOPROXY") or "https://proxy.golang.org")[0]
-    with urllib.request.urlopen(f"{proxy}/{MODULE}/@v/{VERSION}.zip", timeout=120) as answer:
+    with urllib.request.urlopen(f"{proxy}/{MODULE}/@v/{VERSION}.zip", timeout=20) as answer:
         archive = zipfile.ZipFile(io.BytesIO(answer.read()))
     folder.mkdir(parents=True, exist_ok=True)
     for name in filter(CRDS.fullmatch, archive.namelist()):
@@ -58,7 +59,7 @@ def main():
     if not (folder / "done").exists():
         try:
             fetch(folder)
-        except (OSError, zipfile.BadZipFile) as error:
+        except (OSError, ValueError, http.client.HTTPException, zipfile.BadZipFile) as error:
             print(f"the CRDs of the Prometheus operator {VERSION} cannot be had: {error}")
             return 77
     schemas, count, wrong = read_schemas(folder), 0, 0

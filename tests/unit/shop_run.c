@@ -53,7 +53,7 @@ static void judge_place(struct run *run, const struct call *call)
     run->placed[run->placed_count++] = txn;
 }
 
-static void take_calls(struct run *run)
+static void take_asked(struct run *run)
 {
     struct call *call;
     while ((call = driver_next_call(run->driver))) {
@@ -66,30 +66,11 @@ static void take_calls(struct run *run)
         if (!run->lied)
             model_asked(run->model, call);
     }
-}
-
-/* Time goes on when there is nothing to answer. */
-static void nap(struct run *run)
-{
-    void (*napping)(struct model *model) = run->napping;
-    run->napping = NULL;
-    if (napping)
-        napping(run->model);
-    run->model->now += driver_sleep_ms(run->driver);
-    driver_wake(run->driver);
-}
-
-static void take_asked(struct run *run)
-{
-    take_calls(run);
-    while (run->pending_count == 0 && driver_sleep_ms(run->driver) >= 0) {
-        nap(run);
-        take_calls(run);
-    }
     if (run->lied)
         run->model->wrong[0] = '\0';
     if (run->model->wrong[0])
         fail_msg("%s", run->model->wrong);
+    assert_int_equal(driver_sleep_ms(run->driver), -1);
     if (!driver_over(run->driver) && run->pending_count == 0)
         fail_msg("%s hangs", driver_root(run->driver)->type->name);
     if (driver_over(run->driver))

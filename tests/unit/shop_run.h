@@ -52,7 +52,6 @@ struct run {
     bool dead, lied, told;              /* told: a reply has said what was decided, so that releasing may be right */
     const char *placed[RUN_PLACES_MAX]; /* the transactions for which PLACE was asked */
     size_t placed_count;
-    void (*napping)(struct model *model); /* called once, when the flow sleeps for the first time; NULL: nothing happens then */
 };
 
 /* Starts the driver's flow. */
