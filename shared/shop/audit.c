@@ -21,7 +21,7 @@
 #define SIDES_FEWEST 4096
 #define SCRATCH_USED_MAX (8 * 1024)
 
-/* A hold that no order answers for may be this old: one that is placed while the audit walks is found later. */
+/* Behind a younger hold no order is looked for: it is being placed, or was placed while the audit walks. */
 #define ORPHAN_MS 120000
 /* So much younger than the end of its order, a hold was taken behind it. Shards' clocks may differ by that (holds.LATER_THAN_ORDER_MS). */
 #define LATER_MS 300000

@@ -61,7 +61,7 @@ struct run {
 
 struct message {
     struct run *run;
-    struct call *call;
+    struct call *call, *sent; /* as its flow knows it; as the shard gets it */
     unsigned shard, shard_life;
     int64_t limit_ms, late_us; /* late: how long after its time it arrives */
     bool told, lost;           /* the worker has an answer or will have none; it will not arrive */
@@ -280,7 +280,7 @@ static void run_call(struct runner *runner, struct call *call)
     struct node *node = &fleet->nodes[shard];
     struct connection *connection = &fleet->workers[run->worker].connections[shard];
     struct message *message = ARENA_NEW(run->arena, struct message);
-    *message = (struct message){.run = run, .call = call, .shard = shard, .shard_life = node->life};
+    *message = (struct message){.run = run, .call = call, .sent = call, .shard = shard, .shard_life = node->life};
     fleet->counts.calls++;
     bool withheld = run->told_nothing && call->function && call->function->writes;
     if (withheld || !node->up || connection->up_at_us > fleet->now_us) {
@@ -292,6 +292,16 @@ static void run_call(struct runner *runner, struct call *call)
     int64_t at_us = fleet->now_us + latency_us(fleet);
     connection->to_us = at_us > connection->to_us ? at_us : connection->to_us;
     message_event(message, connection->to_us, EV_ARRIVE);
+}
+
+/* For the shard, which may carry it out when its flow has been told UNKNOWN and has let go of it. */
+static struct call *call_copy(struct arena *arena, const struct call *call)
+{
+    struct call *copy = ARENA_NEW(arena, struct call);
+    *copy = *call;
+    copy->body.at = arena_alloc(arena, call->body.len);
+    memcpy(copy->body.at, call->body.at, call->body.len);
+    return copy;
 }
 
 /*
@@ -308,6 +318,8 @@ static void connection_break(struct fleet *fleet, struct worker *worker, unsigne
             message->lost = true;
         else if (random_chance(&fleet->random, 300))
             message->late_us = random_between(&fleet->random, 0, LATE_MAX_US);
+        if (!message->lost)
+            message->sent = call_copy(message->run->arena, message->call);
         fleet->counts.lost_calls += message->lost;
         fleet->counts.late_calls += message->late_us > 0;
         message_fail(message, &UNKNOWN);
@@ -338,8 +350,8 @@ static void trace_call(const struct fleet *fleet, const struct message *message)
 {
     struct view part;
     printf("%10.3f worker %u.%u shard %u %s:", (double)(fleet->now_us - BEGIN_US) / 1e6, message->run->worker, message->run->life, message->shard,
-           message->call->function ? message->call->function->name : "command");
-    for (unsigned n = 0; (part = call_part(message->call, n)).at && n < 12; n++)
+           message->sent->function ? message->sent->function->name : "command");
+    for (unsigned n = 0; (part = call_part(message->sent, n)).at && n < 12; n++)
         printf(" %.*s", (int)(part.len < 60 ? part.len : 60), part.at);
     printf(" ->");
     print_item(message->root);
@@ -357,14 +369,14 @@ static int64_t counter(struct fleet *fleet, struct node *node, const char *stock
 static void check_stock(struct fleet *fleet, struct node *node, const struct message *message)
 {
     char stock[120];
-    struct view key = call_part(message->call, 0);
-    if (message->call->function == NULL || key.len < 6 || memcmp(key.at, "stock:", 6) != 0)
+    struct view key = call_part(message->sent, 0);
+    if (message->sent->function == NULL || key.len < 6 || memcmp(key.at, "stock:", 6) != 0)
         return;
     snprintf(stock, sizeof(stock), "%.*s", VIEW_ARG(key));
     int64_t on_hand = counter(fleet, node, stock, "on_hand"), held = counter(fleet, node, stock, "held"),
             committed = counter(fleet, node, stock, "committed");
     if (held < 0 || committed < 0 || held + committed > on_hand)
-        fleet_complain(fleet, "%s is oversold by %s: %lld on hand, %lld held, %lld committed", stock, message->call->function->name,
+        fleet_complain(fleet, "%s is oversold by %s: %lld on hand, %lld held, %lld committed", stock, message->sent->function->name,
                        (long long)on_hand, (long long)held, (long long)committed);
 }
 
@@ -374,17 +386,17 @@ static void execute(struct fleet *fleet, struct node *node, struct message *mess
 {
     tick_shard(fleet, node);
     message->reply_arena = arena_new();
-    message->root = shard_sim_run(node->sim, message->call, message->limit_ms, message->reply_arena);
+    message->root = shard_sim_run(node->sim, message->sent, message->limit_ms, message->reply_arena);
     if (message->root->type == ITEM_ERROR)
-        fleet_complain(fleet, "%s answered with an error: %.*s", message->call->function ? message->call->function->name : "a command",
+        fleet_complain(fleet, "%s answered with an error: %.*s", message->sent->function ? message->sent->function->name : "a command",
                        VIEW_ARG(message->root->text));
     if (shard_sim_read_late(node->sim))
-        fleet_complain(fleet, "%s reads a key behind its first write that it had not read before", message->call->function->name);
+        fleet_complain(fleet, "%s reads a key behind its first write that it had not read before", message->sent->function->name);
     if (fleet->settings.trace)
         trace_call(fleet, message);
     check_stock(fleet, node, message);
     if (fleet->settings.watch)
-        fleet->settings.watch(fleet->settings.watch_cookie, node->sim, message->call, message->limit_ms, message->root);
+        fleet->settings.watch(fleet->settings.watch_cookie, node->sim, message->sent, message->limit_ms, message->root);
     arena_hold(message->run->arena);
     message->executed_next = NULL;
     *node->executed_tail = message;

@@ -25,7 +25,7 @@
 #define CUP 17
 #define LAMP 34
 
-/* A hold that no order answers for is none of the audit's business before. */
+/* Behind a younger hold the audit looks for no order. */
 #define AUDIT_PATIENCE_MS 121000
 
 static const struct plan FINE = {.fault = FAULT_NONE};
@@ -519,7 +519,7 @@ static void damage_ended_without_duty(struct model *model)
     model->orders[0].due = 0;
 }
 
-/* What has been wrong for two minutes is found, whatever it is. */
+/* What has been wrong for two minutes is found, whatever it is, unless a sweep will mend it. */
 static void test_audit_finds(void **state)
 {
     static const struct {
