@@ -129,7 +129,7 @@ static void keep_failure(struct client *client, const struct connection *connect
     snprintf(text, FAILURE_MAX, "%s %s of job %llu after %lld us: %.*s", step->method, step->path, (unsigned long long)client->number,
              (long long)(client->load->last_us - client->due_us), FAILURE_MAX / 2, connection->answer);
     for (; *text; text++)
-        if (*text < ' ')
+        if ((unsigned char)*text < ' ')
             *text = ' ';
 }
 

@@ -390,7 +390,7 @@ static void got_orphan_order(struct audit *audit, const struct side *hold, const
     enum verdict verdict = verdict_of(order.state);
     int64_t ended_ms = order_reply_now_ms(reply) - order.updated_ms;
     bool ended = verdict != VERDICT_RESERVED && verdict != VERDICT_PAID;
-    if (ended && !order.owes && ended_ms > ORPHAN_MS && (hold->committed || hold->age_ms + LATER_MS >= ended_ms))
+    if (ended && !order.owes && (hold->committed || hold->age_ms + LATER_MS >= ended_ms))
         ask_hold(audit, hold, TAG_ORPHAN_HOLD);
 }
 

@@ -184,11 +184,13 @@ void census_lease(struct census *census, unsigned shard, bool held)
 {
     int64_t now = clock_us();
 
-    if (!held && census->figures.shards[shard].at_ms)
-        memset(&census->figures.shards[shard], 0, sizeof(census->figures.shards[shard]));
-    if (!held)
-        census->due_us[shard] = 0; /* who gets the lease again has nothing to show */
-    if (!held || census->period_us == 0 || census->busy[shard] || now < census->due_us[shard] || service_draining(census->thread))
+    if (!held) {
+        if (census->figures.shards[shard].at_ms)
+            memset(&census->figures.shards[shard], 0, sizeof(census->figures.shards[shard]));
+        census->due_us[shard] = 0; /* nothing is shown any more: who gets it again counts at once */
+        return;
+    }
+    if (census->period_us == 0 || census->busy[shard] || now < census->due_us[shard] || service_draining(census->thread))
         return;
     census->due_us[shard] = now + census->period_us;
     begin(census, shard);
