@@ -79,6 +79,11 @@ static int64_t a_payment(struct shopper *shopper)
     return pool_pick(shopper, shopper->market->payments, &shopper->market->payment_count);
 }
 
+static int64_t a_product(struct shopper *shopper)
+{
+    return shopper->market->products[dice_between(&shopper->dice, 0, (int)shopper->market->product_count - 1)];
+}
+
 /* ---- sending ---- */
 
 static enum souk_role role_of(enum op_kind kind)
@@ -292,9 +297,8 @@ static void refund(struct shopper *shopper)
 
 static void adjust(struct shopper *shopper)
 {
-    struct market *market = shopper->market;
-    struct op *op = history_op(market->history, OP_ADJUST);
-    op->target = market->products[dice_between(&shopper->dice, 0, (int)market->product_count - 1)];
+    struct op *op = history_op(shopper->market->history, OP_ADJUST);
+    op->target = a_product(shopper);
     op->units = dice_percent(&shopper->dice, 25) ? -dice_between(&shopper->dice, 1, 10) : dice_between(&shopper->dice, 10, 60);
     snprintf(op->path, sizeof(op->path), "/products/%" PRId64 "/stock-adjustments", op->target);
     /* The ledger has no request ids, so the reason names the operation there. */
@@ -315,9 +319,8 @@ static void import(struct shopper *shopper)
 
 static void patch(struct shopper *shopper)
 {
-    struct market *market = shopper->market;
-    struct op *op = history_op(market->history, OP_PATCH);
-    op->target = market->products[dice_between(&shopper->dice, 0, (int)market->product_count - 1)];
+    struct op *op = history_op(shopper->market->history, OP_PATCH);
+    op->target = a_product(shopper);
     snprintf(op->path, sizeof(op->path), "/products/%" PRId64, op->target);
     snprintf(op->body, sizeof(op->body), "{\"attributes\":{\"op\":\"%" PRIu32 ".0\"}}", op->number);
     carry_out(shopper, op);
@@ -336,11 +339,6 @@ static void get(struct shopper *shopper, enum op_kind kind, int64_t id)
     snprintf(op->path, sizeof(op->path), PATHS[kind], id);
 #pragma GCC diagnostic pop
     carry_out(shopper, op);
-}
-
-static int64_t a_product(struct shopper *shopper)
-{
-    return shopper->market->products[dice_between(&shopper->dice, 0, (int)shopper->market->product_count - 1)];
 }
 
 static void look(struct shopper *shopper)
