@@ -10,7 +10,7 @@
 
 local takes = arguments.of('audit_holds', 'stock', 'partition id count positive')
 
-local SLACK_MS = 10000 -- as in audit_stock
+local SLACK_MS = clock.DIFFER_MS + 10000 -- as in audit_stock
 
 local match = ('').match
 

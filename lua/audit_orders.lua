@@ -19,7 +19,7 @@ local takes = arguments.of('audit_orders', 'orders', 'partition count? id? posit
 local byte, match, gmatch = ('').byte, ('').match, ('').gmatch
 
 local FEED_PRIME = 67108859 -- below 2^26, so that a square is exact
-local SLACK_MS = 10000      -- what is due already may be put off this much by a sweep that is at it
+local SLACK_MS = clock.DIFFER_MS + 10000 -- what is due may be put off this much by a sweep that is at it, whose clock was ahead
 local AT_ONCE = 1000        -- names asked for in one call: unpack gives only so many
 
 -- This runs for every order that there is, while others wait. So it reads only what it judges, asks for the entries of many in one call where many

@@ -13,7 +13,7 @@ local takes = arguments.of('audit_stock', 'products', 'partition id? positive')
 
 local HOLDS_ENOUGH = 5000 -- a page ends behind the product that reaches this
 local FIELDS_MAX = 2000   -- of one stock, in one call; above it its holds are left to audit_holds
-local SLACK_MS = 10000    -- what is due already may be asked about this much later: a sweep or a look is at it
+local SLACK_MS = clock.DIFFER_MS + 10000 -- what is due may be asked about this much later: a sweep or a look is at it, whose clock was ahead
 
 local match = ('').match
 

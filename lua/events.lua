@@ -4,8 +4,8 @@
 -- KEYS[1]  souk:shard
 -- ARGV     after_ms, limit, the partitions with commas between them
 -- answers  OK upto [p stream-id order payment v from to payment_status cause request]…: every event with after_ms < ms ≤ upto, by stream id. About
---          ${limit}: the events of one millisecond are never cut, so that a cursor is a time. upto is always past: nothing can still be added at or
---          before it
+--          ${limit}: the events of one millisecond are never cut, so that a cursor is a time. upto is the time of the last one, after_ms without any:
+--          so the shard, which never goes behind its last event, can add nothing at or before it
 
 local takes = arguments.of('events', nil, 'count positive text')
 
@@ -46,12 +46,6 @@ local function sources_of(partitions, limit, from, to)
     return sources
 end
 
--- The last millisecond that is over. The stream's ids come from Redis' own clock, not from clock.read, which may be a moment ahead of it.
-local function last_over()
-    local time = call('TIME')
-    return time[1] * 1000 + math.floor(time[2] / 1000) - 1
-end
-
 local function events(keys, args)
     local wrong = arguments.wrong(takes, keys, args, 0)
     if wrong then return wrong end
@@ -59,18 +53,17 @@ local function events(keys, args)
         return redis.error_reply('ERR souk: bad key of events')
     end
     local after, limit = tonumber(args[1]), tonumber(args[2])
-    local upto = math.max(after, last_over())
+    local over = clock.read() - 1 -- the last millisecond that is
 
-    local sources = sources_of(args[3], limit, int.text(after + 1), int.text(upto))
+    local sources = sources_of(args[3], limit, int.text(after + 1), int.text(over))
     local heap = merge.start(sources, step, merge.ascending)
-    local answer, ms = {code.OK, upto}, after
+    local answer = {code.OK, after}
     while heap[1] do
         local source = heap[1]
-        if #answer >= limit + 2 and source.rank > ms then
-            answer[2] = ms
+        if #answer >= limit + 2 and source.rank > answer[2] then
             break
         end
-        ms = source.rank
+        answer[2] = source.rank
         answer[#answer + 1] = row_of(source)
         merge.advance(heap)
     end

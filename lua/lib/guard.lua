@@ -14,8 +14,8 @@ function guard.enter(takes, keys, args)
     if call('HGET', key.SHARD, 'epoch') ~= args[#args - 1] then
         return {code.RING}
     end
-    local now, now_us = clock.read()
-    if now > limit then
+    local now, now_us, plain = clock.read()
+    if plain > limit then -- the sender has its limit from TIME
         return {code.LATE}
     end
     return nil, now, now_us

@@ -4,7 +4,6 @@
 local byte, match = ('').byte, ('').match
 
 holds.MARK_KEPT_MS = 600000    -- a mark outlives every late call (30 s) by far
-holds.LATER_THAN_ORDER_MS = 300000
 
 -- Is this field of a stock a transaction's name (and no counter's)?
 function holds.is_name(field)
@@ -60,7 +59,7 @@ end
 -- Was this hold taken so long after its order that it cannot be the order's? ${age}: text of ms since the order was placed, -1: not known.
 -- Then it was taken by a late repeat after the real one had ended and its mark was pruned. Shards' clocks may differ by the margin.
 function holds.is_stray(hold, age, now)
-    return age ~= '-1' and now - hold.since + holds.LATER_THAN_ORDER_MS < tonumber(age)
+    return age ~= '-1' and now - hold.since + clock.DIFFER_MS < tonumber(age)
 end
 
 -- The phase in which a live hold's units are back.

@@ -49,7 +49,7 @@ function orders.create(p, id, new, now, now_us, request)
     call('ZADD', key.orders(p), at_us, id)
     call('ZADD', key.orders_in(p, to, 'none'), at_us, id)
     call('ZADD', key.orders_of_user(p, new.user), at_us, id)
-    events.add(p, id, '', '1', '', to, 'none', 'place', request)
+    events.add(p, at, id, '', '1', '', to, 'none', 'place', request)
     return expires
 end
 
@@ -106,7 +106,7 @@ function orders.move(order, change, now, ...)
         index.shift(key.orders_in(order.p, from, from_payment_status), key.orders_in(order.p, order.state, order.payment_status),
             order.id, order.created_us)
     end
-    events.add(order.p, order.id, change.payment or '', v, from, order.state, order.payment_status, change.cause, change.request)
+    events.add(order.p, at, order.id, change.payment or '', v, from, order.state, order.payment_status, change.cause, change.request)
     return order.v
 end
 

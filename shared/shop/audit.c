@@ -23,8 +23,6 @@
 
 /* Behind a younger hold no order is looked for: it is being placed, or was placed while the audit walks. */
 #define ORPHAN_MS 120000
-/* So much younger than the end of its order, a hold was taken behind it. Shards' clocks may differ by that (holds.LATER_THAN_ORDER_MS). */
-#define LATER_MS 300000
 
 /*
  * One side of a pair (line of an order, hold of a product) whose other side has not been seen yet. It is known by a hash of T and product that is
@@ -390,7 +388,7 @@ static void got_orphan_order(struct audit *audit, const struct side *hold, const
     enum verdict verdict = verdict_of(order.state);
     int64_t ended_ms = order_reply_now_ms(reply) - order.updated_ms;
     bool ended = verdict != VERDICT_RESERVED && verdict != VERDICT_PAID;
-    if (ended && !order.owes && (hold->committed || hold->age_ms + LATER_MS >= ended_ms))
+    if (ended && !order.owes && (hold->committed || hold->age_ms + CLOCKS_DIFFER_MS >= ended_ms))
         ask_hold(audit, hold, TAG_ORPHAN_HOLD);
 }
 

@@ -2,11 +2,12 @@
 
 #include "audit_feed.h"
 #include "audit_internal.h"
+#include "hold.h"
 
 #include "audit_order.h"
 
 #define VERSIONS_MAX 64
-#define SLACK_MS 10000 /* as in audit_orders */
+#define SLACK_MS (CLOCKS_DIFFER_MS + 10000) /* as in audit_orders */
 #define PROFILE_MAX 512
 
 /* The fields that are judged, in the order in which a new record gets them: so each is mostly found at its own place. */

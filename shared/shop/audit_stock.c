@@ -11,7 +11,7 @@
 #define PAGE 100
 #define FIELDS_ENOUGH 5000  /* of stocks, holds and counters, are read in one step */
 #define FIELDS_MAX 2000     /* of one stock, in one command; above it its holds are left to audit_holds */
-#define SLACK_MS 10000      /* as in audit_stock */
+#define SLACK_MS (CLOCKS_DIFFER_MS + 10000) /* as in audit_stock */
 #define NEVER INT64_MAX
 
 enum { ON_HAND, HELD, COMMITTED, VERSION, ASK, COUNTERS };

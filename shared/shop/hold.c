@@ -62,7 +62,7 @@ struct call *resolve_call(struct flow *flow, int64_t product_id, struct view txn
     };
     CHECK(verdict < VERDICT_BROKEN);
     struct call *call = stock_call(flow, functions[verdict], product_id, txn);
-    call_arg_int(call, verdict == VERDICT_ABORTED ? -1 : ms);
+    call_arg_int(call, verdict == VERDICT_ABORTED || ms < 0 ? -1 : ms);
     if (verdict == VERDICT_RESERVED)
         return call;
     if (order_id)

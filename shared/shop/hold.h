@@ -16,6 +16,8 @@
 #define HOLD_ASK_MS 10000
 /* For how long a hold that ended is remembered by its mark (holds.MARK_KEPT_MS); after that there is nothing of its name. */
 #define HOLD_MARK_KEPT_MS 600000
+/* Two shards' clocks differ by less than this, and so do two machines' that a shard was on (clock.DIFFER_MS). */
+#define CLOCKS_DIFFER_MS 300000
 
 /* What the order's partition says of a transaction (function `settle`), and an order's state read as the same thing. */
 enum verdict { VERDICT_RESERVED, VERDICT_PAID, VERDICT_FULFILLED, VERDICT_CANCELLED, VERDICT_EXPIRED, VERDICT_ABORTED, VERDICT_BROKEN };
@@ -35,8 +37,8 @@ struct settled settled_from(const struct reply *reply);
 struct call *try_call(struct flow *flow, int64_t product_id, struct view txn, int64_t quantity, unsigned order_partition, int64_t hold_ms);
 
 /*
- * The call that carries out a verdict on one hold: confirm, consume, release, or keep (RESERVED, until the order expires). ${age_ms} is the order's
- * age, -1 if not known; ${order_id} 0 if none.
+ * The call that carries out a verdict on one hold: confirm, consume, release, or keep (RESERVED, until the order expires). ${ms}: of RESERVED,
+ * until it expires; of the others the order's age, below 0 if it is not known (or the clock of its shard was set back since); ${order_id} 0 if none.
  */
 struct call *resolve_call(struct flow *flow, int64_t product_id, struct view txn, enum verdict verdict, int64_t ms, int64_t order_id);
 

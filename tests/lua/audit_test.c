@@ -96,10 +96,10 @@ static const struct damage {
     {RELEASED, "HSET stock:{7}:263 $T held|2|7|5|5", "product 263: held is 0 and the holds sum to 2"},
     {HELD, "HSET stock:{7}:263 $T gone", "product 263: a hold is not readable"},
     {HELD, "HDEL stock:{7}:263 ask ; ZREM asks:{7} 263", "product 263: ask is later than a hold or mark that waits"},
-    {HELD, "HSET stock:{7}:263 ask @+90000 ; ZADD asks:{7} @+90000 263", "product 263: ask is later than a hold or mark that waits"},
+    {HELD, "HSET stock:{7}:263 ask @+600000 ; ZADD asks:{7} @+600000 263", "product 263: ask is later than a hold or mark that waits"},
     {RELEASED, "HSET stock:{7}:263 ask 0 ; ZREM asks:{7} 263", "product 263: ask is later than a hold or mark that waits"},
     {HELD, "ZREM asks:{7} 263", "product 263: asks does not have it when ask says"},
-    {HELD, "ZADD asks:{7} @+90000 263", "product 263: asks does not have it when ask says"},
+    {HELD, "ZADD asks:{7} @+600000 263", "product 263: asks does not have it when ask says"},
     {STOCKED, "ZADD asks:{7} 5 263", "product 263: asks has it without ask"},
     {STOCKED, "ZADD products:{7} 5 263", "product 263: is at a wrong place in the index"},
 };
@@ -126,7 +126,7 @@ static const struct damage ORDER_DAMAGE[] = {
     {PAID, "ZADD orders:{7}:in:paid:paid 5 263", "order 263: is not in the index of its state"},
     {PLACED, "ZREM orders:{7}:user:u1 263", "order 263: is not in the index of its user"},
     {PLACED, "ZREM txn:{7} 263", "order 263: expire is not due when it expires"},
-    {PLACED, "ZADD txn:{7} @+90000 263", "order 263: expire is not due when it expires"},
+    {PLACED, "ZADD txn:{7} @+600000 263", "order 263: expire is not due when it expires"},
     {PAID, "ZADD orders:{7}:in:expired:none 5 263", "partition 7: the indexes of states have more or fewer orders than there are"},
     {PAID, "ZADD payments:{7}:in:failed 5 263", "partition 7: the indexes of statuses have more or fewer payments than there are"},
 

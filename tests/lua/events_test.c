@@ -20,17 +20,17 @@
 
 static const struct lua_case CASES[] = {
     {"all, merged by time", FEED, "events souk:shard 0 100 1,2",
-     "0 @+0 " ROW("1", "1000-0", "257") ROW("2", "1000-1", "258") ROW("2", "1001-0", "514")
+     "0 1005 " ROW("1", "1000-0", "257") ROW("2", "1000-1", "258") ROW("2", "1001-0", "514")
          ROW("1", "1001-1", "513") "1 1005-0 257 769 2 reserved paid paid charge_succeeded ''",
      ""},
-    {"only of the partitions asked for", FEED, "events souk:shard 0 100 2", "0 @+0 " ROW("2", "1000-1", "258") ROW("2", "1001-0", "514"), ""},
+    {"only of the partitions asked for", FEED, "events souk:shard 0 100 2", "0 1001 " ROW("2", "1000-1", "258") ROW("2", "1001-0", "514"), ""},
     {"after a time", FEED, "events souk:shard 1000 100 1,2",
-     "0 @+0 " ROW("2", "1001-0", "514") ROW("1", "1001-1", "513") "1 1005-0 257 769 2 reserved paid paid charge_succeeded ''", ""},
+     "0 1005 " ROW("2", "1001-0", "514") ROW("1", "1001-1", "513") "1 1005-0 257 769 2 reserved paid paid charge_succeeded ''", ""},
     {"a millisecond is never cut", FEED, "events souk:shard 0 1 1,2", "0 1000 " ROW("1", "1000-0", "257") ROW("2", "1000-1", "258"), ""},
     {"the page ends with a millisecond", FEED, "events souk:shard 0 3 1,2",
      "0 1001 " ROW("1", "1000-0", "257") ROW("2", "1000-1", "258") ROW("2", "1001-0", "514") ROW("1", "1001-1", "513"), ""},
-    {"after the last", FEED, "events souk:shard 1005 100 1,2", "0 @+0", ""},
-    {"no streams", "", "events souk:shard 0 100 1,2", "0 @+0", ""},
+    {"after the last", FEED, "events souk:shard 1005 100 1,2", "0 1005", ""},
+    {"no streams", "", "events souk:shard 7 100 1,2", "0 7", ""},
     {"a cursor of the future stays where it is", FEED, "events souk:shard @+500000 100 1,2", "0 @+500000", ""},
     {"a limit of none", FEED, "events souk:shard 0 0 1,2", "'-ERR souk: bad argument 2 of events'", ""},
     {"a wrong key", FEED, "events order:{1}:2 0 10 1,2", "'-ERR souk: bad key of events'", ""},
@@ -117,11 +117,47 @@ static void what_functions_write(struct lua_shard *shard)
     free(got);
 }
 
+#define PLACE_7 "place idem:{7}:$H 7 $F 1 $T u1 500 USD 60000 D r"
+/* An event so long after now. */
+#define AHEAD(p, ms) \
+    "EVAL 'local t = redis.call(\"TIME\") return redis.call(\"XADD\", \"events:{" p "}\", (t[1] * 1000 + " ms \
+    ") .. \"-5\", \"e\", \"257||1||reserved|none|place|r\")' 0"
+
+/* A process that begins while the clock is behind what one before it has told, and so behind a cursor. Its calls are not late by that. */
+static void goes_on_behind_the_last_event(struct lua_shard *shard)
+{
+    long long upto, ms;
+    char *got = lua_do(shard, AHEAD("9", "60000"));
+    upto = atoll(got);
+    free(got);
+    free(lua_do(shard, AHEAD("8", "30000")));
+    lua_reload(shard);
+    got = lua_do(shard, PLACE_7);
+    assert_int_equal(sscanf(got, "0 263 %lld", &ms), 1);
+    assert_int_equal(ms, upto + 1);
+    free(got);
+    got = lua_do(shard, "XRANGE events:{7} - +");
+    assert_int_equal(atoll(got), ms);
+    free(got);
+    lua_reload(shard);
+}
+
+/* Two that are further ahead than clocks differ: that clock was wrong. Nothing fails, and nobody lives in its time. */
+static void does_not_believe_a_wrong_clock(struct lua_shard *shard)
+{
+    free(lua_do(shard, AHEAD("7", "3600000")));
+    free(lua_do(shard, AHEAD("9", "301000")));
+    lua_reload(shard);
+    lua_check(shard, PLACE_7 " => 0 263 @+0 @+60000 ; XLEN events:{7} => 2");
+}
+
 int main(void)
 {
     static const struct lua_story STORIES[] = {
         {"pages over all partitions", pages_over_all_partitions},
         {"what functions write", what_functions_write},
+        {"a process that begins goes on behind the last event", goes_on_behind_the_last_event},
+        {"a process that begins does not believe a wrong clock", does_not_believe_a_wrong_clock},
     };
 
     return LUA_RUN_WITH("events", CASES, STORIES);

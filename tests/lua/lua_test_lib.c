@@ -515,6 +515,12 @@ static void run_story(void **state)
     run->story->tell(run->shard);
 }
 
+void lua_reload(struct lua_shard *shard)
+{
+    for (unsigned i = 0; i < SOUK_LIBRARY_COUNT; i++)
+        REDIS_DO(shard->redis, "FUNCTION", "LOAD", "REPLACE", SOUK_LIBRARIES[i].text.at);
+}
+
 static void start_shard(struct lua_shard *shard)
 {
     const char *tmp = getenv("TMPDIR");
@@ -526,8 +532,7 @@ static void start_shard(struct lua_shard *shard)
     shard->redis_args[1] = shard_users_file(shard->users);
     shard->redis = redis_start_in(NULL, shard->redis_args, shard_users_login(shard->users, "souk-admin"));
     read_callers(shard);
-    for (unsigned i = 0; i < SOUK_LIBRARY_COUNT; i++)
-        REDIS_DO(shard->redis, "FUNCTION", "LOAD", SOUK_LIBRARIES[i].text.at);
+    lua_reload(shard);
 }
 
 static void stop_shard(struct lua_shard *shard)

@@ -47,6 +47,9 @@ int lua_run(const char *group, const struct lua_case *cases, size_t case_count, 
 /* Empties the shard and begins anew, as before each case, for a story of many. */
 void lua_begin(struct lua_shard *shard);
 
+/* Loads the library anew, as a process that begins does: it has told no time yet. */
+void lua_reload(struct lua_shard *shard);
+
 /* One command; its flat answer, freed by the caller. */
 char *lua_do(struct lua_shard *shard, const char *format, ...) __attribute__((format(printf, 2, 3)));
 

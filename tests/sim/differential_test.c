@@ -523,6 +523,11 @@ static const char *const LINES[] = {
     "EXISTS h z s",
     "EXISTS s",
     "PERSIST h",
+    "XADD x t f v",
+    "XADD x t f v f v",
+    "XRANGE x - +",
+    "XRANGE x n + COUNT 3",
+    "XLEN x",
     "HGET z f",
     "ZCARD h",
     "GET h",
@@ -556,6 +561,8 @@ static struct view word_for(struct random *random, const char *word, char out[32
         return view_of(ends[random_below(random, sizeof(ends) / sizeof(*ends))]);
     case 'n':
         return some(random, out, "", 14);
+    case 't':
+        return (struct view){out, (size_t)snprintf(out, 32, "%u-*", 1 + (unsigned)random_below(random, 40))};
     }
     return view_of(word);
 }

@@ -354,10 +354,21 @@ static void do_zrevrangebyscore(const struct order *order)
     do_range(order, true);
 }
 
-/* XADD key * field value …: the id is the clock's, and later than the last one. */
+/* "*", or "ms-*". ${ms}: of the id that is wanted. */
+static bool wanted_id(const struct order *order, struct view text, int64_t *ms)
+{
+    *ms = order->ks->now_ms;
+    if (is_word(text, "*"))
+        return true;
+    return text.len > 2 && memcmp(text.at + text.len - 2, "-*", 2) == 0 && integer_read((struct view){text.at, text.len - 2}, ms);
+}
+
+/* XADD key id field value …: the id is the clock's and later than the last one, or of the millisecond that is told and later than the last one. */
 static void do_xadd(const struct order *order)
 {
-    if (order->argc < 5 || !is_word(order->argv[2], "*")) {
+    int64_t ms;
+    bool told = order->argc > 2 && !is_word(order->argv[2], "*");
+    if (order->argc < 5 || !wanted_id(order, order->argv[2], &ms)) {
         order->sink->error(order->sink, "ERR syntax error");
         return;
     }
@@ -365,6 +376,11 @@ static void do_xadd(const struct order *order)
     if (object == NULL)
         return;
     struct stream *stream = &object->of.stream;
+    struct entry *last = stream->count ? &stream->entries[stream->count - 1] : NULL;
+    if (told && last && last->ms > ms) {
+        order->sink->error(order->sink, "ERR The ID specified in XADD is equal or smaller than the target stream top item");
+        return;
+    }
     NOTE(order->ks, *stream);
     if (stream->count == stream->cap) {
         uint32_t cap = stream->cap ? stream->cap * 2 : 4;
@@ -374,9 +390,10 @@ static void do_xadd(const struct order *order)
         stream->entries = entries;
         stream->cap = cap;
     }
-    struct entry *last = stream->count ? &stream->entries[stream->count - 1] : NULL, *entry = &stream->entries[stream->count++];
+    last = stream->count ? &stream->entries[stream->count - 1] : NULL;
+    struct entry *entry = &stream->entries[stream->count++];
     NOTE(order->ks, *entry);
-    *entry = (struct entry){.ms = order->ks->now_ms, .part_count = (uint32_t)order->argc - 3};
+    *entry = (struct entry){.ms = ms, .part_count = (uint32_t)order->argc - 3};
     if (last && last->ms >= entry->ms) {
         entry->ms = last->ms;
         entry->number = last->number + 1;

@@ -338,11 +338,16 @@ static void find_clock(struct lua_library *library)
     lua_settop(lua, 0);
 }
 
-void lua_host_restart(struct lua_host *host)
+void lua_host_has_told(struct lua_host *host, int64_t us)
 {
     if (host->library->current == host)
         host->library->current = NULL;
-    host->last_us = 0;
+    host->last_us = (double)us;
+}
+
+void lua_host_restart(struct lua_host *host)
+{
+    lua_host_has_told(host, 0);
 }
 
 /* ---- its life ---- */

@@ -31,6 +31,8 @@ struct lua_host *lua_host_new(struct lua_library *library);
 void lua_host_free(struct lua_host *host);
 /* The process begins anew: it has told no time. */
 void lua_host_restart(struct lua_host *host);
+/* The last time that its process has told. */
+void lua_host_has_told(struct lua_host *host, int64_t us);
 
 /*
  * Calls the function that was registered as ${name}_HASH. Returns its answer, made in ${arena}. An error that left the function is an ITEM_ERROR, as

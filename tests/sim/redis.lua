@@ -118,6 +118,11 @@ function redis.call(...)
     return (callers[select('#', ...)] or call_many)(...)
 end
 
+function redis.pcall(...)
+    local done, answer = pcall(redis.call, ...)
+    return done and answer or {err = answer}
+end
+
 function redis.error_reply(text)
     return {err = text}
 end

@@ -48,7 +48,7 @@ unsigned shard_sim_behind(const struct shard_sim *shard);
 void shard_sim_sync(struct shard_sim *shard);
 void shard_sim_crash(struct shard_sim *shard, unsigned lost);
 
-/* With the search's clock that stands still; see lua_host_restart. */
+/* With the search's clock that stands still: each call is told the same time. */
 void shard_sim_stand_still(struct shard_sim *shard);
 
 struct keyspace *shard_sim_keyspace(struct shard_sim *shard);
