@@ -832,11 +832,11 @@ static void got_timeout(struct fleet *fleet, unsigned index)
 static void clock_jump(struct fleet *fleet, unsigned index)
 {
     struct node *node = &fleet->nodes[index];
-    int64_t ahead_us = random_between(&fleet->random, 0, 60000000);
-    if (node->offset_us + ahead_us > 120000000) /* two shards' clocks differ by less than 5 minutes: DESIGN.md, "What is not promised" */
+    int64_t offset_us = node->offset_us + random_between(&fleet->random, -60000000, 60000000);
+    if (llabs(offset_us) > 120000000) /* two shards' clocks differ by less than 5 minutes: DESIGN.md, "What is not promised" */
         return;
     fleet->counts.clock_jumps++;
-    node->offset_us += ahead_us;
+    node->offset_us = offset_us;
 }
 
 static void strike(struct fleet *fleet, enum strike_kind fault)

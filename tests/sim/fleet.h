@@ -19,7 +19,7 @@
  *
  * What can go wrong, each as often as the faults say:
  *   a worker dies, or stands still and goes on with what it knew    a shard dies and loses what was not on disk, or stands still
- *   a connection breaks: what was under way is done, or not, or later (up to 40 s)    the clocks of shards differ, and jump ahead
+ *   a connection breaks: what was under way is done, or not, or later (up to 40 s)    the clocks of shards differ, and jump
  *   the gateway is away, its answer is lost, or the request comes late
  */
 struct fleet;

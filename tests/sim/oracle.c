@@ -561,19 +561,23 @@ static void got_event_key(struct keyspace_visitor *visitor, struct view name, en
     ((struct reader_of *)visitor)->at = begins(name, "events:") ? AT_EVENTS : AT_NONE;
 }
 
-static void check_events(struct seen *seen)
+static void check_events(struct seen *seen, const struct subscriber *subscriber)
 {
     for (unsigned i = 0; i < fleet_topology(seen->shop->fleet)->shard_count; i++) {
         struct reader_of reader = {.visitor = {got_event_key, got_event}, .seen = seen};
         keyspace_visit(shard_sim_keyspace(fleet_shard(seen->shop->fleet, i)), &reader.visitor);
     }
-    for (size_t i = 0; i < seen->order_count; i++)
-        if (seen->orders[i].events != seen->orders[i].v)
-            WRONG(seen, "order %lld has %lld versions and %lld events", (long long)seen->orders[i].id, (long long)seen->orders[i].v,
-                  (long long)seen->orders[i].events);
+    for (size_t i = 0; i < seen->order_count; i++) {
+        const struct order_seen *order = &seen->orders[i];
+        if (order->events != order->v)
+            WRONG(seen, "order %lld has %lld versions and %lld events", (long long)order->id, (long long)order->v, (long long)order->events);
+        if (subscriber_told(subscriber, order->id) != order->v)
+            WRONG(seen, "order %lld has %lld versions, and the feed told of %lld", (long long)order->id, (long long)order->v,
+                  (long long)subscriber_told(subscriber, order->id));
+    }
 }
 
-void oracle_check(const struct shop *shop)
+void oracle_check(const struct shop *shop, const struct subscriber *subscriber)
 {
     struct seen seen;
     look(&seen, shop);
@@ -581,7 +585,7 @@ void oracle_check(const struct shop *shop)
     check_imports(&seen);
     check_money(&seen);
     check_deeds(&seen);
-    check_events(&seen);
+    check_events(&seen, subscriber);
     seen_free(&seen);
 }
 

@@ -2,6 +2,7 @@
 #define ORACLE_H
 
 #include "shoppers.h"
+#include "subscriber.h"
 
 /*
  * What must hold when everything has come to rest, read from the shards' keys and the gateway's book, not by the code under test. Complaints go to
@@ -15,9 +16,9 @@
  *            other; what is authorized is captured or voided; the payment's record says the same
  *   states   what a client was told has happened: cancelled is cancelled, fulfilled is fulfilled, paid was paid
  *   imports  each line of an import that was told 200 is in the catalogue once, with its units; nothing is there that nobody imported
- *   events   each version of an order has one event, and the steps are those that there are
+ *   events   each version of an order has one event, the steps are those that there are, and the subscriber was told of every one
  */
-void oracle_check(const struct shop *shop);
+void oracle_check(const struct shop *shop, const struct subscriber *subscriber);
 
 /* Is nothing left to do: no duty of an order or a payment, no hold that waits, no request under way? */
 bool oracle_quiet(const struct shop *shop);

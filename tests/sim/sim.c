@@ -17,11 +17,15 @@
  *   (leap      in some seeds: minutes to hours pass, then requests of long ago come again, with faults; then liveness again)
  *   verdict    the oracle, and the audit of the code under test
  *
+ * All the while somebody follows the feed.
+ *
  * Seeds are run one after another until so many orders were placed. The same seed and build give the same history.
  */
 #define PARTITIONS 16
 #define LIVENESS_MAX_US (INT64_C(6) * 3600 * 1000000)
 #define LOOK_EVERY_US INT64_C(20000000)
+#define FEED_EVERY_MS 3000
+#define FEED_REST_US INT64_C(300000000) /* a clock that was set back has caught up, and the last page is read */
 #define LIVENESS_SWEEP_MS \
     5000 /* what a worker does every half second, it may as well do every five: most of a history's calls are sweeps that find nothing */
 
@@ -82,14 +86,16 @@ static void liveness(struct shop *shop)
 }
 
 /* Time passes; marks are pruned; then clients repeat what they asked for long ago. */
-static void leap(struct shop *shop, struct random *random)
+static void leap(struct shop *shop, struct subscriber *subscriber, struct random *random)
 {
     struct fleet *fleet = shop->fleet;
     int64_t sweep_ms = random_tailed(random, 500, 3);
     struct faults_plan plan = plan_of(random);
     fleet_sweep_every(fleet, 300000);
+    subscriber->every_ms = 300000;
     go_until(fleet, fleet_now_us(fleet) + random_tailed(random, INT64_C(660000000), 6));
     fleet_sweep_every(fleet, sweep_ms);
+    subscriber->every_ms = FEED_EVERY_MS;
     fleet_plan(fleet, &plan);
     shop->leapt = true;
     shop_repeat(shop, 300, 20000);
@@ -187,21 +193,25 @@ static void run_traced(struct fleet *fleets[FLEET_SHARDS_MAX], struct lua_librar
     unsigned shoppers = long_outage ? (unsigned)random_between(&random, 10, 60) : (unsigned)random_between(&random, 200, 1500);
     int64_t every_ms = random_tailed(&random, 2, 5), begin_us;
     struct shop shop;
+    struct subscriber subscriber;
     settings.trace = trace;
     fleet_begin(fleet, &settings);
     begin_us = fleet_now_us(fleet);
     shop_open(&shop, fleet, shoppers, every_ms);
+    subscriber_begin(&subscriber, fleet, FEED_EVERY_MS);
     int64_t coming_us = (int64_t)shoppers * every_ms * 1000;
     go_until(fleet, begin_us + (long_outage ? coming_us / 2 : coming_us + random_between(&random, 0, 20000000)));
     if (long_outage)
         outage(&shop, &random);
     liveness(&shop);
     if (random_chance(&random, 100))
-        leap(&shop, &random);
-    oracle_check(&shop);
+        leap(&shop, &subscriber, &random);
+    go_until(fleet, fleet_now_us(fleet) + FEED_REST_US);
+    oracle_check(&shop, &subscriber);
     check_by_audit(fleet);
     report->totals = totals_of(&shop, fleet_now_us(fleet) - begin_us);
     snprintf(report->wrong, sizeof(report->wrong), "%s", fleet_wrong(fleet));
+    subscriber_end(&subscriber);
     shop_close(&shop);
     fleet_end(fleet);
 }
