@@ -32,6 +32,7 @@ static struct souk *start(void)
 struct witness {
     pthread_t thread;
     struct souk *souk;
+    pid_t worker;
     struct raw *order, *readiness;
     struct response *answer;
     int ready_status;
@@ -70,10 +71,8 @@ static void *watch_drain(void *cookie)
     souk_wait(not_ready, witness, 2000);
     witness->refuses = souk_wait(refused, witness, 1000); /* one thread says it before the last has closed its listener */
     usleep(100000); /* threads with nothing under way have ended: further signals find a process that is still whole */
-    if (souk_pid(witness->souk, SOUK_ORDER) > 0) { /* else it has died, and the test says so */
-        kill(souk_pid(witness->souk, SOUK_ORDER), SIGTERM);
-        kill(souk_pid(witness->souk, SOUK_ORDER), SIGUSR1);
-    }
+    kill(witness->worker, SIGTERM);
+    kill(witness->worker, SIGUSR1);
     souk_resume_shard(witness->souk, 2);
     witness->answer = raw_read(witness->order, false, 5000);
     return NULL;
@@ -100,6 +99,7 @@ static void test_under_way_is_answered(void **state)
              (long long)product);
     witness.order = post_raw(souk_worker_port(souk, SOUK_ORDER), "/orders", &post);
     assert_true(stock_becomes(souk, product, "held", 1, 2000));
+    witness.worker = souk_pid(souk, SOUK_ORDER);
     assert_int_equal(pthread_create(&witness.thread, NULL, watch_drain, &witness), 0);
     int64_t begin = clock_now_ms();
     int status = souk_terminate(souk, SOUK_ORDER, EXIT_MS);

@@ -77,6 +77,7 @@ void history_free(struct history *history)
 struct op *history_op(struct history *history, enum op_kind kind)
 {
     struct op *op = must(calloc(1, sizeof(*op)));
+    op->kind = kind;
     pthread_mutex_lock(&history->lock);
     if (history->op_count == history->op_room) {
         history->op_room = history->op_room * 2 + 1024;
@@ -85,7 +86,6 @@ struct op *history_op(struct history *history, enum op_kind kind)
     history->ops[history->op_count++] = op;
     op->number = (uint32_t)history->op_count;
     pthread_mutex_unlock(&history->lock);
-    op->kind = kind;
     return op;
 }
 
