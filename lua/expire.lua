@@ -13,7 +13,7 @@
 local takes = arguments.of('expire', 'order', 'partition id')
 
 local function expire(keys, args)
-    local no, now = guard.enter(takes, keys, args)
+    local no, now = events.enter(takes, keys, args)
     if no then return no end
     local p, id = args[1], args[2]
 

@@ -14,7 +14,7 @@
 local takes = arguments.of('fulfil', 'order', 'partition id hash fp bytes text')
 
 local function fulfil(keys, args)
-    local no, now = guard.enter(takes, keys, args)
+    local no, now = events.enter(takes, keys, args)
     if no then return no end
     local p, id, fp = args[1], args[2], args[4]
     local record = key.idem(p, args[3])

@@ -45,7 +45,7 @@ local function refused(order, amount, now)
 end
 
 local function pay(keys, args)
-    local no, now, now_us = guard.enter(takes, keys, args)
+    local no, now, now_us = events.enter(takes, keys, args)
     if no then return no end
     local p, hash, fp, action, request = args[1], args[3], args[4], args[6], args[9]
     local record = key.idem(p, hash)

@@ -38,7 +38,7 @@ local function order_duty(order, change, now)
 end
 
 local function pay_result(keys, args)
-    local no, now = guard.enter(takes, keys, args)
+    local no, now = events.enter(takes, keys, args)
     if no then return no end
     local result, due_ms = args[4], tonumber(args[8])
 

@@ -13,7 +13,7 @@
 local takes = arguments.of('place', 'idem', 'partition fp positive txn text count currency ms bytes bytes')
 
 local function place(keys, args)
-    local no, now, now_us = guard.enter(takes, keys, args)
+    local no, now, now_us = events.enter(takes, keys, args)
     if no then return no end
     local p, fp, attempt, t = args[1], args[2], args[3], args[4]
     if not keys[1]:find(t:sub(1, 32), 1, true) or t:sub(34) ~= fp .. '.' .. attempt then

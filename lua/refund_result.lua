@@ -27,7 +27,7 @@ local function take_in(payment, refund, result)
 end
 
 local function refund_result(keys, args)
-    local no, now = guard.enter(takes, keys, args)
+    local no, now = events.enter(takes, keys, args)
     if no then return no end
     local p, n, result, request, due_ms = args[1], args[3], args[4], args[6], tonumber(args[7])
 

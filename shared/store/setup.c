@@ -12,6 +12,7 @@
 #include "setup_internal.h"
 
 #define CONNECT_TIMEOUT_S 2
+#define ANSWER_TIMEOUT_S 10 /* a library goes to the disk before it is answered, and the disk may be busy */
 
 static _Thread_local char said[512];
 
@@ -52,15 +53,15 @@ static const char *authenticate(redisContext *context, const struct store_settin
 redisContext *setup_connect(const struct store_settings *settings, unsigned shard, const char **error)
 {
     const struct shard_address *address = &settings->topology->shards[shard];
-    struct timeval timeout = {CONNECT_TIMEOUT_S, 0};
-    redisContext *context = redisConnectWithTimeout(address->host, address->port, timeout);
+    struct timeval connect = {CONNECT_TIMEOUT_S, 0}, answer = {ANSWER_TIMEOUT_S, 0};
+    redisContext *context = redisConnectWithTimeout(address->host, address->port, connect);
     if (context == NULL || context->err) {
         *error = setup_say("cannot reach shard %s at %s:%d: %s; start its redis-server, or correct SOUK_SHARDS", address->name, address->host,
                            address->port, context ? context->errstr : "out of memory");
         redisFree(context);
         return NULL;
     }
-    redisSetTimeout(context, timeout);
+    redisSetTimeout(context, answer);
     if ((*error = authenticate(context, settings, address)) == NULL)
         return context;
     redisFree(context);

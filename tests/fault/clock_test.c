@@ -12,8 +12,8 @@
 #include "fault_test_lib.h"
 
 /*
- * A shard whose machine's clock is set back: while it runs, and then behind a restart. Whoever follows the feed misses nothing, and no call is late by
- * that.
+ * A shard whose machine's clock is set back: while it runs, and then behind a restart. Whoever follows the feed misses nothing, and no call is late
+ * by that.
  */
 #define BACK_S 40      /* more than what a call is given (STORE_LIMIT_MS), less than clocks differ */
 #define MOMENT_MS 5000 /* a request, on a busy machine; far from BACK_S */

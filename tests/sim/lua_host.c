@@ -49,7 +49,7 @@ struct lua_library {
         int ref;
     } functions[FUNCTIONS_MAX];
     unsigned function_count;
-    int clock_ref, clock_upvalue; /* the function that sees last_us */
+    int clock_ref, last_upvalue, begun_upvalue; /* the function that sees last_us and begun */
     struct lua_port port;
     struct lua_host *current; /* whose clock last_us is */
 };
@@ -57,6 +57,7 @@ struct lua_library {
 struct lua_host {
     struct lua_library *library;
     double last_us;
+    bool begun;
 };
 
 /* ---- redis.call ---- */
@@ -255,22 +256,35 @@ static int function_ref(const struct lua_library *library, const char *name)
     return LUA_NOREF;
 }
 
+static void clock_save(const struct lua_library *library, struct lua_host *host)
+{
+    lua_State *lua = library->lua;
+    CHECK(lua_getupvalue(lua, -1, library->last_upvalue) && lua_getupvalue(lua, -2, library->begun_upvalue));
+    host->last_us = lua_tonumber(lua, -2);
+    host->begun = lua_toboolean(lua, -1);
+    lua_pop(lua, 2);
+}
+
+static void clock_set(const struct lua_library *library, const struct lua_host *host)
+{
+    lua_State *lua = library->lua;
+    lua_pushnumber(lua, host->last_us);
+    CHECK(lua_setupvalue(lua, -2, library->last_upvalue));
+    lua_pushboolean(lua, host->begun);
+    CHECK(lua_setupvalue(lua, -2, library->begun_upvalue));
+}
+
 /* Puts this host's clock into the library, and keeps the one that was there. */
 static void host_enter(struct lua_host *host)
 {
     struct lua_library *library = host->library;
-    lua_State *lua = library->lua;
     if (library->current == host)
         return;
-    lua_rawgeti(lua, LUA_REGISTRYINDEX, library->clock_ref);
-    if (library->current) {
-        CHECK(lua_getupvalue(lua, -1, library->clock_upvalue));
-        library->current->last_us = lua_tonumber(lua, -1);
-        lua_pop(lua, 1);
-    }
-    lua_pushnumber(lua, host->last_us);
-    CHECK(lua_setupvalue(lua, -2, library->clock_upvalue));
-    lua_pop(lua, 1);
+    lua_rawgeti(library->lua, LUA_REGISTRYINDEX, library->clock_ref);
+    if (library->current)
+        clock_save(library, library->current);
+    clock_set(library, host);
+    lua_pop(library->lua, 1);
     library->current = host;
 }
 
@@ -322,7 +336,7 @@ static int upvalue_of(lua_State *lua, const char *name)
     return 0;
 }
 
-/* settle sees guard, guard.enter sees clock, clock.read sees last_us. */
+/* settle sees guard, guard.enter sees clock, clock.begin sees last_us and begun. */
 static void find_clock(struct lua_library *library)
 {
     lua_State *lua = library->lua;
@@ -330,24 +344,33 @@ static void find_clock(struct lua_library *library)
     CHECK(upvalue_of(lua, "guard"));
     lua_getfield(lua, -1, "enter");
     CHECK(upvalue_of(lua, "clock"));
-    lua_getfield(lua, -1, "read");
-    library->clock_upvalue = upvalue_of(lua, "last_us");
-    CHECK(library->clock_upvalue);
+    lua_getfield(lua, -1, "begin");
+    library->last_upvalue = upvalue_of(lua, "last_us");
+    CHECK(library->last_upvalue);
+    lua_pop(lua, 1);
+    library->begun_upvalue = upvalue_of(lua, "begun");
+    CHECK(library->begun_upvalue);
     lua_pop(lua, 1);
     library->clock_ref = luaL_ref(lua, LUA_REGISTRYINDEX);
     lua_settop(lua, 0);
 }
 
-void lua_host_has_told(struct lua_host *host, int64_t us)
+static void host_leave(struct lua_host *host, int64_t us, bool begun)
 {
     if (host->library->current == host)
         host->library->current = NULL;
     host->last_us = (double)us;
+    host->begun = begun;
 }
 
 void lua_host_restart(struct lua_host *host)
 {
-    lua_host_has_told(host, 0);
+    host_leave(host, 0, false);
+}
+
+void lua_host_has_told(struct lua_host *host, int64_t us)
+{
+    host_leave(host, us, true);
 }
 
 /* ---- its life ---- */
