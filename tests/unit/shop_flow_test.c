@@ -366,6 +366,19 @@ static void test_duty_behind_pruned_marks(void **state)
     }
 }
 
+/* By the clock of the order's shard, which was set back, the order is yet to be placed. */
+static void test_duty_by_a_clock_that_is_behind(void **state)
+{
+    struct model model;
+    store_init(&model);
+    fulfilled(&model);
+    model.now -= 20000;
+    run_child(&model, duty_new, model.orders[0].id, &FINE);
+    assert_int_equal(model.orders[0].due, 0);
+    assert_int_equal(model_hold_of(&model, CUP, model.orders[0].txn)->phase, PHASE_CONSUMED);
+    model_free(&model);
+}
+
 /* ---- sweep ---- */
 
 #define SHARDS 3
@@ -649,6 +662,7 @@ int main(void)
         cmocka_unit_test(test_settle_incomplete),
         cmocka_unit_test(test_settle_unreadable),
         cmocka_unit_test(test_duty),
+        cmocka_unit_test(test_duty_by_a_clock_that_is_behind),
         cmocka_unit_test(test_duty_behind_pruned_marks),
         cmocka_unit_test(test_sweep),
         cmocka_unit_test(test_sweep_without_lease),

@@ -231,6 +231,8 @@ static void act_resolve(struct model *model, const struct call *call, struct sai
     int64_t id = int_part(model, call, 2), ms = int_part(model, call, 4);
     struct model_hold *hold = model_hold_of(model, id, txn);
     bool release = call->function == &FN_RELEASE;
+    if (ms < -1)
+        wrong(model, "%s is told an age of %lld ms", call->function->name, (long long)ms);
     if (hold == NULL && !release) {
         say(said, "%d", CODE_ABSENT);
         return;
