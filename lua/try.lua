@@ -1,7 +1,7 @@
 -- Holds units of one product for one transaction.
 --
 -- KEYS[1]  stock:{p}:ID
--- ARGV     p, id, T, qty; order_p: the partition where T's order will be; ask_ms: how long until somebody may ask what became of T;
+-- ARGV     p, id, T, qty; order_p: the partition where T's order will be; ask_ms: how long until somebody may ask what became of T, up to 1 s less;
 --          known_v: the version of the document that the caller has, 0: none
 -- answers  OK available v doc: held; doc is empty when v = known_v
 --          ALREADY v doc phase: T is held or committed here already
@@ -33,6 +33,13 @@ local function known(hold, p, id, known_v)
     return {code.ALREADY, v, doc, phase}
 end
 
+-- When a new hold may be asked about: in whole seconds, so that those of a product that sells out are asked about together, and not one by one while
+-- its buyers wait. Never later than wanted, and never within a second.
+local function ask_time(now, ask_ms)
+    local when = now + ask_ms
+    return ask_ms < 2000 and when or when - when % 1000
+end
+
 local function try(keys, args)
     local no, now = guard.enter(takes, keys, args)
     if no then return no end
@@ -51,7 +58,7 @@ local function try(keys, args)
     end
     local v, doc = document(p, id, known_v)
 
-    local when = now + tonumber(args[6])
+    local when = ask_time(now, tonumber(args[6]))
     stock.ask(counters, when)
     stock.change(counters, HOLD, quantity, txn, '', '', holds.text('held', args[4], order_p, when, now))
     return {code.OK, available - quantity, v, doc}

@@ -17,6 +17,7 @@ LIST_CONNECTIONS = 16 # a page asks every partition, so these are 4 096 calls un
 CACHE_MB, WARM_RATE = "4096", 20_000 # enough for a million products, and how many a second are read at least to fill it
 CHECKED_PRODUCTS = 100_000 # reading the stock of a million takes longer than measuring with it
 BUYERS, UNITS = 100_000, 1000
+SLOW_BUYERS = 4000  # a second: after 10 s all holds may be asked about, while the buyers keep coming
 PRODUCT = {"product": ["product"]}
 
 
@@ -163,26 +164,32 @@ def pay(bench):
             raise Failure(f"{paid} payments succeeded, {charged} charges, {twice} of them twice")
 
 
+def flash_sale(bench, what, *options):
+    """1 000 units for all buyers. Their requests stand in the plan; sold exactly, and nobody has what is not there."""
+    with bench.shop(products=1, stock=UNITS) as shop:
+        buy = (shop.port("order"), "POST", "/orders", '{"user":"buyer %n","items":[{"product_id":1,"quantity":1}],"hold_seconds":3600}')
+        one = by_plan(bench, shop, groups_of(shop, "order"), [buy], "-n", BUYERS, "-c", bench.connections, *options)
+        stock = checks.stock(shop, 1)
+        away, busy = one.facts["conflicts"], one.facts["refused"]
+        found = {**checks.after_orders(shop, one.done, 0), "sold": one.done, "turned away": away, "503, to ask again": busy, "stock": stock}
+        say(f"  {BUYERS} buyers in {one.seconds:.1f} s: {one.done} sold, {away} turned away, {busy} times 503")
+        if one.done != UNITS or away + busy != BUYERS - UNITS or stock["available"] != 0 or stock["held"] != UNITS:
+            raise Failure(f"the flash sale is not what it must be: {found} {one.facts}")
+        bench.checked(what, found)
+        return one
+
+
 def hot(bench):
-    runs = []
-    for number in range(1 if bench.quick else bench.rounds):
-        with bench.shop(products=1, stock=UNITS) as shop:
-            buy = (shop.port("order"), "POST", "/orders", '{"user":"buyer %n","items":[{"product_id":1,"quantity":1}],"hold_seconds":3600}')
-            one = by_plan(bench, shop, groups_of(shop, "order"), [buy], "-n", BUYERS, "-c", bench.connections)
-            stock = checks.stock(shop, 1)
-            away, busy = one.facts["conflicts"], one.facts["refused"]
-            found = {**checks.after_orders(shop, one.done, 0), "sold": one.done, "turned away": away, "503, to ask again": busy, "stock": stock}
-            say(f"  {BUYERS} buyers in {one.seconds:.1f} s: {one.done} sold, {away} turned away, {busy} times 503")
-            if one.done != UNITS or away + busy != BUYERS - UNITS or stock["available"] != 0 or stock["held"] != UNITS:
-                raise Failure(f"the flash sale is not what it must be: {found} {one.facts}")
-            runs.append(one)
-            bench.checked("hot product", found)
+    runs = [flash_sale(bench, "hot product") for number in range(1 if bench.quick else bench.rounds)]
+    slow = flash_sale(bench, "hot product, buyers for longer", "-r", SLOW_BUYERS)
     answered = sum(run.facts["requests"] for run in runs) / len(runs)
     bench.results["hot"] = {
         "seconds": load.median([run.seconds for run in runs]), "rate": load.median([run.facts["requests"] / run.seconds for run in runs]),
         "cost_us": {group: load.median([run.cpu[group] for run in runs]) / answered for group in runs[0].cpu},
         "sold_ms": {name: load.median([run.facts[name] for run in runs]) / 1000 for name in load.PERCENTILES},
         "away_ms": {name: load.median([run.facts[f"refused_{name}_us"] for run in runs]) / 1000 for name in load.PERCENTILES},
+        "slow": {"rate": SLOW_BUYERS, "seconds": slow.seconds, "busy": slow.facts["refused"],
+                 "away_ms": {name: slow.facts[f"refused_{name}_us"] / 1000 for name in (*load.PERCENTILES, "max")}},
         "command": " ".join(runs[-1].command)}
 
 

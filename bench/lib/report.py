@@ -109,7 +109,15 @@ def hot(results):
             f"{found['seconds']:.1f} s, {count(found['rate'])} answers/s, CPU-µs per answer {cost(found['cost_us'])}. Sold exactly "
             f"{count(check['sold'])}, turned away {count(check['turned away'])}, told to ask again {check['503, to ask again']}; oversold = {check['oversold']}, duplicates = {check['duplicates']}. "
             f"From asking to having, p50 {found['sold_ms']['p50']:.1f} ms and p99 {found['sold_ms']['p99']:.1f} ms; to being turned away "
-            f"{found['away_ms']['p50']:.1f} ms and {found['away_ms']['p99']:.1f} ms.\n")
+            f"{found['away_ms']['p50']:.1f} ms and {found['away_ms']['p99']:.1f} ms.\n" + slow_sale(found.get("slow")))
+
+
+def slow_sale(slow):
+    if not slow:  # a run of before it was measured
+        return ""
+    away = slow["away_ms"]
+    return (f"\n{count(slow['rate'])} buyers a second for {slow['seconds']:.0f} s (an open loop), so that 10 s behind the sale its 1 000 holds may be asked about: to being turned away "
+            f"p50 {away['p50']:.1f} ms, p99 {away['p99']:.1f} ms, at most {away['max']:.0f} ms; told to ask again {slow['busy']}.\n")
 
 
 def open_loop(results):

@@ -42,6 +42,7 @@ struct engine {
     const struct outside *outside;
     struct run *runs;
     unsigned running;
+    struct joint joint;
     struct loop_timer *deadlines;
     bool deadlines_set;
     struct nap *naps, *last_nap; /* who wakes first stands first */
@@ -212,7 +213,8 @@ void engine_start(struct engine *engine, struct flow *flow, int64_t deadline_ms,
 {
     arena_hold(flow->arena);
     struct run *run = ARENA_NEW(flow->arena, struct run);
-    *run = (struct run){.runner.port = &PORT, .engine = engine, .root = flow, .got_answer = answered, .got_end = ended, .cookie = cookie};
+    *run = (struct run){
+        .runner = {&PORT, &engine->joint}, .engine = engine, .root = flow, .got_answer = answered, .got_end = ended, .cookie = cookie};
     run->deadline_us = deadline_ms ? clock_us() + deadline_ms * 1000 : 0;
     run->next = engine->runs;
     run->link = &engine->runs;

@@ -74,6 +74,13 @@ void flow_spawn(struct flow *flow, struct flow *child, int tag, int index)
     flow->owed++;
 }
 
+void flow_spawn_joined(struct flow *flow, struct flow *child, int tag, int index, int64_t key)
+{
+    CHECK(key != 0);
+    child->join_key = key;
+    flow_spawn(flow, child, tag, index);
+}
+
 void flow_sleep(struct flow *flow, int64_t ms)
 {
     CHECK(!flow->ended && flow->sleep_ms < 0);

@@ -119,8 +119,10 @@ struct flow {
     bool wrote;    /* one was answered with OK, here or in a child, or it has recorded what is answered now */
     const struct view *told; /* the request that was told before what is answered now; NULL: none (flow_retell) */
     bool answered, ended;
-    struct flow *next; /* in the outbox of its parent */
-    void *runner;      /* the runner's own */
+    struct flow *next; /* in the outbox of its parent; then among those that run and may be joined, or those that have joined the same one */
+    int64_t join_key;  /* 0: nobody joins it */
+    struct flow *joined; /* of one that runs: those that were spawned beside it, and do not run */
+    void *runner;        /* the runner's own */
 };
 
 /* A flow in ${arena}, zeroed to its type's size, not started yet. Cannot fail. */
@@ -130,6 +132,11 @@ void flow_call(struct flow *flow, struct call *call, int tag, int index);
 void flow_errand(struct flow *flow, struct errand *errand);
 /* The child inherits arena, world and ask; it must not answer. got_child is called when it has ended and nothing is owed to it. */
 void flow_spawn(struct flow *flow, struct flow *child, int tag, int index);
+/*
+ * The same for a child whose work is the same whoever asks for it: while one of its type and ${key} (not 0) runs in this thread, this one does not,
+ * and got_child is given that one when it has ended, with this one's tag and index. So many who need the same thing at once do it once.
+ */
+void flow_spawn_joined(struct flow *flow, struct flow *child, int tag, int index, int64_t key);
 void flow_sleep(struct flow *flow, int64_t ms);
 /* Nothing more to do. Events still owed are awaited by the runner and dropped. */
 void flow_end(struct flow *flow);

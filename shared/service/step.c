@@ -10,16 +10,66 @@ static struct runner *runner_of(const struct flow *flow)
     return flow->runner;
 }
 
+/* ---- children that are joined ---- */
+
+/* Has it joined one that runs? Else it is one that can be joined, from now on. */
+static bool join(struct flow *child)
+{
+    struct joint *joint = runner_of(child)->joint;
+    if (child->join_key == 0 || joint == NULL)
+        return false;
+    for (struct flow *running = joint->running; running; running = running->next)
+        if (running->type == child->type && running->join_key == child->join_key) {
+            child->next = running->joined;
+            running->joined = child;
+            return true;
+        }
+    child->next = joint->running;
+    joint->running = child;
+    return false;
+}
+
+/* Nobody joins it any more. Returns those who have. */
+static struct flow *leave_joint(struct flow *child)
+{
+    struct flow **link = &runner_of(child)->joint->running;
+    while (*link != child)
+        link = &(*link)->next;
+    *link = child->next;
+    return child->joined;
+}
+
+/* ${child} has ended, for the parent of ${spawned}: that child itself, or one that has joined it. */
+static void tell_parent(struct flow *child, const struct flow *spawned)
+{
+    struct flow *parent = spawned->parent;
+    const void *before = log_about(parent->ask);
+    child->tag = spawned->tag;
+    child->index = spawned->index;
+    if (flow_settle(parent))
+        parent->type->got_child(parent, child);
+    drain(parent);
+    log_about(before);
+}
+
+/* Its own parent comes last: the child is in that one's arena, and may be gone with it. */
+static void child_finish(struct flow *child)
+{
+    const struct flow own = *child;
+    struct flow *joined = child->join_key && runner_of(child)->joint ? leave_joint(child) : NULL, *next;
+    for (; joined; joined = next) {
+        next = joined->next;
+        tell_parent(child, joined);
+    }
+    tell_parent(child, &own);
+}
+
 static void flow_finish(struct flow *flow)
 {
-    struct flow *parent = flow->parent;
-    if (parent == NULL) {
+    if (flow->parent)
+        child_finish(flow);
+    else
         runner_of(flow)->port->over(flow->runner, flow);
-        return;
-    }
-    if (flow_settle(parent))
-        parent->type->got_child(parent, flow);
-    drain(parent);
 }
 
 /* ---- the outbox ---- */
@@ -64,6 +114,8 @@ static void drain_children(struct flow *flow)
     for (; child; child = next) {
         next = child->next;
         child->runner = flow->runner;
+        if (join(child))
+            continue;
         child->type->start(child);
         drain(child);
     }

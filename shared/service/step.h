@@ -27,9 +27,15 @@ struct port {
     void (*over)(struct runner *runner, struct flow *root);            /* once; the flow is not touched afterwards */
 };
 
+/* Children that run now and may be joined, of all flows of one thread (flow_spawn_joined). Zeroed before its first use. */
+struct joint {
+    struct flow *running;
+};
+
 /* Whoever runs a root flow begins its own struct with this. */
 struct runner {
     const struct port *port;
+    struct joint *joint; /* NULL: each child runs by itself */
 };
 
 /* Starts a root flow. It may be over when this returns. */

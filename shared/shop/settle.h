@@ -11,7 +11,8 @@
  *    │                                                    └─ anything else        ─▶ CONFIRM, CONSUME or RELEASE
  *    └──────────────── cursor not at its end ◀─────────────────────────────────────────────┘
  *
- * A child flow: a buyer's TRY that was short spawns it, and so does the sweep. Holds whose order cannot be asked now stay as they are.
+ * A child flow: a buyer's TRY that was short spawns it, and so does the sweep, with the product's id as the key by which they join each other: when a
+ * product is sold out, hundreds of buyers find at once that its holds may be asked about. Holds whose order cannot be asked now stay as they are.
  */
 struct flow *settle_new(struct flow *parent, int64_t product_id);
 

@@ -48,8 +48,10 @@ static void spawn_duties(struct sweep *sweep, const struct item *named)
 
 static void spawn_product(struct sweep *sweep)
 {
-    if (sweep->product_count > 0)
-        flow_spawn(&sweep->flow, sweep->kind->product_child(&sweep->flow, sweep->products[--sweep->product_count]), CHILD_PRODUCT, 0);
+    if (sweep->product_count == 0)
+        return;
+    int64_t product = sweep->products[--sweep->product_count];
+    flow_spawn_joined(&sweep->flow, sweep->kind->product_child(&sweep->flow, product), CHILD_PRODUCT, 0, product);
 }
 
 /* Products are settled one after the other: each asks about more than a hundred holds at once, and clients' calls stand in the same line. */

@@ -121,12 +121,61 @@ static void test_pairs(void **state)
     assert_true(souk_audit(crowd->souk));
 }
 
+/* By redis: how many functions the shards have carried out. */
+static long long functions_called(struct souk *souk)
+{
+    long long calls = 0;
+    for (unsigned i = 0; i < souk_shard_count(souk); i++) {
+        char *stats = REDIS(souk_shard(souk, i), "INFO", "commandstats");
+        const char *at = stats ? strstr(stats, "cmdstat_fcall:calls=") : NULL;
+        calls += at ? atoll(at + strlen("cmdstat_fcall:calls=")) : 0;
+        free(stats);
+    }
+    return calls;
+}
+
+/*
+ * A product is sold out to buyers who have not paid, and all its holds may be asked about when the next crowd comes. Each worker asks about them
+ * once, and not once for each buyer.
+ */
+static void test_sold_out(void **state)
+{
+    static const char ALL_DUE[] = "local key = KEYS[1] redis.call('HSET', key, 'ask', '1') local all = redis.call('HGETALL', key) "
+                                  "for n = 1, #all, 2 do local before, since = all[n + 1]:match('^(held|%d+|%d+)|%d+|(%d+)$') "
+                                  "if before then redis.call('HSET', key, all[n], before .. '|1|' .. since) end end return 1";
+    struct crowd *crowd = *state;
+    int64_t product = product_on(crowd->souk, 0, 3);
+    char stock[64], *due;
+    product_put(crowd->souk, product, BUYERS);
+    snprintf(stock, sizeof(stock), "stock:{%lld}:%lld", (long long)product % SOUK_PARTITIONS, (long long)product);
+    for (int round = 0; round < 2; round++) {
+        long long before = functions_called(crowd->souk);
+        for (int i = 0; i < BUYERS; i++) {
+            char key[32];
+            snprintf(key, sizeof(key), "sold-%d-%d", round, i);
+            post_set(&crowd->posts[i], worker_of(crowd, i), "/orders", key,
+                     "{\"user\":\"sold-%d\",\"items\":[{\"product_id\":%lld,\"quantity\":1}]}", i, (long long)product);
+        }
+        all_buy(crowd);
+        assert_int_equal(count_status(crowd->responses, BUYERS, round ? 409 : 201), BUYERS);
+        responses_free(crowd->responses, BUYERS);
+        print_message("%lld calls for %d buyers\n", functions_called(crowd->souk) - before, BUYERS);
+        assert_true(functions_called(crowd->souk) - before < 30LL * BUYERS);
+        due = REDIS(souk_shard(crowd->souk, 0), "EVAL", ALL_DUE, "1", stock);
+        assert_string_equal(due, "1");
+        free(due);
+    }
+    assert_int_equal(stock_of(crowd->souk, product, "held"), BUYERS);
+    assert_true(souk_audit(crowd->souk));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_last_unit),
         cmocka_unit_test(test_again),
         cmocka_unit_test(test_pairs),
+        cmocka_unit_test(test_sold_out),
     };
     return cmocka_run_group_tests(tests, crowd_setup, crowd_teardown);
 }

@@ -107,6 +107,9 @@ static const struct lua_case cases[] = {
     {"try: an older version", ABSENT, "try stock:{5}:5 5 5 $T 2 7 10000 2", "0 7 3 D1", NULL},
     {"try: held, the version that the caller has", HELD, "try stock:{5}:5 5 5 $T 2 7 10000 3", "16 3 '' held", NULL},
     {"try: held with another quantity", HELD, TRY("3"), "16 3 D1 held", NULL},
+    {"try: asked about in whole seconds", ABSENT, TRY("2"), "0 7 3 D1", "EVAL 'return redis.call(\"HGET\", \"stock:{5}:5\", \"ask\") % 1000' 0 => 0"},
+    {"try: a short one, when it says", ABSENT, "try stock:{5}:5 5 5 $T 2 7 1999 0", "0 7 3 D1",
+     "EVAL 'local when, since = redis.call(\"HGET\", \"stock:{5}:5\", ARGV[1]):match(\"|(%d+)|(%d+)$\") return when - since' 0 $T => 1999"},
     {"try: another attempt", HELD, "try stock:{5}:5 5 5 $U 2 7 10000 0", "0 5 3 D1", COUNTERS("9 4 0 5") " ; HLEN stock:{5}:5 => 7"},
     {"try: twice", ABSENT " ; " TRY("2") " => 0 7 3 D1", TRY("2"), "16 3 D1 held", COUNTERS("9 2 0 5")},
     {"try: after release without hold", ABSENT " ; " RELEASE "-1 ''", TRY("2"), "21 released", NULL},
@@ -237,7 +240,7 @@ static void look_of_many_steps_is_repeated_in_time(struct lua_shard *shard)
     fill(shard, HOLDS, "held", "@+900000");
     look(shard, HOLDS, &looked);
     assert_int_equal(looked.named, 0);
-    lua_check(shard, "HGET stock:{5}:5 ask => @+10000 ; ZSCORE asks:{5} 5 => @+10000");
+    lua_check(shard, "HGET stock:{5}:5 ask => @+1000 ; ZSCORE asks:{5} 5 => @+1000");
 }
 
 static void look_prunes_many_marks(struct lua_shard *shard)

@@ -103,6 +103,7 @@ struct worker {
     bool busy[2][FLEET_SHARDS_MAX];
     unsigned prune_partition;
     struct run *runs;
+    struct joint joint;
 };
 
 struct node {
@@ -646,7 +647,7 @@ static struct run *run_new(struct fleet *fleet, unsigned worker, struct arena *a
     struct run *run = ARENA_NEW(arena, struct run);
     struct worker *own = &fleet->workers[worker];
     *run = (struct run){
-        .runner.port = &PORT, .fleet = fleet, .arena = arena, .worker = worker, .life = own->life, .next = own->runs, .link = &own->runs};
+        .runner = {&PORT, &own->joint}, .fleet = fleet, .arena = arena, .worker = worker, .life = own->life, .next = own->runs, .link = &own->runs};
     if (run->next)
         run->next->link = &run->next;
     own->runs = run;
@@ -747,6 +748,7 @@ static void worker_start(struct fleet *fleet, unsigned index)
     worker->up = true;
     worker->life++;
     worker->paused_until_us = 0;
+    worker->joint = (struct joint){.running = NULL};
     memset(worker->busy, 0, sizeof(worker->busy));
     snprintf(worker->name, sizeof(worker->name), "worker%u.%u", index, worker->life);
     for (unsigned shard = 0; shard < fleet->topology->shard_count; shard++)

@@ -424,7 +424,7 @@ static void line_short(struct place *place, struct place_line *line, const struc
 {
     line->available = reply_int(reply, 0);
     if (reply->code == CODE_ASK && !line->unsettled && line->rounds++ < ROUNDS_MAX) {
-        flow_spawn(&place->flow, settle_new(&place->flow, line->product_id), 0, (int)(line - place->lines));
+        flow_spawn_joined(&place->flow, settle_new(&place->flow, line->product_id), 0, (int)(line - place->lines), line->product_id);
         return;
     }
     line->unsettled |= reply->code == CODE_ASK;
