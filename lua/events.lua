@@ -4,8 +4,9 @@
 -- KEYS[1]  souk:shard
 -- ARGV     after_ms, limit, the partitions with commas between them
 -- answers  OK upto [p stream-id order payment v from to payment_status cause request]…: every event with after_ms < ms ≤ upto, by stream id. About
---          ${limit}: the events of one millisecond are never cut, so that a cursor is a time. upto is the time of the last one, after_ms without any:
---          so the shard, which never goes behind its last event, can add nothing at or before it
+--          ${limit}: the events of one millisecond are never cut, so that a cursor is a time. upto is the time of the last one, since the shard
+--          never goes behind its last event; when there are no more, at least 5 minutes ago, which no clock that is set back goes behind. So nothing
+--          can be added at or before it
 
 local takes = arguments.of('events', nil, 'count positive text')
 
@@ -61,11 +62,12 @@ local function events(keys, args)
     while heap[1] do
         local source = heap[1]
         if #answer >= limit + 2 and source.rank > answer[2] then
-            break
+            return answer
         end
         answer[2] = source.rank
         answer[#answer + 1] = row_of(source)
         merge.advance(heap)
     end
+    answer[2] = math.max(answer[2], over - clock.DIFFER_MS)
     return answer
 end

@@ -6,14 +6,15 @@
 --          NOT_FOUND
 -- writes   KEYS[1] (marks older than 10 min go; in the last step ask); in the last step asks:{p}
 --
--- ask must stay a lower bound. Holds that were taken while the look went on may have been missed, but they are not asked about before 1 s has
--- passed; so a look of several steps sets ask no later than 1 s after it began. Whoever is due counts with now,
--- named or not: until it is settled nobody may say that the product is short.
+-- ask must stay a lower bound. Holds that were taken while the look went on may have been missed, but they are not asked about before 9 s have
+-- passed (lua/try.lua); so a look of several steps sets ask no later than 9 s after it began. It is not sooner for the sake of those that are held
+-- for less: a look of very many holds takes its time, and its end must not be due again already. Whoever is due counts with now, named or not: until
+-- it is settled nobody may say that the product is short.
 
 local takes = arguments.of('look', 'stock', 'partition id count count count positive')
 
 local STEP = '128'
-local HOLD_UNASKED_MS = 1000 -- the shortest hold there is
+local HOLD_UNASKED_MS = 9000
 local PRUNED_AT_ONCE = 500 -- arguments of one call go over Lua's stack
 
 local function earlier(least, due)

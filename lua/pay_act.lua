@@ -37,7 +37,7 @@ local function refused(payment, order, action, amount)
 end
 
 local function pay_act(keys, args)
-    local no, now = guard.enter(takes, keys, args)
+    local no, now = events.enter(takes, keys, args)
     if no then return no end
     local p, hash, fp, action, request = args[1], args[3], args[4], args[5], args[7]
     local record = key.idem(p, hash)

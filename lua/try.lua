@@ -34,7 +34,7 @@ local function known(hold, p, id, known_v)
 end
 
 -- When a new hold may be asked about: in whole seconds, so that those of a product that sells out are asked about together, and not one by one while
--- its buyers wait. Never later than wanted, and never within a second.
+-- its buyers wait. Never later than wanted, and less than a second sooner.
 local function ask_time(now, ask_ms)
     local when = now + ask_ms
     return ask_ms < 2000 and when or when - when % 1000

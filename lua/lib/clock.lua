@@ -1,34 +1,41 @@
--- This shard's time. It never runs backwards, not even when the machine's clock is set back or a copy on another machine takes the shard's place: in
--- one process by what was told last, and in one that begins by the last event that it finds (lib/events.lua). No two calls see the same microsecond:
+-- This shard's time. It never runs backwards, also when the machine's clock is set back or a copy on another machine takes the shard's place: in one
+-- process by what was told last, and for whoever adds events by the last event that is there (lib/events.lua). No two calls see the same microsecond:
 -- creation times order the indexes, and the feed's cursors are times.
 
 clock.DIFFER_MS = 300000 -- two shards' clocks differ by less than this, and so do two machines' that a shard was on
 
-local last_us = 0
-local begun = false
+-- After so long without a reading somebody else may have told the time here: a process before this one, another version of the library, a machine
+-- that was the primary meanwhile.
+local ALONE_US = 1000000
 
--- Returns the time in ms, in µs since 1970, and in ms what TIME says, which is behind the first while a clock that was set back is.
+local last_us = 0       -- told last
+local last_plain_us = 0 -- what TIME said then
+local alone = false     -- nobody can have told a later time since clock.follow
+
+-- Returns the time in ms, in µs since 1970, and in ms what TIME says, which is behind the first while a clock that was set back is. A clock that
+-- was ahead by more than clocks differ was wrong: what it told is not believed.
 function clock.read()
     local time = call('TIME')
-    local us = time[1] * 1000000 + time[2]
-    local plain_ms = (us - us % 1000) / 1000
-    if us <= last_us then
+    local plain_us = time[1] * 1000000 + time[2]
+    local us = plain_us
+    alone = alone and plain_us >= last_plain_us and plain_us - last_plain_us < ALONE_US
+    if us <= last_us and last_us - us < clock.DIFFER_MS * 1000 then
         us = last_us + 1
     end
-    last_us = us
-    return (us - us % 1000) / 1000, us, plain_ms
+    last_us, last_plain_us = us, plain_us
+    return (us - us % 1000) / 1000, us, (plain_us - plain_us % 1000) / 1000
 end
 
--- Once in a process: goes on behind ${last_told}, which is given the time in ms and returns the last that a process before this one has told, if
--- that is later, and else the same.
-function clock.begin(last_told)
-    if begun then
+-- For who must not come behind what others told: unless there was nobody else, goes on behind ${last_told}. That is given a time in ms and returns
+-- the last that anybody has told, if that is later, and else the same.
+function clock.follow(last_told)
+    local now = clock.read()
+    if alone then
         return
     end
-    local now = clock.read()
-    local last = last_told(now)
-    if last > now then
+    local last = last_told(now - 1)
+    if last >= now then
         last_us = last * 1000 + 999
     end
-    begun = true
+    alone = true
 end

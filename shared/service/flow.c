@@ -141,13 +141,16 @@ void answer_header(struct flow *flow, const char *name, const char *format, ...)
 {
     struct answer *answer = flow->answer;
     CHECK(answer && answer->header_count < ANSWER_HEADERS_MAX);
-    char text[2048]; /* the longest header is the cursor of a feed over many shards */
-    va_list args;
+    va_list args, again;
     va_start(args, format);
-    int len = vsnprintf(text, sizeof(text), format, args);
+    va_copy(again, args);
+    int len = vsnprintf(NULL, 0, format, args); /* the cursor of a feed over many shards is of any length */
+    CHECK(len >= 0);
+    char *text = arena_alloc(flow->arena, (size_t)len + 1);
+    vsnprintf(text, (size_t)len + 1, format, again);
+    va_end(again);
     va_end(args);
-    CHECK(len >= 0 && (size_t)len < sizeof(text));
-    answer->headers[answer->header_count++] = (struct http_header){name, arena_copy(flow->arena, view_of(text)).at};
+    answer->headers[answer->header_count++] = (struct http_header){name, text};
 }
 
 const char *answer_header_of(const struct answer *answer, const char *name)

@@ -43,13 +43,11 @@ static struct flow *leave_joint(struct flow *child)
 static void tell_parent(struct flow *child, const struct flow *spawned)
 {
     struct flow *parent = spawned->parent;
-    const void *before = log_about(parent->ask);
     child->tag = spawned->tag;
     child->index = spawned->index;
     if (flow_settle(parent))
         parent->type->got_child(parent, child);
     drain(parent);
-    log_about(before);
 }
 
 /* Its own parent comes last: the child is in that one's arena, and may be gone with it. */
@@ -58,8 +56,10 @@ static void child_finish(struct flow *child)
     const struct flow own = *child;
     struct flow *joined = child->join_key && runner_of(child)->joint ? leave_joint(child) : NULL, *next;
     for (; joined; joined = next) {
+        const void *before = log_about(joined->ask);
         next = joined->next;
         tell_parent(child, joined);
+        log_about(before);
     }
     tell_parent(child, &own);
 }

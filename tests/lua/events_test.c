@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -20,17 +21,17 @@
 
 static const struct lua_case CASES[] = {
     {"all, merged by time", FEED, "events souk:shard 0 100 1,2",
-     "0 1005 " ROW("1", "1000-0", "257") ROW("2", "1000-1", "258") ROW("2", "1001-0", "514")
+     "0 @-300000 " ROW("1", "1000-0", "257") ROW("2", "1000-1", "258") ROW("2", "1001-0", "514")
          ROW("1", "1001-1", "513") "1 1005-0 257 769 2 reserved paid paid charge_succeeded ''",
      ""},
-    {"only of the partitions asked for", FEED, "events souk:shard 0 100 2", "0 1001 " ROW("2", "1000-1", "258") ROW("2", "1001-0", "514"), ""},
+    {"only of the partitions asked for", FEED, "events souk:shard 0 100 2", "0 @-300000 " ROW("2", "1000-1", "258") ROW("2", "1001-0", "514"), ""},
     {"after a time", FEED, "events souk:shard 1000 100 1,2",
-     "0 1005 " ROW("2", "1001-0", "514") ROW("1", "1001-1", "513") "1 1005-0 257 769 2 reserved paid paid charge_succeeded ''", ""},
+     "0 @-300000 " ROW("2", "1001-0", "514") ROW("1", "1001-1", "513") "1 1005-0 257 769 2 reserved paid paid charge_succeeded ''", ""},
     {"a millisecond is never cut", FEED, "events souk:shard 0 1 1,2", "0 1000 " ROW("1", "1000-0", "257") ROW("2", "1000-1", "258"), ""},
     {"the page ends with a millisecond", FEED, "events souk:shard 0 3 1,2",
      "0 1001 " ROW("1", "1000-0", "257") ROW("2", "1000-1", "258") ROW("2", "1001-0", "514") ROW("1", "1001-1", "513"), ""},
-    {"after the last", FEED, "events souk:shard 1005 100 1,2", "0 1005", ""},
-    {"no streams", "", "events souk:shard 7 100 1,2", "0 7", ""},
+    {"after the last", FEED, "events souk:shard 1005 100 1,2", "0 @-300000", ""},
+    {"no streams", "", "events souk:shard 7 100 1,2", "0 @-300000", ""},
     {"a cursor of the future stays where it is", FEED, "events souk:shard @+500000 100 1,2", "0 @+500000", ""},
     {"a limit of none", FEED, "events souk:shard 0 0 1,2", "'-ERR souk: bad argument 2 of events'", ""},
     {"a wrong key", FEED, "events order:{1}:2 0 10 1,2", "'-ERR souk: bad key of events'", ""},
@@ -142,6 +143,22 @@ static void goes_on_behind_the_last_event(struct lua_shard *shard)
     lua_reload(shard);
 }
 
+/* Somebody else has told the time here since: another version of the library, in the same process. */
+static void goes_on_behind_others(struct lua_shard *shard)
+{
+    long long upto, ms;
+    free(lua_do(shard, PLACE_7));
+    char *got = lua_do(shard, AHEAD("9", "20000"));
+    upto = atoll(got);
+    free(got);
+    sleep(2); /* twice what makes a library ask */
+    got = lua_do(shard, "pay order:{7}:263 7 263 $I $F '' charge automatic P q1 10000");
+    assert_int_equal(sscanf(got, "0 263 500 USD %lld", &ms), 1);
+    assert_int_equal(ms, upto + 1);
+    free(got);
+    lua_reload(shard);
+}
+
 /* Two that are further ahead than clocks differ: that clock was wrong. Nothing fails, and nobody lives in its time. */
 static void does_not_believe_a_wrong_clock(struct lua_shard *shard)
 {
@@ -157,6 +174,7 @@ int main(void)
         {"pages over all partitions", pages_over_all_partitions},
         {"what functions write", what_functions_write},
         {"a process that begins goes on behind the last event", goes_on_behind_the_last_event},
+        {"who adds an event goes on behind others", goes_on_behind_others},
         {"a process that begins does not believe a wrong clock", does_not_believe_a_wrong_clock},
     };
 

@@ -232,7 +232,7 @@ static void look_comes_back_for_those_without_room(struct lua_shard *shard)
     lua_check(shard, "HGET stock:{5}:5 ask => @+0");
 }
 
-/* A hold taken between two steps may have been missed: the next look is no later than 10 s after this one began. */
+/* A hold taken between two steps may have been missed: the next look is no later than 9 s after this one began. */
 static void look_of_many_steps_is_repeated_in_time(struct lua_shard *shard)
 {
     struct looked looked;
@@ -240,7 +240,7 @@ static void look_of_many_steps_is_repeated_in_time(struct lua_shard *shard)
     fill(shard, HOLDS, "held", "@+900000");
     look(shard, HOLDS, &looked);
     assert_int_equal(looked.named, 0);
-    lua_check(shard, "HGET stock:{5}:5 ask => @+1000 ; ZSCORE asks:{5} 5 => @+1000");
+    lua_check(shard, "HGET stock:{5}:5 ask => @+9000 ; ZSCORE asks:{5} 5 => @+9000");
 }
 
 static void look_prunes_many_marks(struct lua_shard *shard)

@@ -42,6 +42,9 @@ struct lua_port {
     size_t looked_len;
 };
 
+/* What a process' clock is made of, in lua/lib/clock.lua. */
+enum { CLOCK_LAST, CLOCK_PLAIN, CLOCK_ALONE, CLOCK_PARTS };
+
 struct lua_library {
     lua_State *lua;
     struct {
@@ -49,15 +52,14 @@ struct lua_library {
         int ref;
     } functions[FUNCTIONS_MAX];
     unsigned function_count;
-    int clock_ref, last_upvalue, begun_upvalue; /* the function that sees last_us and begun */
+    int clock_ref, clock_upvalues[CLOCK_PARTS]; /* the function that sees what a clock is made of */
     struct lua_port port;
     struct lua_host *current; /* whose clock last_us is */
 };
 
 struct lua_host {
     struct lua_library *library;
-    double last_us;
-    bool begun;
+    double clock[CLOCK_PARTS];
 };
 
 /* ---- redis.call ---- */
@@ -256,22 +258,27 @@ static int function_ref(const struct lua_library *library, const char *name)
     return LUA_NOREF;
 }
 
+/* alone is 0 or 1 here. */
 static void clock_save(const struct lua_library *library, struct lua_host *host)
 {
     lua_State *lua = library->lua;
-    CHECK(lua_getupvalue(lua, -1, library->last_upvalue) && lua_getupvalue(lua, -2, library->begun_upvalue));
-    host->last_us = lua_tonumber(lua, -2);
-    host->begun = lua_toboolean(lua, -1);
-    lua_pop(lua, 2);
+    for (int n = 0; n < CLOCK_PARTS; n++) {
+        CHECK(lua_getupvalue(lua, -1, library->clock_upvalues[n]));
+        host->clock[n] = n == CLOCK_ALONE ? lua_toboolean(lua, -1) : lua_tonumber(lua, -1);
+        lua_pop(lua, 1);
+    }
 }
 
 static void clock_set(const struct lua_library *library, const struct lua_host *host)
 {
     lua_State *lua = library->lua;
-    lua_pushnumber(lua, host->last_us);
-    CHECK(lua_setupvalue(lua, -2, library->last_upvalue));
-    lua_pushboolean(lua, host->begun);
-    CHECK(lua_setupvalue(lua, -2, library->begun_upvalue));
+    for (int n = 0; n < CLOCK_PARTS; n++) {
+        if (n == CLOCK_ALONE)
+            lua_pushboolean(lua, host->clock[n] != 0);
+        else
+            lua_pushnumber(lua, host->clock[n]);
+        CHECK(lua_setupvalue(lua, -2, library->clock_upvalues[n]));
+    }
 }
 
 /* Puts this host's clock into the library, and keeps the one that was there. */
@@ -336,41 +343,41 @@ static int upvalue_of(lua_State *lua, const char *name)
     return 0;
 }
 
-/* settle sees guard, guard.enter sees clock, clock.begin sees last_us and begun. */
+/* settle sees guard, guard.enter sees clock, clock.read sees what it is made of. */
 static void find_clock(struct lua_library *library)
 {
+    static const char *const PARTS[CLOCK_PARTS] = {[CLOCK_LAST] = "last_us", [CLOCK_PLAIN] = "last_plain_us", [CLOCK_ALONE] = "alone"};
     lua_State *lua = library->lua;
     lua_rawgeti(lua, LUA_REGISTRYINDEX, function_ref(library, "settle"));
     CHECK(upvalue_of(lua, "guard"));
     lua_getfield(lua, -1, "enter");
     CHECK(upvalue_of(lua, "clock"));
-    lua_getfield(lua, -1, "begin");
-    library->last_upvalue = upvalue_of(lua, "last_us");
-    CHECK(library->last_upvalue);
-    lua_pop(lua, 1);
-    library->begun_upvalue = upvalue_of(lua, "begun");
-    CHECK(library->begun_upvalue);
-    lua_pop(lua, 1);
+    lua_getfield(lua, -1, "read");
+    for (int n = 0; n < CLOCK_PARTS; n++) {
+        library->clock_upvalues[n] = upvalue_of(lua, PARTS[n]);
+        CHECK(library->clock_upvalues[n]);
+        lua_pop(lua, 1);
+    }
     library->clock_ref = luaL_ref(lua, LUA_REGISTRYINDEX);
     lua_settop(lua, 0);
 }
 
-static void host_leave(struct lua_host *host, int64_t us, bool begun)
+static void host_leave(struct lua_host *host, double us, bool alone)
 {
     if (host->library->current == host)
         host->library->current = NULL;
-    host->last_us = (double)us;
-    host->begun = begun;
+    host->clock[CLOCK_LAST] = host->clock[CLOCK_PLAIN] = us;
+    host->clock[CLOCK_ALONE] = alone;
+}
+
+void lua_host_has_told(struct lua_host *host, int64_t us)
+{
+    host_leave(host, (double)us, true);
 }
 
 void lua_host_restart(struct lua_host *host)
 {
     host_leave(host, 0, false);
-}
-
-void lua_host_has_told(struct lua_host *host, int64_t us)
-{
-    host_leave(host, us, true);
 }
 
 /* ---- its life ---- */

@@ -31,7 +31,7 @@ struct lua_host *lua_host_new(struct lua_library *library);
 void lua_host_free(struct lua_host *host);
 /* The process begins anew: it has told no time. */
 void lua_host_restart(struct lua_host *host);
-/* The last time that its process has told; what one before it told is behind that. */
+/* The last time that its process has told; nobody else has told a later one. */
 void lua_host_has_told(struct lua_host *host, int64_t us);
 
 /*

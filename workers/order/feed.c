@@ -11,8 +11,8 @@
  * GET /events: the merged feed of every order's transitions, at least once, in order per order.
  *
  * The cursor holds, for each shard, the millisecond up to which its events were given: "base.d1.d2.d3.check", each d its distance from the smallest.
- * A shard's page never cuts a millisecond and never reaches into the present one, so nothing can appear behind the cursor later. A shard that does
- * not answer keeps its place: its events come when it is back.
+ * A shard's page never cuts a millisecond and never reaches into the present one, and a shard never adds an event at or before what it told
+ * (lua/events.lua), so nothing can appear behind the cursor later. A shard that does not answer keeps its place: its events come when it is back.
  */
 #define LIMIT_PRESET 100
 #define LIMIT_MAX 1000

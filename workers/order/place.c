@@ -26,7 +26,7 @@
  *                                                        └─ aborted ─▶ RELEASING ─▶ 422
  *
  * A reply that is lost ends the flow with 503 and leaves the holds: the same request sent again finds them under the same T and goes on; if none
- * comes, they may be asked about after 10 s.
+ * comes, they may be asked about after 9 to 10 s.
  */
 enum place_state { TRYING, PLACING, REFUSING, SETTLING, RELEASING, LOOKING_UP, READING };
 
