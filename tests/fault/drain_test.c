@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/pidfd.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -32,7 +33,7 @@ static struct souk *start(void)
 struct witness {
     pthread_t thread;
     struct souk *souk;
-    pid_t worker;
+    int worker; /* a pidfd: whoever has its number behind it is not meant */
     struct raw *order, *readiness;
     struct response *answer;
     int ready_status;
@@ -71,8 +72,8 @@ static void *watch_drain(void *cookie)
     souk_wait(not_ready, witness, 2000);
     witness->refuses = souk_wait(refused, witness, 1000); /* one thread says it before the last has closed its listener */
     usleep(100000); /* threads with nothing under way have ended: further signals find a process that is still whole */
-    kill(witness->worker, SIGTERM);
-    kill(witness->worker, SIGUSR1);
+    pidfd_send_signal(witness->worker, SIGTERM, NULL, 0);
+    pidfd_send_signal(witness->worker, SIGUSR1, NULL, 0);
     souk_resume_shard(witness->souk, 2);
     witness->answer = raw_read(witness->order, false, 5000);
     return NULL;
@@ -99,12 +100,14 @@ static void test_under_way_is_answered(void **state)
              (long long)product);
     witness.order = post_raw(souk_worker_port(souk, SOUK_ORDER), "/orders", &post);
     assert_true(stock_becomes(souk, product, "held", 1, 2000));
-    witness.worker = souk_pid(souk, SOUK_ORDER);
+    witness.worker = pidfd_open(souk_pid(souk, SOUK_ORDER), 0);
+    assert_true(witness.worker >= 0);
     assert_int_equal(pthread_create(&witness.thread, NULL, watch_drain, &witness), 0);
     int64_t begin = clock_now_ms();
     int status = souk_terminate(souk, SOUK_ORDER, EXIT_MS);
     print_message("drained in %lld ms\n", (long long)(clock_now_ms() - begin));
     pthread_join(witness.thread, NULL);
+    close(witness.worker);
 
     assert_int_equal(status, 0);
     assert_int_equal(witness.ready_status, 503);

@@ -141,6 +141,27 @@ static void test_one_of_everything(void **state)
     driver_free(driver);
 }
 
+/* ---- a header of any length ---- */
+
+#define HEADER_LEN 10000
+
+static void long_header_start(struct flow *flow)
+{
+    writer_int(answer_begin(flow, 200), 1);
+    answer_header(flow, "Link", "<%*s>", HEADER_LEN - 2, "");
+    answer_send(flow);
+    flow_end(flow);
+}
+
+static const struct flow_type LONG_HEADER = {.name = "long header", .size = sizeof(struct flow), .start = long_header_start};
+
+static void test_long_header(void **state)
+{
+    struct driver *driver = driver_start(&LONG_HEADER, &ASK);
+    assert_int_equal(strlen(driver_header(driver, "Link")), HEADER_LEN);
+    driver_free(driver);
+}
+
 /* ---- words ---- */
 
 static void words_start(struct flow *flow)
@@ -252,6 +273,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_one_of_everything),
+        cmocka_unit_test(test_long_header),
         cmocka_unit_test(test_words),
         cmocka_unit_test(test_every_way),
     };
