@@ -26,16 +26,17 @@ function clock.read()
     return (us - us % 1000) / 1000, us, (plain_us - plain_us % 1000) / 1000
 end
 
--- For who must not come behind what others told: unless there was nobody else, goes on behind ${last_told}. That is given a time in ms and returns
--- the last that anybody has told, if that is later, and else the same.
-function clock.follow(last_told)
-    local now = clock.read()
+-- For who must not come behind what others told, with the time as it was read: returns it as it is then, in ms and in µs. Unless there was nobody
+-- else, that is behind ${last_told}, which is given a time in ms and returns the last that anybody has told, if that is later, and else the same.
+function clock.follow(now, now_us, last_told)
     if alone then
-        return
-    end
-    local last = last_told(now - 1)
-    if last >= now then
-        last_us = last * 1000 + 999
+        return now, now_us
     end
     alone = true
+    local last = last_told(now - 1)
+    if last < now then
+        return now, now_us
+    end
+    last_us = (last + 1) * 1000
+    return last + 1, last_us
 end

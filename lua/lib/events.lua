@@ -9,7 +9,7 @@ end
 -- further ahead than clocks differ was written by one that was wrong, and is not believed.
 local function last_event(ms)
     local limit = ms + clock.DIFFER_MS
-    for p = 0, (guard.partitions() or 0) - 1 do
+    for p = 0, guard.partitions() - 1 do
         if has_event(p, ms + 1) and not has_event(p, limit) then
             for n = 18, 0, -1 do -- 2^19 ms are more than clocks differ
                 ms = has_event(p, ms + 2 ^ n) and ms + 2 ^ n or ms
@@ -21,8 +21,9 @@ end
 
 -- guard.enter for functions that add events: they come behind all that are there. So it reads the events of other partitions too.
 function events.enter(takes, keys, args)
-    clock.follow(last_event)
-    return guard.enter(takes, keys, args)
+    local no, now, now_us = guard.enter(takes, keys, args)
+    if no then return no end
+    return nil, clock.follow(now, now_us, last_event)
 end
 
 -- ${at}: the shard's time as text. An entry has the millisecond in which its version was made, by that clock, so that none can come to stand behind a
