@@ -113,12 +113,13 @@ static void test_set_back(void **state)
     long seconds = shard_seconds(scene);
     set_clock(scene, -BACK_S);
     assert_true(shard_seconds(scene) < seconds - BACK_S / 2);
-    int64_t after[2] = {place(scene, "while-it-runs")};
+    int64_t after[3] = {place(scene, "while-it-runs")};
     restart_shard(scene);
     assert_true(shard_seconds(scene) < seconds - BACK_S / 2);
     after[1] = place(scene, "behind-a-restart");
-    pass_a_millisecond(scene, after[1]);
-    expect_events(scene, after, 2);
+    after[2] = place(scene, "while-it-stands-still");
+    pass_a_millisecond(scene, after[2]);
+    expect_events(scene, after, 3);
     expect_events(scene, NULL, 0);
     assert_true(souk_audit(scene->souk));
     assert_int_equal(souk_stop(scene->souk), 0);
