@@ -144,13 +144,16 @@ void answer_header(struct flow *flow, const char *name, const char *format, ...)
     va_list args, again;
     va_start(args, format);
     va_copy(again, args);
-    int len = vsnprintf(NULL, 0, format, args); /* the cursor of a feed over many shards is of any length */
+    char text[256], *longer = NULL; /* almost always enough; the cursor of a feed over many shards is of any length */
+    int len = vsnprintf(text, sizeof(text), format, args);
     CHECK(len >= 0);
-    char *text = arena_alloc(flow->arena, (size_t)len + 1);
-    vsnprintf(text, (size_t)len + 1, format, again);
+    if ((size_t)len >= sizeof(text)) {
+        longer = arena_alloc(flow->arena, (size_t)len + 1);
+        vsnprintf(longer, (size_t)len + 1, format, again);
+    }
     va_end(again);
     va_end(args);
-    answer->headers[answer->header_count++] = (struct http_header){name, text};
+    answer->headers[answer->header_count++] = (struct http_header){name, longer ? longer : arena_copy(flow->arena, view_of(text)).at};
 }
 
 const char *answer_header_of(const struct answer *answer, const char *name)

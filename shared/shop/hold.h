@@ -11,7 +11,8 @@
  */
 
 /*
- * How long a new hold stands before anybody may ask what became of its order. A hold that is for a shorter time may be asked about when that is over.
+ * How long a new hold stands before anybody may ask what became of its order, or up to 1 s less (lua/try.lua). A hold that is for a shorter time may
+ * be asked about when that is over.
  */
 #define HOLD_ASK_MS 10000
 /* For how long a hold that ended is remembered by its mark (holds.MARK_KEPT_MS); after that there is nothing of its name. */
