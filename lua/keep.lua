@@ -1,26 +1,35 @@
--- The order of this hold is alive and reserved: do not ask again before it expires.
+-- The orders of these holds are alive and reserved: do not ask again before they expire.
 --
 -- KEYS[1]  stock:{p}:ID
--- ARGV     p, id, T; left_ms: until the order expires
--- answers  OK phase: what T is
---          ABSENT: no hold of this name
+-- ARGV     p, id; [T left_ms]…: until the order expires
+-- answers  OK phase…: what each T is; empty: no hold of this name
 -- state    held stays held, with a new ask-after; others stay as they are
 -- writes   KEYS[1]; asks:{p} when nothing was to be asked sooner
 
-local takes = arguments.of('keep', 'stock', 'partition id txn ms')
+local takes = arguments.of('keep', 'stock', 'partition id', 'txn ms')
 
 local function keep(keys, args)
     local no, now = guard.enter(takes, keys, args)
     if no then return no end
 
-    local hold, counters = holds.read(args[1], args[2], args[3])
-    if not hold then
-        return {code.ABSENT}
-    elseif hold.phase == 'held' then
-        hold.when = now + tonumber(args[4])
-        stock.ask(counters, hold.when)
-        call('HSET', keys[1], hold.txn, holds.text_of(hold))
+    local txns = {}
+    for n = 3, #args - 2, 2 do
+        txns[#txns + 1] = args[n]
+    end
+    local found, counters = holds.read_all(args[1], args[2], txns)
+    local answer, kept = {code.OK}, {}
+    for n = 1, #txns do
+        local hold = found[n]
+        answer[n + 1] = hold and hold.phase or ''
+        if hold and hold.phase == 'held' then
+            hold.when = now + tonumber(args[n * 2 + 2])
+            stock.ask(counters, hold.when)
+            kept[#kept + 1], kept[#kept + 2] = hold.txn, holds.text_of(hold)
+        end
+    end
+    if #kept > 0 then
+        call('HSET', keys[1], unpack(kept))
         stock.write_ask(counters)
     end
-    return {code.OK, hold.phase}
+    return answer
 end

@@ -1,35 +1,44 @@
--- What became of transaction HASH.fp.attempt? The question itself aborts it when nothing was decided (DESIGN.md section 5, fence 2).
+-- What became of the transactions HASH.fp.attempt? The question itself aborts those of which nothing was decided (DESIGN.md section 5, fence 2).
 --
--- KEYS[1]  idem:{p}:HASH
--- ARGV     p, fp, attempt
--- answers  OK verdict ms decided id n
+-- KEYS[1]  idem:{p}:HASH, and one more for each further transaction
+-- ARGV     [p fp attempt]…
+-- answers  OK [verdict ms decided id n]…
 --          verdict: reserved (ms until it expires), paid, fulfilled, cancelled, expired (ms: its age), or aborted (ms: the highest aborted attempt
---          of this fingerprint)
+--          of this fingerprint); lost: it was placed, and the order is not there
 --          decided: what the key is decided as: placed (then as order id, by attempt n), refused, or empty: nothing yet
 -- writes   KEYS[1], when nothing was decided
 
-local takes = arguments.of('settle', 'idem', 'partition fp positive')
+local takes = arguments.of('settle', 'idem', '', 'partition fp positive')
 
-local function placed(p, id, attempt, now)
-    local order = orders.read(p, id)
-    local ms = order.state == 'reserved' and math.max(0, order.expires - now) or orders.age(order, now)
-    return {code.OK, order.state, ms, 'placed', id, attempt}
+-- Of one transaction: what is answered. Notes in ${aborts} what is still to be written.
+local function ask(record, p, fp, attempt, now, aborts)
+    local values = call('HMGET', record, 'fp', 's', 'id', 'n', 'a:' .. fp)
+    local decision, id, n = values[2], values[3], values[4]
+    if decision == 'placed' and values[1] == fp and n == attempt then
+        local state, ms = orders.standing(p, id, now)
+        return state, ms, 'placed', id, attempt
+    end
+    local aborted = math.max(tonumber(values[5] or 0), tonumber(attempt))
+    if decision and decision ~= 'aborted' then
+        return 'aborted', aborted, decision, id or '', n or ''
+    end
+    local name = record .. fp -- two attempts of one request may be asked about at once
+    aborts.highest[name] = math.max(aborts.highest[name] or 0, aborted)
+    aborts[#aborts + 1] = {name = name, record = record, fp = fp}
+    return 'aborted', aborted, '', '', ''
 end
 
 local function settle(keys, args)
     local no, now = guard.enter(takes, keys, args)
     if no then return no end
-    local p, fp, attempt = args[1], args[2], args[3]
 
-    local record = call('HMGET', keys[1], 'fp', 's', 'id', 'n', 'a:' .. fp)
-    local decision, id, n = record[2], record[3], record[4]
-    if decision == 'placed' and record[1] == fp and n == attempt then
-        return placed(p, id, attempt, now)
+    local answer, aborts = {code.OK}, {highest = {}}
+    for n = 1, #keys do
+        local at, p, fp, attempt = n * 5 - 3, unpack(args, n * 3 - 2, n * 3)
+        answer[at], answer[at + 1], answer[at + 2], answer[at + 3], answer[at + 4] = ask(keys[n], p, fp, attempt, now, aborts)
     end
-    local aborted = math.max(tonumber(record[5] or 0), tonumber(attempt))
-    if decision and decision ~= 'aborted' then
-        return {code.OK, 'aborted', aborted, decision, id or '', n or ''}
+    for n = 1, #aborts do
+        idem.abort(aborts[n].record, aborts[n].fp, int.text(aborts.highest[aborts[n].name]))
     end
-    idem.abort(keys[1], fp, int.text(aborted))
-    return {code.OK, 'aborted', aborted, '', '', ''}
+    return answer
 end

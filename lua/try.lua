@@ -45,7 +45,8 @@ local function try(keys, args)
     if no then return no end
     local p, id, txn, quantity, order_p, known_v = args[1], args[2], args[3], tonumber(args[4]), args[5], args[7]
 
-    local counters, hold = stock.read_hold(p, id, txn)
+    local counters, values = stock.read_holds(p, id, txn)
+    local hold = values[stock.HOLDS_BEHIND + 1]
     if hold then
         return known(hold, p, id, known_v)
     elseif not counters then

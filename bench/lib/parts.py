@@ -17,6 +17,8 @@ LIST_CONNECTIONS = 16 # a page asks every partition, so these are 4 096 calls un
 CACHE_MB, WARM_RATE = "4096", 20_000 # enough for a million products, and how many a second are read at least to fill it
 CHECKED_PRODUCTS = 100_000 # reading the stock of a million takes longer than measuring with it
 BUYERS, UNITS = 100_000, 1000
+UNPAID_RATE, UNPAID_S = 4000, 10           # orders a second, for so long
+UNASKED_S, UNPAID_MAX_S = 57, 180          # until then no sweep asks about their holds, and by then all were asked about
 SLOW_BUYERS = 4000  # a second: after 10 s all holds may be asked about, while the buyers keep coming
 PRODUCT = {"product": ["product"]}
 
@@ -193,6 +195,33 @@ def hot(bench):
         "command": " ".join(runs[-1].command)}
 
 
+def unpaid(bench):
+    """
+    Orders come, nobody pays, and a minute later the sweeps ask what became of their holds: what that costs for each order. Nothing else is counted: not
+    the worker's own audit, and not the idle time before.
+    """
+    with bench.shop(environment={"SOUK_AUDIT_S": "0"}) as shop:
+        names, began = ["order", *shop.shards], time.monotonic()
+        placed = by_plan(bench, shop, groups_of(shop, "order"), order_steps(shop), "-c", CLIENTS_OPEN, "-r", UNPAID_RATE, "-s", UNPAID_S)
+        time.sleep(max(0, began + UNASKED_S - time.monotonic()))
+        calls, before = shop.calls(), shop.processes.cpu_us(names)
+        last, quiet = calls, 0
+        while quiet < 3:  # seconds in a row
+            time.sleep(1)
+            now, waited = shop.calls(), time.monotonic() - began
+            quiet = quiet + 1 if now - last < UNPAID_RATE / 100 and waited > UNASKED_S + UNPAID_S else 0
+            last = now
+            if waited > UNPAID_MAX_S:
+                raise Failure(f"the holds of {placed.done} orders were still asked about {UNPAID_MAX_S} s later")
+        after = shop.processes.cpu_us(names)
+        used = {name: (after[name] - before[name]) / placed.done for name in names}
+        bench.results["unpaid"] = {
+            "orders": placed.done, "rate": UNPAID_RATE, "calls": (last - calls) / placed.done,
+            "placed_us": {group: placed.cpu[group] / placed.done for group in placed.cpu},
+            "cost_us": {"order": used["order"], "shards": sum(used.values()) - used["order"]}}
+        bench.checked("unpaid", checks.after_orders(shop, placed.done, placed.facts["jobs"] - placed.done))
+
+
 def feed(bench):
     with bench.shop(workers=("product",)) as shop:
         def patch(header=None):
@@ -354,6 +383,7 @@ PARTS = [
     ("mixed", "90 reads to 10 orders", mixed),
     ("pay", "orders and their payments", pay),
     ("hot", "1 000 units for 100 000 buyers", hot),
+    ("unpaid", "orders that nobody pays, a minute later", unpaid),
     ("feed", "a feed of prices, written through and written back; import", feed),
     ("open", "latency at fixed rates", open_loop),
     ("products", "cost against the number of products", sweep_products),

@@ -120,6 +120,16 @@ def slow_sale(slow):
             f"p50 {away['p50']:.1f} ms, p99 {away['p99']:.1f} ms, at most {away['max']:.0f} ms; told to ask again {slow['busy']}.\n")
 
 
+def unpaid(results):
+    found = results.get("unpaid")
+    if not found:
+        return ""
+    return ("## Orders that nobody pays\n\n"
+            f"{command_of(results, 'unpaid')}. {count(found['orders'])} orders of two lines on two shards, {count(found['rate'])} a second (an open loop): CPU-µs per order "
+            f"{cost(found['placed_us'])}. A minute later the sweeps ask what became of their holds: {found['calls']:.2f} functions more for each order, CPU-µs per order "
+            f"{cost(found['cost_us'])}.\n")
+
+
 def open_loop(results):
     kinds = results.get("open")
     if not kinds:
@@ -191,5 +201,5 @@ def text(results, drawn):
     compared = results.get("comparisons", {})
     parts = [head(results), aims_table(results), *(figure(*one) for one in drawn), checks(results)]
     parts += [comparison(results, name, name) + (raw(results) if name == "orders" else "") for name in GROUPS if name in compared]
-    parts += [workloads(results), hot(results), open_loop(results), sweeps(results), start(results), conditions(results)]
+    parts += [workloads(results), hot(results), unpaid(results), open_loop(results), sweeps(results), start(results), conditions(results)]
     return "\n".join(part for part in parts if part)

@@ -1,11 +1,11 @@
 -- What a function takes is said once, above it, and checked in whole before it starts:
 --
---     local takes = arguments.of('settle', 'idem', 'partition fp positive')
+--     local takes = arguments.of('refuse', 'idem', 'partition fp positive positive bytes')
 --
 -- the function's name, the kind of KEYS[1] and the kinds of ARGV. A kind with ? behind it may also be empty; `delta|set` is one of these words. A
 -- further list is of what stands behind them as often as there is something to do, at least once: arguments.of('import', 'idem', 'partition fp', 'id?
--- bytes count?'). Arguments come from Souk's own workers, so a wrong one is a fault in a worker: the answer is an error of fixed text, never the
--- argument's own.
+-- bytes count?'). If there is nothing but that, KEYS has one key for each. Arguments come from Souk's own workers, so a wrong one is a fault in a
+-- worker: the answer is an error of fixed text, never the argument's own.
 
 local byte, find, sub = ('').byte, ('').find, ('').sub
 
@@ -106,13 +106,30 @@ function arguments.of(name, first_key, list, each)
     return takes
 end
 
--- KEYS[1] must be the key of what the arguments name: a call that was sent to a wrong place changes nothing there.
-local function key_is_right(kind, name, args)
+-- A key must be that of what the arguments behind ${first} name: a call that was sent to a wrong place changes nothing there.
+local function key_is_right(kind, name, args, first)
     if kind == 'idem' then
-        local prefix = key.idem(args[1], '')
+        local prefix = key.idem(args[first + 1], '')
         return #name == #prefix + 32 and sub(name, 1, #prefix) == prefix and not find(name, '%X', #prefix + 1)
     end
-    return name == key[kind](args[1], args[2])
+    return name == key[kind](args[first + 1], args[first + 2])
+end
+
+-- ${count}: of the function's own arguments.
+local function keys_are_right(takes, keys, args, count)
+    if takes.count > 0 then
+        return #keys == 1 and key_is_right(takes.key, keys[1], args, 0)
+    end
+    local each = takes.each.count
+    if #keys * each ~= count then
+        return false
+    end
+    for n = 1, #keys do
+        if not key_is_right(takes.key, keys[n], args, (n - 1) * each) then
+            return false
+        end
+    end
+    return true
 end
 
 -- The number of the first argument behind ${first} that is not of its kind, nil when all are.
@@ -147,7 +164,7 @@ function arguments.wrong(takes, keys, args, more)
     if bad then
         return redis.error_reply('ERR souk: bad argument ' .. int.text(bad) .. ' of ' .. takes.name)
     end
-    if takes.key and not (#keys == 1 and key_is_right(takes.key, keys[1], args)) then
+    if takes.key and not keys_are_right(takes, keys, args, count) then
         return redis.error_reply('ERR souk: bad key of ' .. takes.name)
     end
     return nil

@@ -45,15 +45,28 @@ function holds.text_of(hold)
     return holds.text(hold.phase, int.text(hold.quantity), hold.order_p, hold.when, hold.since)
 end
 
+local function hold_of(txn, text)
+    if not text then
+        return nil
+    end
+    local phase, quantity, order_p, when, since = holds.parse(text)
+    return {txn = txn, phase = phase, quantity = quantity, order_p = order_p, when = when, since = since}
+end
+
 -- Reads one hold and the counters beside it: nil when there is none of this name, nil when there is no such product.
 function holds.read(p, id, txn)
-    local counters, text = stock.read_hold(p, id, txn)
-    if not text then
-        return nil, counters
+    local counters, values = stock.read_holds(p, id, txn)
+    return hold_of(txn, values[stock.HOLDS_BEHIND + 1]), counters
+end
+
+-- Reads the holds of all these names: a list with false where there is none, and the counters.
+function holds.read_all(p, id, txns)
+    local counters, values = stock.read_holds(p, id, unpack(txns))
+    local found = {}
+    for n = 1, #txns do
+        found[n] = hold_of(txns[n], values[stock.HOLDS_BEHIND + n]) or false
     end
-    local hold = {txn = txn}
-    hold.phase, hold.quantity, hold.order_p, hold.when, hold.since = holds.parse(text)
-    return hold, counters
+    return found, counters
 end
 
 -- Was this hold taken so long after its order that it cannot be the order's? ${age}: text of ms since the order was placed, -1: not known.

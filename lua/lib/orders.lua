@@ -114,3 +114,14 @@ end
 function orders.age(order, now)
     return now - order.created
 end
+
+-- What a stock partition needs of the order that it has a hold of: its state, and of a reserved one the ms until it expires, of others its age.
+-- The state is `lost` when there is no such order.
+function orders.standing(p, id, now)
+    local values = call('HMGET', key.order(p, id), 'state', 'expires', 'created')
+    local state = values[1]
+    if not state then
+        return 'lost', 0
+    end
+    return state, state == 'reserved' and math.max(0, values[2] - now) or now - values[3]
+end

@@ -20,11 +20,13 @@ function stock.read(p, id)
     return counters_of(record, p, id, call('HMGET', record, 'on_hand', 'held', 'committed', 'v', 'ask'))
 end
 
--- The same, and the text of transaction ${txn}'s hold, false when there is none. A product that was deleted can have left one.
-function stock.read_hold(p, id, txn)
+-- The same, and a list: behind the first stock.HOLDS_BEHIND of it the text of each transaction's hold, false when there is none. A product that was
+-- deleted can have left some.
+stock.HOLDS_BEHIND = 5
+function stock.read_holds(p, id, ...)
     local record = key.stock(p, id)
-    local values = call('HMGET', record, 'on_hand', 'held', 'committed', 'v', 'ask', txn)
-    return counters_of(record, p, id, values), values[6]
+    local values = call('HMGET', record, 'on_hand', 'held', 'committed', 'v', 'ask', ...)
+    return counters_of(record, p, id, values), values
 end
 
 function stock.available(counters)

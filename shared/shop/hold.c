@@ -13,33 +13,44 @@ enum verdict verdict_of(struct view text)
     return VERDICT_BROKEN;
 }
 
-struct call *settle_call(struct arena *arena, unsigned partition, const struct txn *txn)
+struct call *settle_call(struct arena *arena, const struct order_txn *txns, unsigned count)
 {
-    struct call *call = call_function(arena, &FN_SETTLE, partition);
-    call_keyf(call, "idem:{%u}:%.*s", partition, VIEW_ARG(txn->hash));
-    call_arg_int(call, partition);
-    call_arg(call, txn->fingerprint);
-    call_arg_int(call, txn->attempt);
+    struct call *call = call_function(arena, &FN_SETTLE, txns[0].partition);
+    for (unsigned i = 0; i < count; i++)
+        call_keyf(call, "idem:{%u}:%.*s", txns[i].partition, VIEW_ARG(txns[i].txn.hash));
+    for (unsigned i = 0; i < count; i++) {
+        call_arg_int(call, txns[i].partition);
+        call_arg(call, txns[i].txn.fingerprint);
+        call_arg_int(call, txns[i].txn.attempt);
+    }
     return call;
 }
 
-struct settled settled_from(const struct reply *reply)
+struct settled settled_from(const struct reply *reply, unsigned n)
 {
+    enum { VERDICT, MS, DECIDED, ORDER_ID, ATTEMPT, ANSWERS };
+    size_t first = (size_t)n * ANSWERS;
     return (struct settled){
-        .verdict = verdict_of(reply_text(reply, 0)),
-        .ms = reply_int(reply, 1),
-        .decided = reply_text(reply, 2).len > 0,
-        .order_id = reply_int(reply, 3),
+        .verdict = verdict_of(reply_text(reply, first + VERDICT)),
+        .ms = reply_int(reply, first + MS),
+        .decided = reply_text(reply, first + DECIDED).len > 0,
+        .order_id = reply_int(reply, first + ORDER_ID),
     };
 }
 
-static struct call *stock_call(struct flow *flow, const struct function *function, int64_t product_id, struct view txn)
+static struct call *product_call(struct flow *flow, const struct function *function, int64_t product_id)
 {
     unsigned partition = topology_partition_of_id(flow->world->topology, product_id);
     struct call *call = call_function(flow->arena, function, partition);
     call_keyf(call, "stock:{%u}:%lld", partition, (long long)product_id);
     call_arg_int(call, partition);
     call_arg_int(call, product_id);
+    return call;
+}
+
+static struct call *stock_call(struct flow *flow, const struct function *function, int64_t product_id, struct view txn)
+{
+    struct call *call = product_call(flow, function, product_id);
     call_arg(call, txn);
     return call;
 }
@@ -54,20 +65,29 @@ struct call *try_call(struct flow *flow, int64_t product_id, struct view txn, in
     return call;
 }
 
-struct call *resolve_call(struct flow *flow, int64_t product_id, struct view txn, enum verdict verdict, int64_t ms, int64_t order_id)
+struct call *resolve_call(struct flow *flow, int64_t product_id, struct view txn, enum verdict verdict, int64_t age_ms, int64_t order_id)
 {
     static const struct function *const functions[] = {
-        [VERDICT_RESERVED] = &FN_KEEP,     [VERDICT_PAID] = &FN_CONFIRM,    [VERDICT_FULFILLED] = &FN_CONSUME,
-        [VERDICT_CANCELLED] = &FN_RELEASE, [VERDICT_EXPIRED] = &FN_RELEASE, [VERDICT_ABORTED] = &FN_RELEASE,
+        [VERDICT_PAID] = &FN_CONFIRM,    [VERDICT_FULFILLED] = &FN_CONSUME, [VERDICT_CANCELLED] = &FN_RELEASE,
+        [VERDICT_EXPIRED] = &FN_RELEASE, [VERDICT_ABORTED] = &FN_RELEASE,
     };
-    CHECK(verdict < VERDICT_BROKEN);
+    CHECK(verdict < VERDICT_BROKEN && functions[verdict]);
     struct call *call = stock_call(flow, functions[verdict], product_id, txn);
-    call_arg_int(call, verdict == VERDICT_ABORTED || ms < 0 ? -1 : ms);
-    if (verdict == VERDICT_RESERVED)
-        return call;
+    call_arg_int(call, verdict == VERDICT_ABORTED || age_ms < 0 ? -1 : age_ms);
     if (order_id)
         call_arg_int(call, order_id);
     else
         call_arg(call, VIEW(""));
     return call;
+}
+
+struct call *keep_call(struct flow *flow, int64_t product_id)
+{
+    return product_call(flow, &FN_KEEP, product_id);
+}
+
+void keep_add(struct call *call, struct view txn, int64_t left_ms)
+{
+    call_arg(call, txn);
+    call_arg_int(call, left_ms);
 }

@@ -30,17 +30,31 @@ struct settled {
     bool decided;     /* the key is placed (by whichever attempt) or refused */
     int64_t order_id; /* 0: none */
 };
-/* The question and its answer: the question itself aborts an attempt that was not placed (fence 2). */
-struct call *settle_call(struct arena *arena, unsigned partition, const struct txn *txn);
-struct settled settled_from(const struct reply *reply);
+/* A transaction, and the partition where its order is, or would be. */
+struct order_txn {
+    unsigned partition;
+    struct txn txn;
+};
+/* One call may be about so many: a shard does nothing else meanwhile. */
+#define HOLDS_AT_ONCE 64
+/*
+ * The question and its answer: the question itself aborts each attempt that was not placed (fence 2). All their partitions are of one shard. The n-th
+ * is of ${txns}[n].
+ */
+struct call *settle_call(struct arena *arena, const struct order_txn *txns, unsigned count);
+struct settled settled_from(const struct reply *reply, unsigned n);
 
 /* ${hold_ms}: for how long the order will be reserved. */
 struct call *try_call(struct flow *flow, int64_t product_id, struct view txn, int64_t quantity, unsigned order_partition, int64_t hold_ms);
 
 /*
- * The call that carries out a verdict on one hold: confirm, consume, release, or keep (RESERVED, until the order expires). ${ms}: of RESERVED,
- * until it expires; of the others the order's age, below 0 if it is not known (or the clock of its shard was set back since); ${order_id} 0 if none.
+ * The call that carries out a verdict other than RESERVED on one hold: confirm, consume or release. ${age_ms}: how long ago the order was placed,
+ * below 0 if that is not known (or the clock of its shard was set back since); ${order_id} 0 if none.
  */
-struct call *resolve_call(struct flow *flow, int64_t product_id, struct view txn, enum verdict verdict, int64_t ms, int64_t order_id);
+struct call *resolve_call(struct flow *flow, int64_t product_id, struct view txn, enum verdict verdict, int64_t age_ms, int64_t order_id);
+
+/* The call that carries out RESERVED, and what it keeps: at least one hold, until its order expires, at most HOLDS_AT_ONCE. */
+struct call *keep_call(struct flow *flow, int64_t product_id);
+void keep_add(struct call *call, struct view txn, int64_t left_ms);
 
 #endif

@@ -11,8 +11,9 @@
 /* One hold that LOOK named. */
 struct due_hold {
     struct view txn;
-    struct txn parts;
-    unsigned order_partition, asks;
+    struct order_txn of;
+    unsigned asks;
+    int next; /* the next one in the same call, -1: none; the call's index is the first one's */
     struct settled settled;
 };
 
@@ -27,7 +28,7 @@ struct settle {
     bool incomplete;
 };
 
-enum { TAG_LOOK, TAG_SETTLE, TAG_EXPIRE, TAG_RESOLVE };
+enum { TAG_LOOK, TAG_SETTLE, TAG_EXPIRE, TAG_KEEP, TAG_RESOLVE };
 
 static void look(struct settle *settle)
 {
@@ -64,25 +65,47 @@ static void hold_done(struct settle *settle, bool resolved)
     look_on(settle);
 }
 
-static void ask_order(struct settle *settle, int index)
+/* Asks about this hold and those that are in its call. */
+static void ask(struct settle *settle, int first)
 {
-    struct due_hold *hold = &settle->holds[index];
-    hold->asks++;
-    flow_call(&settle->flow, settle_call(settle->flow.arena, hold->order_partition, &hold->parts), TAG_SETTLE, index);
+    struct order_txn txns[HOLDS_AT_ONCE];
+    unsigned count = 0;
+    for (int i = first; i >= 0; i = settle->holds[i].next) {
+        settle->holds[i].asks++;
+        txns[count++] = settle->holds[i].of;
+    }
+    flow_call(&settle->flow, settle_call(settle->flow.arena, txns, count), TAG_SETTLE, first);
+}
+
+/* Those whose orders are on one shard are asked about in one call, as many as it takes. */
+static void ask_all(struct settle *settle)
+{
+    const uint16_t *owner = settle->flow.world->topology->owner;
+    for (int first = 0; first < (int)settle->count; first++) {
+        int last = first;
+        unsigned together = 1;
+        if (settle->holds[first].asks > 0)
+            continue;
+        for (int i = first + 1; i < (int)settle->count && together < HOLDS_AT_ONCE; i++)
+            if (settle->holds[i].asks == 0 && owner[settle->holds[i].of.partition] == owner[settle->holds[first].of.partition]) {
+                settle->holds[last].next = i;
+                last = i;
+                together++;
+            }
+        ask(settle, first);
+    }
 }
 
 static void add_hold(struct settle *settle, struct view txn, int64_t order_partition)
 {
     struct due_hold *hold = &settle->holds[settle->count];
-    hold->txn = arena_copy(settle->flow.arena, txn);
-    hold->order_partition = (unsigned)order_partition;
-    hold->asks = 0;
-    if (!txn_parse(hold->txn, &hold->parts) || order_partition < 0 || order_partition >= settle->flow.world->topology->partitions) {
+    *hold = (struct due_hold){.txn = arena_copy(settle->flow.arena, txn), .of.partition = (unsigned)order_partition, .next = -1};
+    if (!txn_parse(hold->txn, &hold->of.txn) || order_partition < 0 || order_partition >= settle->flow.world->topology->partitions) {
         settle->incomplete = true;
         return;
     }
     settle->waiting++;
-    ask_order(settle, (int)settle->count++);
+    settle->count++;
 }
 
 static void got_look(struct settle *settle, const struct reply *reply)
@@ -99,6 +122,7 @@ static void got_look(struct settle *settle, const struct reply *reply)
     const struct item *named = reply_item(reply, 3);
     for (size_t i = 0; i + 1 < named->count && settle->count < SETTLE_AT_ONCE; i += 2)
         add_hold(settle, item_text(item_at(named, i)), item_int(item_at(named, i + 1)));
+    ask_all(settle);
     look_on(settle);
 }
 
@@ -110,30 +134,47 @@ static void resolve(struct settle *settle, int index)
               TAG_RESOLVE, index);
 }
 
+/* Keeps this hold and those that are in its call. */
+static void keep(struct settle *settle, int first)
+{
+    struct call *call = keep_call(&settle->flow, settle->product_id);
+    for (int i = first; i >= 0; i = settle->holds[i].next)
+        keep_add(call, settle->holds[i].txn, settle->holds[i].settled.ms);
+    flow_call(&settle->flow, call, TAG_KEEP, first);
+}
+
 static void expire_order(struct settle *settle, int index)
 {
     struct due_hold *hold = &settle->holds[index];
-    struct call *call = call_function(settle->flow.arena, &FN_EXPIRE, hold->order_partition);
-    call_keyf(call, "order:{%u}:%lld", hold->order_partition, (long long)hold->settled.order_id);
-    call_arg_int(call, hold->order_partition);
+    struct call *call = call_function(settle->flow.arena, &FN_EXPIRE, hold->of.partition);
+    call_keyf(call, "order:{%u}:%lld", hold->of.partition, (long long)hold->settled.order_id);
+    call_arg_int(call, hold->of.partition);
     call_arg_int(call, hold->settled.order_id);
     flow_call(&settle->flow, call, TAG_EXPIRE, index);
 }
 
-static void got_settle(struct settle *settle, int index, const struct reply *reply)
+static void got_settle(struct settle *settle, int first, const struct reply *reply)
 {
-    struct due_hold *hold = &settle->holds[index];
-    if (reply->kind != REPLY_OK) {
-        hold_done(settle, false);
-        return;
+    int kept = -1, *kept_end = &kept, next;
+    unsigned n = 0;
+    for (int i = first; i >= 0; i = next) {
+        struct due_hold *hold = &settle->holds[i];
+        next = hold->next;
+        hold->next = -1;
+        hold->settled = reply->kind == REPLY_OK ? settled_from(reply, n++) : (struct settled){.verdict = VERDICT_BROKEN};
+        if (hold->settled.verdict == VERDICT_BROKEN) {
+            hold_done(settle, false);
+        } else if (hold->settled.verdict != VERDICT_RESERVED) {
+            resolve(settle, i);
+        } else if (hold->settled.ms <= 0) {
+            expire_order(settle, i);
+        } else {
+            *kept_end = i;
+            kept_end = &hold->next;
+        }
     }
-    hold->settled = settled_from(reply);
-    if (hold->settled.verdict == VERDICT_BROKEN)
-        hold_done(settle, false);
-    else if (hold->settled.verdict == VERDICT_RESERVED && hold->settled.ms <= 0)
-        expire_order(settle, index);
-    else
-        resolve(settle, index);
+    if (kept >= 0)
+        keep(settle, kept);
 }
 
 /* The order was expired by this call, or by somebody else's, or it moved on meanwhile: then it is asked once more. */
@@ -146,11 +187,20 @@ static void got_expire(struct settle *settle, int index, const struct reply *rep
         resolve(settle, index);
     } else if (reply->kind == REPLY_REFUSED && reply->code == CODE_EXPIRED) {
         hold->settled.ms = reply_int(reply, 0);
-        resolve(settle, index);
+        keep(settle, index);
     } else if (reply->kind == REPLY_REFUSED && reply->code != CODE_NOT_FOUND && hold->asks < ASKS_MAX) {
-        ask_order(settle, index);
+        ask(settle, index);
     } else {
         hold_done(settle, false);
+    }
+}
+
+/* Of those that are not held any more there is nothing to keep. */
+static void got_keep(struct settle *settle, int first, const struct reply *reply)
+{
+    for (int i = first, next; i >= 0; i = next) {
+        next = settle->holds[i].next;
+        hold_done(settle, reply->kind == REPLY_OK);
     }
 }
 
@@ -166,6 +216,9 @@ static void settle_got_reply(struct flow *flow, struct call *call, const struct 
         break;
     case TAG_EXPIRE:
         got_expire(settle, call->index, reply);
+        break;
+    case TAG_KEEP:
+        got_keep(settle, call->index, reply);
         break;
     default:
         hold_done(settle, reply->kind == REPLY_OK || reply->kind == REPLY_REFUSED);

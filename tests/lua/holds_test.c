@@ -68,12 +68,17 @@ static const struct lua_case cases[] = {
     {"consume: released", RELEASED, CONSUME "5000 263", "0 released", COUNTERS("9 0 0 4")},
     {"consume: restocked", RESTOCKED, CONSUME "5000 263", "0 restocked", COUNTERS("9 0 0 4")},
     {"consume: consumed", CONSUMED, CONSUME "5000 263", "0 consumed", COUNTERS("9 0 0 4")},
-    {"keep: absent", ABSENT, KEEP "60000", "25", NULL},
+    {"keep: absent", ABSENT, KEEP "60000", "0 ''", PHASE("(nil)") " ; HGET stock:{5}:5 ask => (nil)"},
     {"keep: held", HELD, KEEP "60000", "0 held", COUNTERS("9 2 0 4") PHASE("held|2|7|@+60000|@-5000") ASKED("@+5000")},
     {"keep: committed", COMMITTED, KEEP "60000", "0 committed", PHASE("committed|2|7|0|@-5000") " ; HGET stock:{5}:5 ask => (nil)"},
     {"keep: released", RELEASED, KEEP "60000", "0 released", PHASE("released|2|7|@-5000|@-5000")},
     {"keep: restocked", RESTOCKED, KEEP "60000", "0 restocked", NULL},
     {"keep: consumed", CONSUMED, KEEP "60000", "0 consumed", NULL},
+    {"keep: of a deleted product", "HSET stock:{5}:5 $T released|2|7|@-5000|@-5000", KEEP "60000", "0 released", "HLEN stock:{5}:5 => 1"},
+    {"keep: several", HELD " ; HSET stock:{5}:5 $U held|1|7|@+7000|@-4000", KEEP "60000 $H.$F.7 50000 $U 40000", "0 held '' held",
+     "HMGET stock:{5}:5 $T $U => held|2|7|@+60000|@-5000 held|1|7|@+40000|@-4000 ; HEXISTS stock:{5}:5 $H.$F.7 => 0" ASKED("@+5000")},
+    {"keep: one that is held among others", COMMITTED " ; HSET stock:{5}:5 $U held|1|7|@+7000|@-4000", KEEP "60000 $U 40000", "0 committed held",
+     "HMGET stock:{5}:5 $T $U => committed|2|7|0|@-5000 held|1|7|@+40000|@-4000" ASKED("@+40000")},
     {"keep: to a time sooner than the next look", HELD, KEEP "0", "0 held", PHASE("held|2|7|@+0|@-5000") ASKED("@+0")},
 
     /* The age rule: this hold was taken 5 s ago. It is the order's when the order is up to 5 minutes older. */
@@ -135,6 +140,8 @@ static const struct lua_case cases[] = {
     {"consume: order 0", HELD, CONSUME "1 0", "'-ERR souk: bad argument 5 of consume'", NULL},
     {"release: an argument missing", HELD, RELEASE "1", "'-ERR souk: wrong number of arguments of release'", NULL},
     {"keep: left negative", HELD, KEEP "-1", "'-ERR souk: bad argument 4 of keep'", NULL},
+    {"keep: left negative for the second", HELD, KEEP "1 $U -1", "'-ERR souk: bad argument 6 of keep'", PHASE("held|2|7|@+5000|@-5000")},
+    {"keep: nothing", HELD, "keep stock:{5}:5 5 5", "'-ERR souk: wrong number of arguments of keep'", NULL},
 
     /* look, in one step. */
     {"look: no such product", NULL, "look stock:{5}:5 5 5 0 0 0 9", "10", NULL},

@@ -20,6 +20,7 @@
 #define PLACE "place idem:{7}:$H 7 $F 1 $T bob 1999 USD 61000 D1 r-1"
 #define REFUSE "refuse idem:{7}:$H 7 $F 1 409 B1"
 #define SETTLE "settle idem:{7}:$H 7 "
+#define SETTLE_BOTH "settle keys=2 idem:{7}:$H "
 #define CANCEL "cancel order:{7}:263 7 263 $I $F 'changed my mind' r-2"
 #define FULFIL "fulfil order:{7}:263 7 263 $I $F r-2 D2"
 #define EXPIRE "expire order:{7}:263 7 263"
@@ -112,7 +113,24 @@ static const struct lua_case cases[] = {
     {"settle: placed by another request", RESERVED, SETTLE "$G 1", "0 aborted 1 placed 263 1",
      "HEXISTS idem:{7}:$H a:$G => 0 ; PTTL idem:{7}:$H => -1"},
     {"settle: refused", REFUSE, SETTLE "$F 1", "0 aborted 1 refused '' ''", "HGET idem:{7}:$H s => refused"},
+    {"settle: its order is lost, among others", RESERVED " ; DEL order:{7}:263", SETTLE_BOTH "idem:{7}:$I 7 $F 1 7 $F 1",
+     "0 lost 0 placed 263 1 aborted 1 '' '' ''", NULL},
+    {"settle: several, in their order", RESERVED, SETTLE_BOTH "idem:{9}:$I 7 $F 1 9 $G 4", "0 reserved ~60000 placed 263 1 aborted 4 '' '' ''",
+     "HGETALL idem:{9}:$I => s aborted a:$G 4 ; PTTL idem:{9}:$I => ~86400000 ; HEXISTS idem:{7}:$H a:$F => 0"},
+    {"settle: two attempts of one request", NULL, SETTLE_BOTH "idem:{7}:$H 7 $F 1 7 $F 3", "0 aborted 1 '' '' '' aborted 3 '' '' ''",
+     "HGETALL idem:{7}:$H => s aborted a:$F 3"},
+    {"settle: two attempts of one request, the later first", NULL, SETTLE_BOTH "idem:{7}:$H 7 $F 3 7 $F 1",
+     "0 aborted 3 '' '' '' aborted 1 '' '' ''", "HGETALL idem:{7}:$H => s aborted a:$F 3"},
+    {"settle: two requests with one key", NULL, SETTLE_BOTH "idem:{7}:$H 7 $F 1 7 $G 2", "0 aborted 1 '' '' '' aborted 2 '' '' ''",
+     "HMGET idem:{7}:$H s a:$F a:$G => aborted 1 2"},
     {"settle: attempt 0", NULL, SETTLE "$F 0", "'-ERR souk: bad argument 3 of settle'", NULL},
+    {"settle: attempt 0 of the second", NULL, SETTLE_BOTH "idem:{7}:$I 7 $F 1 7 $F 0", "'-ERR souk: bad argument 6 of settle'",
+     "EXISTS idem:{7}:$H => 0"},
+    {"settle: a key for each, and one more", NULL, SETTLE_BOTH "idem:{7}:$I 7 $F 1", "'-ERR souk: bad key of settle'", "EXISTS idem:{7}:$H => 0"},
+    {"settle: a key too few", NULL, SETTLE "$F 1 7 $F 2", "'-ERR souk: bad key of settle'", "EXISTS idem:{7}:$H => 0"},
+    {"settle: the second key is of another partition", NULL, SETTLE_BOTH "idem:{7}:$I 7 $F 1 8 $F 1", "'-ERR souk: bad key of settle'",
+     "EXISTS idem:{7}:$H => 0"},
+    {"settle: nothing", NULL, "settle idem:{7}:$H", "'-ERR souk: wrong number of arguments of settle'", NULL},
 
     /* cancel: every state */
     {"cancel: none", NULL, CANCEL, "10", NULL},

@@ -12,7 +12,7 @@
 
 #include "shard_sim.h"
 
-#define PARTS_MAX 128
+#define PARTS_MAX 320
 
 struct shard_sim {
     const struct topology *topology;

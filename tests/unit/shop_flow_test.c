@@ -240,10 +240,11 @@ static void look_at_settle(const struct flow *child, void *cookie)
     }
 }
 
-static bool settle_with(const struct scene *scene, const struct plan *plan)
+static bool settle_in_steps(const struct scene *scene, const struct plan *plan, size_t step)
 {
     struct model model;
     scene_set(&model, scene);
+    model.look_step = step;
     bool lie = plan->fault == FAULT_LIE;
     bool reached = run_child_and(&model, settle_new, CUP, plan, lie ? NULL : look_at_settle, &model);
     if (!lie) {
@@ -254,9 +255,20 @@ static bool settle_with(const struct scene *scene, const struct plan *plan)
     return reached;
 }
 
+static bool settle_one_by_one(const struct scene *scene, const struct plan *plan)
+{
+    return settle_in_steps(scene, plan, 1);
+}
+
+static bool settle_together(const struct scene *scene, const struct plan *plan)
+{
+    return settle_in_steps(scene, plan, MODEL_HOLDS);
+}
+
 static void test_settle(void **state)
 {
-    every_fault(settle_with);
+    every_fault(settle_one_by_one);
+    every_fault(settle_together);
 }
 
 static void expect_complete(const struct flow *child, void *cookie)

@@ -224,7 +224,7 @@ static bool is_stray(const struct model *model, const struct model_hold *hold, i
     return age >= 0 && model->now - hold->since + LATER_THAN_ORDER_MS < age;
 }
 
-/* confirm, consume, release, keep. */
+/* confirm, consume, release. */
 static void act_resolve(struct model *model, const struct call *call, struct said *said)
 {
     const char *txn = text_part(model, call, 3);
@@ -246,11 +246,22 @@ static void act_resolve(struct model *model, const struct call *call, struct sai
         hold_move(model, hold, is_stray(model, hold, ms) ? PHASE_RELEASED : PHASE_COMMITTED);
     } else if (call->function == &FN_CONSUME && live(hold->phase)) {
         hold_move(model, hold, is_stray(model, hold, ms) ? undone : PHASE_CONSUMED);
-    } else if (call->function == &FN_KEEP && hold->phase == PHASE_HELD) {
-        hold->when = model->now + ms;
-        ask_at(model_product_at(model, id), hold->when);
     }
     say(said, "0 %s", PHASES[model_hold_of(model, id, txn)->phase]);
+}
+
+static void act_keep(struct model *model, const struct call *call, struct said *said)
+{
+    int64_t id = int_part(model, call, 2);
+    say(said, "0");
+    for (unsigned n = 3; n + 1 < call->keys + call->args; n += 2) {
+        struct model_hold *hold = model_hold_of(model, id, text_part(model, call, n));
+        say(said, " '%s'", hold ? PHASES[hold->phase] : "");
+        if (hold == NULL || hold->phase != PHASE_HELD)
+            continue;
+        hold->when = model->now + int_part(model, call, n + 1);
+        ask_at(model_product_at(model, id), hold->when);
+    }
 }
 
 static int64_t earlier(int64_t least, int64_t due)
@@ -258,34 +269,46 @@ static int64_t earlier(int64_t least, int64_t due)
     return least == 0 || due < least ? due : least;
 }
 
-/* One hold each step, so that a look has as many steps as there are holds. */
+/* Is it to be asked about? Prunes it if it is an old mark; else *least knows when it is due. */
+static bool look_at(struct model *model, struct model_hold *hold, int64_t *least)
+{
+    bool named = hold->phase == PHASE_HELD && hold->when <= model->now;
+    if (!live(hold->phase) && hold->when + MARK_KEPT_MS <= model->now)
+        hold->phase = PHASE_NONE;
+    else if (hold->phase != PHASE_COMMITTED)
+        *least = earlier(*least, named ? model->now : hold->phase == PHASE_HELD ? hold->when : hold->when + MARK_KEPT_MS);
+    return named;
+}
+
+/* The number of the product's next hold, from ${at} on; hold_count: there is none. */
+static size_t next_hold(const struct model *model, int64_t product, size_t at)
+{
+    while (at < model->hold_count && (model->holds[at].phase == PHASE_NONE || model->holds[at].product != product))
+        at++;
+    return at;
+}
+
+/* Few holds each step, so that a look has many. */
 static void act_look(struct model *model, const struct call *call, struct said *said)
 {
     struct model_product *product = model_product_at(model, int_part(model, call, 2));
-    size_t cursor = (size_t)int_part(model, call, 3), at = cursor, next;
+    size_t cursor = (size_t)int_part(model, call, 3), at, looked = 0;
     int64_t started = int_part(model, call, 4), least = int_part(model, call, 5);
+    struct said named = {.count = 0};
     if (product == NULL) {
         say(said, "%d", CODE_NOT_FOUND);
         return;
     }
     started = started ? started : model->now;
-    while (at < model->hold_count && (model->holds[at].phase == PHASE_NONE || model->holds[at].product != product->id))
-        at++;
-    struct model_hold *hold = at < model->hold_count ? &model->holds[at] : NULL;
-    bool named = hold && hold->phase == PHASE_HELD && hold->when <= model->now;
-    for (next = at + 1; next < model->hold_count && model->holds[next].product != product->id;)
-        next++;
-    next = hold && next < model->hold_count ? next : 0;
-    if (hold && !live(hold->phase) && hold->when + MARK_KEPT_MS <= model->now)
-        hold->phase = PHASE_NONE;
-    else if (hold && hold->phase != PHASE_COMMITTED)
-        least = earlier(least, named ? model->now : hold->phase == PHASE_HELD ? hold->when : hold->when + MARK_KEPT_MS);
-    if (next == 0)
+    for (at = next_hold(model, product->id, cursor); at < model->hold_count && looked < model->look_step; looked++) {
+        struct model_hold *hold = &model->holds[at];
+        if (look_at(model, hold, &least))
+            say(&named, " '%s' '%lld'", hold->txn, (long long)hold->order_partition);
+        at = next_hold(model, product->id, at + 1);
+    }
+    if (at == model->hold_count)
         product->ask = cursor == 0 ? least : earlier(least, started + 10000);
-    say(said, "0 '%zu' %lld %lld [", next, (long long)started, (long long)least);
-    if (named)
-        say(said, "'%s' '%lld'", hold->txn, (long long)hold->order_partition);
-    say(said, "]");
+    say(said, "0 '%zu' %lld %lld [%s]", at < model->hold_count ? at : 0, (long long)started, (long long)least, named.words);
 }
 
 /* ---- an order and its units ---- */
@@ -392,22 +415,27 @@ static void act_refuse(struct model *model, const struct call *call, struct said
     say(said, "0");
 }
 
-static void act_settle(struct model *model, const struct call *call, struct said *said)
+static void settle_one(struct model *model, struct model_key *key, const char *fp, int64_t attempt, struct said *said)
 {
-    struct model_key *key = key_at(model, text_part(model, call, 0));
-    const char *fp = text_part(model, call, 2);
-    int64_t attempt = int_part(model, call, 3), aborted = aborted_upto(key, fp);
+    int64_t aborted = aborted_upto(key, fp);
     const struct model_order *order = model_order_at(model, key->id);
     if (strcmp(key->decision, "placed") == 0 && strcmp(key->fp, fp) == 0 && key->attempt == attempt) {
         int64_t left = order->expires > model->now ? order->expires - model->now : 0;
-        say(said, "0 %s %lld placed '%lld' '%lld'", order->state, (long long)(order_is(order, "reserved") ? left : model->now - order->created),
+        say(said, " %s %lld placed '%lld' '%lld'", order->state, (long long)(order_is(order, "reserved") ? left : model->now - order->created),
             (long long)order->id, (long long)attempt);
         return;
     }
     aborted = attempt > aborted ? attempt : aborted;
     if (!decided(key))
         abort_upto(key, fp, aborted);
-    say(said, "0 aborted %lld '%s' '' ''", (long long)aborted, decided(key) ? key->decision : "");
+    say(said, " aborted %lld '%s' '' ''", (long long)aborted, decided(key) ? key->decision : "");
+}
+
+static void act_settle(struct model *model, const struct call *call, struct said *said)
+{
+    say(said, "0");
+    for (unsigned n = 0, args = call->keys; n < call->keys; n++, args += 3)
+        settle_one(model, key_at(model, text_part(model, call, n)), text_part(model, call, args + 1), int_part(model, call, args + 2), said);
 }
 
 /* ---- orders ---- */
@@ -814,7 +842,7 @@ static void carry_out(struct model *model, const struct call *call, struct said 
         {&FN_RELEASE, act_resolve},
         {&FN_CONFIRM, act_resolve},
         {&FN_CONSUME, act_resolve},
-        {&FN_KEEP, act_resolve},
+        {&FN_KEEP, act_keep},
         {&FN_LOOK, act_look},
         {&FN_PLACE, act_place},
         {&FN_REFUSE, act_refuse},
@@ -892,8 +920,8 @@ void model_asked(struct model *model, const struct call *call)
         judge_order(model, "CONFIRM", txn, "paid fulfilled cancelled");
     else if (call->function == &FN_CONSUME)
         judge_order(model, "CONSUME", txn, "fulfilled");
-    else if (call->function == &FN_KEEP)
-        judge_order(model, "KEEP", txn, "reserved paid fulfilled cancelled expired");
+    for (unsigned n = 3; call->function == &FN_KEEP && n < call->keys + call->args; n += 2)
+        judge_order(model, "KEEP", text_part(model, call, n), "reserved paid fulfilled cancelled expired");
 }
 
 void model_check_stock(struct model *model)
@@ -925,7 +953,7 @@ void model_check_settled(struct model *model)
 
 void model_init(struct model *model)
 {
-    *model = (struct model){.arena = arena_new(), .now = 1700000000000, .partitions = 16};
+    *model = (struct model){.arena = arena_new(), .now = 1700000000000, .partitions = 16, .look_step = 1};
 }
 
 void model_free(struct model *model)

@@ -60,6 +60,7 @@ struct model {
     struct model_key keys[MODEL_KEYS];
     size_t product_count, hold_count, order_count, key_count;
     unsigned partitions;
+    size_t look_step; /* so many holds are looked at in one step of a look */
     bool lease_elsewhere;
     bool damaged;    /* by the test: then nothing is judged */
     char wrong[256]; /* the first thing that was wrong; empty: nothing */

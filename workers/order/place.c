@@ -212,9 +212,9 @@ static void ask_refuse(struct place *place)
 
 static void ask_settle(struct place *place)
 {
-    struct txn txn = {view_of(place->key.hash), view_of(place->key.fingerprint), place->attempt};
+    struct order_txn own = {place->partition, {view_of(place->key.hash), view_of(place->key.fingerprint), place->attempt}};
     place->state = SETTLING;
-    flow_call(&place->flow, settle_call(place->flow.arena, place->partition, &txn), TAG_PLACE, 0);
+    flow_call(&place->flow, settle_call(place->flow.arena, &own, 1), TAG_PLACE, 0);
 }
 
 /* The key was decided by another attempt or for another request: its record says how. */
@@ -626,7 +626,7 @@ static void got_settle(struct place *place, const struct reply *reply)
         end_failed(place, reply);
         return;
     }
-    struct settled settled = settled_from(reply);
+    struct settled settled = settled_from(reply, 0);
     if (reply->kind == REPLY_REFUSED || settled.verdict == VERDICT_BROKEN) {
         end_broken(place);
     } else if (settled.verdict != VERDICT_ABORTED) {
