@@ -74,8 +74,9 @@ end
 -- Adds to the counters and writes one entry in the ledger. ${by}: how each unit moves them and the entry's kind (states.hold). The caller has made
 -- sure that nothing falls below 0. ${reason}: text for the ledger. ${hold}: the text of the transaction's hold as it is from now on, or nil.
 -- Only what changes is written, in one command: every argument of a write is copied, parsed and logged by Redis, which is most of what a call costs.
+local changed = {} -- used again: a table that grows is moved at each power of two
 function stock.change(counters, by, quantity, txn, order_id, reason, hold)
-    local changed, n = {}, 0
+    local n = 0
     for i = 1, #COUNTERS do
         local name = COUNTERS[i]
         local units = by.units[name]
@@ -94,9 +95,10 @@ function stock.change(counters, by, quantity, txn, order_id, reason, hold)
     end
     if counters.ask_moved then
         changed[n + 3], changed[n + 4] = 'ask', int.text(counters.ask)
-        call('ZADD', key.asks(counters.p), changed[n + 4], counters.id)
+        n = n + 2
+        call('ZADD', key.asks(counters.p), changed[n + 2], counters.id)
     end
-    call('HSET', counters.key, unpack(changed))
+    call('HSET', counters.key, unpack(changed, 1, n + 2))
     call('XADD', key.moves(counters.p, counters.id), '*', 'm', by.kind .. '|' .. int.text(quantity) .. '|' .. txn .. '|' .. order_id .. '|' ..
         int.text(counters.on_hand) .. '|' .. int.text(counters.held) .. '|' .. int.text(counters.committed) .. '|' .. v .. '|' .. reason)
 end
