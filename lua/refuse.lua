@@ -1,4 +1,4 @@
--- Records that this key's request is refused, before that is answered and before anything is released (DESIGN.md section 5, fence 4).
+-- Records that this key's request is refused, before that is answered and before anything is released (DESIGN.md section 7, fence 4).
 --
 -- KEYS[1]  idem:{p}:HASH
 -- ARGV     p, fp, attempt; status and body of the answer to the client

@@ -1,12 +1,12 @@
--- What became of the transactions HASH.fp.attempt? The question itself aborts those of which nothing was decided (DESIGN.md section 5, fence 2).
+-- What became of the transactions HASH.fp.attempt? The question itself aborts those of which nothing was decided (DESIGN.md section 7, fence 2).
 --
 -- KEYS[1]  idem:{p}:HASH, and one more for each further transaction
 -- ARGV     [p fp attempt]…
 -- answers  OK [verdict ms decided id n]…
 --          verdict: reserved (ms until it expires), paid, fulfilled, cancelled, expired (ms: its age), or aborted (ms: the highest aborted attempt
---          of this fingerprint); lost: it was placed, and the order is not there
+--          of this fingerprint, but for later ones in the same call); lost: it was placed, and the order is not there
 --          decided: what the key is decided as: placed (then as order id, by attempt n), refused, or empty: nothing yet
--- writes   KEYS[1], when nothing was decided
+-- writes   KEYS[1] and the others, each of which nothing was decided
 
 local takes = arguments.of('settle', 'idem', '', 'partition fp positive')
 

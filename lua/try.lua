@@ -5,7 +5,7 @@
 --          known_v: the version of the document that the caller has, 0: none
 -- answers  OK available v doc: held; doc is empty when v = known_v
 --          ALREADY v doc phase: T is held or committed here already
---          GONE phase: T ended here; ask its order's partition before doing anything (DESIGN.md section 5, fence 3)
+--          GONE phase: T ended here; ask its order's partition before doing anything (DESIGN.md section 7, fence 3)
 --          SHORT available
 --          ASK available: too few, but a hold's ask-after has passed: look, settle what it names, try again
 --          NOT_FOUND

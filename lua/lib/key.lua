@@ -1,5 +1,5 @@
 -- The names of keys, from the partition and the id as text. The partition in braces is the hash tag: all keys of one call carry the same one, but for
--- the few calls that lua/README.md names.
+-- the calls that lua/README.md names.
 
 key.SHARD = 'souk:shard'
 

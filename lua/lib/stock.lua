@@ -71,10 +71,11 @@ function stock.create(p, id, on_hand, ask)
     call('XADD', key.moves(p, id), '*', 'm', 'create|' .. on_hand .. '|||' .. on_hand .. '|0|0|1|')
 end
 
+local changed = {} -- of stock.change, used again: a table that grows is moved at each power of two
+
 -- Adds to the counters and writes one entry in the ledger. ${by}: how each unit moves them and the entry's kind (states.hold). The caller has made
 -- sure that nothing falls below 0. ${reason}: text for the ledger. ${hold}: the text of the transaction's hold as it is from now on, or nil.
 -- Only what changes is written, in one command: every argument of a write is copied, parsed and logged by Redis, which is most of what a call costs.
-local changed = {} -- used again: a table that grows is moved at each power of two
 function stock.change(counters, by, quantity, txn, order_id, reason, hold)
     local n = 0
     for i = 1, #COUNTERS do

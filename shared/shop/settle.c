@@ -25,6 +25,8 @@ struct settle {
     struct due_hold holds[SETTLE_AT_ONCE];
     size_t count;
     unsigned waiting; /* holds of this step that are not resolved yet */
+    unsigned asking;  /* calls about orders that are not answered yet */
+    int kept, *kept_end; /* those to be kept when all are answered */
     bool incomplete;
 };
 
@@ -70,6 +72,7 @@ static void ask(struct settle *settle, int first)
 {
     struct order_txn txns[HOLDS_AT_ONCE];
     unsigned count = 0;
+    settle->asking++;
     for (int i = first; i >= 0; i = settle->holds[i].next) {
         settle->holds[i].asks++;
         txns[count++] = settle->holds[i].of;
@@ -143,6 +146,50 @@ static void keep(struct settle *settle, int first)
     flow_call(&settle->flow, call, TAG_KEEP, first);
 }
 
+static void keep_none(struct settle *settle)
+{
+    settle->kept = -1;
+    settle->kept_end = &settle->kept;
+}
+
+static void keep_later(struct settle *settle, int index)
+{
+    *settle->kept_end = index;
+    settle->kept_end = &settle->holds[index].next;
+}
+
+/* When all orders have been asked: one call for those that are kept, or one for so many of them. */
+static void keep_all(struct settle *settle)
+{
+    if (settle->asking > 0)
+        return;
+    for (int first = settle->kept, next; first >= 0; first = next) {
+        int last = first;
+        for (unsigned together = 1; together < HOLDS_AT_ONCE && settle->holds[last].next >= 0; together++)
+            last = settle->holds[last].next;
+        next = settle->holds[last].next;
+        settle->holds[last].next = -1;
+        keep(settle, first);
+    }
+    keep_none(settle);
+}
+
+/*
+ * The shard's answer to a call about several holds is an error: there may be one among them that it cannot read. So each gets a call of its own, and
+ * that one is nobody else's harm.
+ */
+static bool call_apart(struct settle *settle, int first, const struct reply *reply, void (*call_again)(struct settle *settle, int index))
+{
+    if (reply->root == NULL || reply->root->type != ITEM_ERROR || settle->holds[first].next < 0)
+        return false;
+    for (int i = first, next; i >= 0; i = next) {
+        next = settle->holds[i].next;
+        settle->holds[i].next = -1;
+        call_again(settle, i);
+    }
+    return true;
+}
+
 static void expire_order(struct settle *settle, int index)
 {
     struct due_hold *hold = &settle->holds[index];
@@ -150,14 +197,16 @@ static void expire_order(struct settle *settle, int index)
     call_keyf(call, "order:{%u}:%lld", hold->of.partition, (long long)hold->settled.order_id);
     call_arg_int(call, hold->of.partition);
     call_arg_int(call, hold->settled.order_id);
+    settle->asking++;
     flow_call(&settle->flow, call, TAG_EXPIRE, index);
 }
 
 static void got_settle(struct settle *settle, int first, const struct reply *reply)
 {
-    int kept = -1, *kept_end = &kept, next;
     unsigned n = 0;
-    for (int i = first; i >= 0; i = next) {
+    if (call_apart(settle, first, reply, ask))
+        return;
+    for (int i = first, next; i >= 0; i = next) {
         struct due_hold *hold = &settle->holds[i];
         next = hold->next;
         hold->next = -1;
@@ -169,12 +218,9 @@ static void got_settle(struct settle *settle, int first, const struct reply *rep
         } else if (hold->settled.ms <= 0) {
             expire_order(settle, i);
         } else {
-            *kept_end = i;
-            kept_end = &hold->next;
+            keep_later(settle, i);
         }
     }
-    if (kept >= 0)
-        keep(settle, kept);
 }
 
 /* The order was expired by this call, or by somebody else's, or it moved on meanwhile: then it is asked once more. */
@@ -187,7 +233,7 @@ static void got_expire(struct settle *settle, int index, const struct reply *rep
         resolve(settle, index);
     } else if (reply->kind == REPLY_REFUSED && reply->code == CODE_EXPIRED) {
         hold->settled.ms = reply_int(reply, 0);
-        keep(settle, index);
+        keep_later(settle, index);
     } else if (reply->kind == REPLY_REFUSED && reply->code != CODE_NOT_FOUND && hold->asks < ASKS_MAX) {
         ask(settle, index);
     } else {
@@ -198,6 +244,8 @@ static void got_expire(struct settle *settle, int index, const struct reply *rep
 /* Of those that are not held any more there is nothing to keep. */
 static void got_keep(struct settle *settle, int first, const struct reply *reply)
 {
+    if (call_apart(settle, first, reply, keep))
+        return;
     for (int i = first, next; i >= 0; i = next) {
         next = settle->holds[i].next;
         hold_done(settle, reply->kind == REPLY_OK);
@@ -212,10 +260,14 @@ static void settle_got_reply(struct flow *flow, struct call *call, const struct 
         got_look(settle, reply);
         break;
     case TAG_SETTLE:
+        settle->asking--;
         got_settle(settle, call->index, reply);
+        keep_all(settle);
         break;
     case TAG_EXPIRE:
+        settle->asking--;
         got_expire(settle, call->index, reply);
+        keep_all(settle);
         break;
     case TAG_KEEP:
         got_keep(settle, call->index, reply);
@@ -233,6 +285,7 @@ struct flow *settle_new(struct flow *parent, int64_t product_id)
     struct settle *settle = (struct settle *)flow;
     settle->product_id = product_id;
     settle->partition = topology_partition_of_id(parent->world->topology, product_id);
+    keep_none(settle);
     return flow;
 }
 

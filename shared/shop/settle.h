@@ -4,7 +4,8 @@
 #include "hold.h"
 
 /*
- * Settles the holds of one product that are past their ask-after, all whose orders are on one shard in one SETTLE, and all that are kept in one KEEP:
+ * Settles the holds of one product that are past their ask-after. Of one step of the look, all whose orders are on one shard are in one SETTLE, and
+ * all that are kept in one KEEP (HOLDS_AT_ONCE at most):
  *
  *   LOOK ─▶ named T … ─▶ SETTLE at the order's partition ─┬─ reserved, time left ─▶ KEEP until then
  *    ▲                                                    ├─ reserved, time over ─▶ EXPIRE the order ─▶ RELEASE

@@ -1,3 +1,4 @@
+#include <ctype.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -248,7 +249,11 @@ void driver_reply(struct driver *driver, struct call *call, const char *words, .
     bool unclassified = false;
     va_list views;
     va_start(views, words);
-    const char *end = *words == '=' ? read_item(words + 1, &root, &views) : read_items(words, &root, &views);
+    const char *end = "";
+    if (words[0] == '-' && isupper((unsigned char)words[1]))
+        root = (struct item){.type = ITEM_ERROR, .text = view_of(words + 1)};
+    else
+        end = *words == '=' ? read_item(words + 1, &root, &views) : read_items(words, &root, &views);
     va_end(views);
     CHECK(*end == '\0');
     struct reply reply = reply_from(call->function, &root, &unclassified);

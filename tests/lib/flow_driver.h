@@ -49,7 +49,7 @@ unsigned driver_waiting(const struct driver *driver);
  * What the shard answered, as words: "0 17 1". Integers become integers, nil a nil, other words texts, 'quoted words' texts whatever they are, [ and
  * ] hold a list, and each % is the next of the further arguments, a struct view. For a function the first word is its code, and the reply's kind
  * follows from it as in the store; a plain command is answered by the list of the words, or, behind a =, by the one item that follows ("=nil",
- * "=%").
+ * "=%"). "-ERR souk: bad key of try" is an error.
  */
 void driver_reply(struct driver *driver, struct call *call, const char *words, ...);
 /* REPLY_NOT_SENT or REPLY_UNKNOWN. */

@@ -21,7 +21,7 @@
 /*
  * The order service's flows, with every reply of every conversation spoilt in every way (shop_run.h), and afterwards the same request sent again.
  * What must hold whatever happens:
- *   exactly one answer, and never a hang (the driver and shop_run see to it) · the fences of DESIGN.md section 5 (shop_model judges them)
+ *   exactly one answer, and never a hang (the driver and shop_run see to it) · the fences of DESIGN.md section 7 (shop_model judges them)
  *   at most one order for a key · what was answered with 2xx or 4xx is answered again in the same bytes · no 4xx while there is an order
  *   afterwards, when sweeps have done what is due, no unit is held for nothing
  */

@@ -24,6 +24,7 @@
  */
 #define CUP 17
 #define LAMP 34
+#define SHARDS 3 /* of the driver's topology */
 
 /* Behind a younger hold the audit looks for no order. */
 #define AUDIT_PATIENCE_MS 121000
@@ -183,6 +184,14 @@ static void many(struct model *model)
     take_hold(model, 8, CUP, 1, 8);
 }
 
+/* Orders that are kept together. */
+static void several_reserved(struct model *model)
+{
+    for (int number = 1; number <= 4; number++)
+        place(model, number, 1, 0, 900000);
+    model->now += 11000;
+}
+
 static const struct scene {
     const char *name;
     void (*before)(struct model *model);
@@ -210,21 +219,25 @@ static void scene_set(struct model *model, const struct scene *scene)
     assert_string_equal(model->wrong, "");
 }
 
-/* Every scene with every fault at every reply. ${with} returns whether the conversation was long enough for it. */
+/* A scene with every fault at every reply. ${with} returns whether the conversation was long enough for it. */
+static void every_fault_in(const struct scene *scene, bool (*with)(const struct scene *scene, const struct plan *plan))
+{
+    with(scene, &FINE);
+    for (struct plan plan = {.fault = FAULT_NOT_SENT}; plan.fault < FAULTS; plan.fault++)
+        for (plan.lie = 0; plan.lie < (plan.fault == FAULT_LIE ? LIES : 1); plan.lie++) {
+            print_message("\n%s, %s:", scene->name, FAULT_NAMES[plan.fault]);
+            plan.at = 0;
+            do
+                print_message(" %u", plan.at);
+            while (with(scene, &plan) && ++plan.at);
+        }
+    print_message("\n");
+}
+
 static void every_fault(bool (*with)(const struct scene *scene, const struct plan *plan))
 {
-    for (size_t i = 0; i < SCENE_COUNT; i++) {
-        with(&SCENES[i], &FINE);
-        for (struct plan plan = {.fault = FAULT_NOT_SENT}; plan.fault < FAULTS; plan.fault++)
-            for (plan.lie = 0; plan.lie < (plan.fault == FAULT_LIE ? LIES : 1); plan.lie++) {
-                print_message("\n%s, %s:", SCENES[i].name, FAULT_NAMES[plan.fault]);
-                plan.at = 0;
-                do
-                    print_message(" %u", plan.at);
-                while (with(&SCENES[i], &plan) && ++plan.at);
-            }
-    }
-    print_message("\n");
+    for (size_t i = 0; i < SCENE_COUNT; i++)
+        every_fault_in(&SCENES[i], with);
 }
 
 /* ---- settle ---- */
@@ -269,6 +282,7 @@ static void test_settle(void **state)
 {
     every_fault(settle_one_by_one);
     every_fault(settle_together);
+    every_fault_in(&(struct scene){"several reserved", several_reserved}, settle_together);
 }
 
 static void expect_complete(const struct flow *child, void *cookie)
@@ -300,11 +314,66 @@ static void test_settle_incomplete(void **state)
         }
 }
 
+/* As few calls as can be: whose orders are on one shard are asked about at once, up to 64; and all that are kept are kept at once. */
+static void test_settle_at_once(void **state)
+{
+    enum { DEAD = 100, ORDERS = 15 };
+    struct model model;
+    bool complete = true;
+    store_init(&model);
+    model.look_step = MODEL_HOLDS;
+    model_product_at(&model, CUP)->on_hand = DEAD;
+    for (int number = 1; number <= DEAD; number++)
+        take_hold(&model, number, CUP, 1, 1);
+    model.now += 11000;
+    run_child_and(&model, settle_new, CUP, &FINE, expect_complete, &complete);
+    assert_int_equal(model_product_at(&model, CUP)->held, 0);
+    assert_int_equal(model.settle_calls, 2);
+    model_free(&model);
+
+    store_init(&model);
+    model.look_step = MODEL_HOLDS;
+    for (int number = 1; number <= ORDERS; number++)
+        place(&model, number, 1, 0, 900000);
+    model.now += 11000;
+    run_child_and(&model, settle_new, CUP, &FINE, expect_complete, &complete);
+    for (size_t i = 0; i < model.hold_count; i++)
+        assert_int_equal(model.holds[i].when, model.now + 900000 - 11000);
+    assert_in_range(model.settle_calls, 2, SHARDS);
+    assert_int_equal(model.keep_calls, 1);
+    model_free(&model);
+}
+
+/* What one hold's shard does not understand is that hold's harm alone. */
+static void test_settle_apart(void **state)
+{
+    static const int64_t FAR_MS = INT64_C(2000000000000);
+    struct model model;
+    bool complete = false;
+    store_init(&model);
+    model.look_step = MODEL_HOLDS;
+    for (int number = 1; number <= 3; number++)
+        take_hold(&model, number, CUP, 1, 1);
+    place(&model, 17, 1, 0, 900000);
+    place(&model, 33, 1, 0, FAR_MS);
+    place(&model, 49, 1, 0, 900000);
+    model.now += 11000;
+    model.holds[1].txn[strlen(model.holds[1].txn) - 1] = '0';
+    run_child_and(&model, settle_new, CUP, &FINE, expect_complete, &complete);
+    for (size_t i = 0; i < model.hold_count; i++) {
+        const struct model_hold *hold = &model.holds[i];
+        assert_int_equal(hold->phase, i == 0 || i == 2 ? PHASE_RELEASED : PHASE_HELD);
+        assert_int_equal(hold->phase == PHASE_HELD && hold->when <= model.now, i == 1 || i == 4);
+    }
+    model_free(&model);
+}
+
 /* A name that no worker of this version gives is left alone. */
 static void test_settle_unreadable(void **state)
 {
     static const char *const names[] = {"garbage", "0123456789abcdef0123456789abcdef.00000000f00df00d.",
-                                        "0123456789abcdef0123456789abcdef.00000000f00df00d.x"};
+                                        "0123456789abcdef0123456789abcdef.00000000f00df00d.x",
+                                        "0123456789abcdef0123456789abcdef.00000000f00df00d.0"};
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         struct model model;
         bool complete = false;
@@ -392,8 +461,6 @@ static void test_duty_by_a_clock_that_is_behind(void **state)
 }
 
 /* ---- sweep ---- */
-
-#define SHARDS 3
 
 static struct flow *sweep_shard(struct flow *parent, int64_t shard)
 {
@@ -672,6 +739,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_settle),
         cmocka_unit_test(test_settle_incomplete),
+        cmocka_unit_test(test_settle_at_once),
+        cmocka_unit_test(test_settle_apart),
         cmocka_unit_test(test_settle_unreadable),
         cmocka_unit_test(test_duty),
         cmocka_unit_test(test_duty_by_a_clock_that_is_behind),

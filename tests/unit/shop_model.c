@@ -14,6 +14,7 @@
 #include "shop_model.h"
 
 #define MARK_KEPT_MS 600000
+#define KEEP_MS_MAX INT64_C(1000000000000)
 #define LATER_THAN_ORDER_MS 300000
 #define DUE_AGAIN_MS 5000
 #define VIEWS_MAX 8
@@ -253,6 +254,11 @@ static void act_resolve(struct model *model, const struct call *call, struct sai
 static void act_keep(struct model *model, const struct call *call, struct said *said)
 {
     int64_t id = int_part(model, call, 2);
+    for (unsigned n = 3; n + 1 < call->keys + call->args; n += 2)
+        if (int_part(model, call, n + 1) >= KEEP_MS_MAX) {
+            say(said, "-ERR souk: bad argument %u of keep", n);
+            return;
+        }
     say(said, "0");
     for (unsigned n = 3; n + 1 < call->keys + call->args; n += 2) {
         struct model_hold *hold = model_hold_of(model, id, text_part(model, call, n));
@@ -431,8 +437,14 @@ static void settle_one(struct model *model, struct model_key *key, const char *f
     say(said, " aborted %lld '%s' '' ''", (long long)aborted, decided(key) ? key->decision : "");
 }
 
+/* A name that the function does not take is an error, whatever else is asked about with it. */
 static void act_settle(struct model *model, const struct call *call, struct said *said)
 {
+    for (unsigned n = 0, args = call->keys; n < call->keys; n++, args += 3)
+        if (int_part(model, call, args + 2) < 1) {
+            say(said, "-ERR souk: bad argument %u of settle", n * 3 + 3);
+            return;
+        }
     say(said, "0");
     for (unsigned n = 0, args = call->keys; n < call->keys; n++, args += 3)
         settle_one(model, key_at(model, text_part(model, call, n)), text_part(model, call, args + 1), int_part(model, call, args + 2), said);
@@ -913,6 +925,8 @@ static void judge_order(struct model *model, const char *what, const char *txn, 
 
 void model_asked(struct model *model, const struct call *call)
 {
+    model->settle_calls += call->function == &FN_SETTLE;
+    model->keep_calls += call->function == &FN_KEEP;
     const char *txn = text_part(model, call, 3);
     if (call->function == &FN_RELEASE)
         judge_release(model, txn);

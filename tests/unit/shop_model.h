@@ -16,10 +16,10 @@
  *   RELEASE while nothing has decided against its transaction, or of a live order's · CONFIRM of what is not paid · CONSUME of what is not fulfilled
  *   KEEP of what has no order · PLACE and DUTY_DONE while a hold of the order is not where its state says
  */
-#define MODEL_HOLDS 64
+#define MODEL_HOLDS 192
 #define MODEL_PRODUCTS 8
 #define MODEL_ORDERS 16
-#define MODEL_KEYS 16
+#define MODEL_KEYS 192
 #define MODEL_VERSIONS 8
 #define MODEL_ATTEMPTS 8
 
@@ -61,6 +61,7 @@ struct model {
     size_t product_count, hold_count, order_count, key_count;
     unsigned partitions;
     size_t look_step; /* so many holds are looked at in one step of a look */
+    unsigned settle_calls, keep_calls; /* asked for so far */
     bool lease_elsewhere;
     bool damaged;    /* by the test: then nothing is judged */
     char wrong[256]; /* the first thing that was wrong; empty: nothing */

@@ -14,7 +14,7 @@ import (
 	"github.com/vmihailenco/msgpack/v5"
 )
 
-// POST /orders by the protocol of DESIGN.md, section 5, and the same function library: TRY each product, PLACE; when one is short, REFUSE and RELEASE. Of the
+// POST /orders by the protocol of DESIGN.md, section 7, and the same function library: TRY each product, PLACE; when one is short, REFUSE and RELEASE. Of the
 // rest of it there is nothing here: whoever meets anything else answers 503, and the holds are settled later by Souk's own workers.
 
 const (
