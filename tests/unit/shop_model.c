@@ -14,6 +14,7 @@
 #include "shop_model.h"
 
 #define MARK_KEPT_MS 600000
+#define HOLD_UNASKED_MS 9000
 #define KEEP_MS_MAX INT64_C(1000000000000)
 #define LATER_THAN_ORDER_MS 300000
 #define DUE_AGAIN_MS 5000
@@ -313,7 +314,7 @@ static void act_look(struct model *model, const struct call *call, struct said *
         at = next_hold(model, product->id, at + 1);
     }
     if (at == model->hold_count)
-        product->ask = cursor == 0 ? least : earlier(least, started + 10000);
+        product->ask = cursor == 0 ? least : earlier(least, started + HOLD_UNASKED_MS);
     say(said, "0 '%zu' %lld %lld [%s]", at < model->hold_count ? at : 0, (long long)started, (long long)least, named.words);
 }
 
