@@ -6,8 +6,9 @@
 --          commas between them
 -- answers  OK next products holds [violation text…] [T product hold…] now [product…]: next is empty at the end; how many products and holds were
 --          looked at; each live hold as it is stored; the products with too many holds for one call, which audit_holds is for
--- checks   the product's record, stock and place in the index are there; counters are integers ≥ 0 and available ≥ 0; held and committed are the sums
---          of the holds; ask is not later than what waits for it, and asks:{p} has the product by then exactly when ask > 0
+-- checks   the product's record, stock and place in the index are there; counters are integers ≥ 0 and available ≥ 0, and what the last entry of the
+--          ledger says; held and committed are the sums of the holds; ask is not later than what waits for it, and asks:{p} has the product by then
+--          exactly when ask > 0
 
 local takes = arguments.of('audit_stock', 'products', 'partition id? positive')
 
@@ -96,6 +97,15 @@ local function check_ask(page, p, id, ask, earliest, now)
     end
 end
 
+-- Whatever changes a counter writes what all of them are then (stock.change).
+local function check_ledger(page, p, id, texts)
+    local last = call('XREVRANGE', key.moves(p, id), '+', '-', 'COUNT', '1')[1]
+    local counters = last and match(last[2][2], '^%l+|%-?%d+|[^|]*|%d*|(%d+|%d+|%d+|%d+)|')
+    if counters ~= texts.on_hand .. '|' .. texts.held .. '|' .. texts.committed .. '|' .. texts.v then
+        report(page, id, 'the last entry of its ledger is not its counters')
+    end
+end
+
 local function check(page, p, id, now)
     if call('EXISTS', key.product(p, id)) == 0 then
         report(page, id, 'is in the index and has no record')
@@ -112,6 +122,7 @@ local function check(page, p, id, now)
     if not counters then
         return
     end
+    check_ledger(page, p, id, texts)
     if counters.on_hand < counters.held + counters.committed then
         report(page, id, 'available is below 0')
     end

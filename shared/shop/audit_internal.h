@@ -16,7 +16,7 @@
  * reads at one moment and another one later need not fit. So nothing that is read so is a violation: whatever does not look right is asked again, of
  * audit_stock and audit_orders, which see everything at one moment. The other way round, what looks right is right:
  *
- *   a product  its stock is read before and after its holds and its place in asks:{p}, and must be the same both times
+ *   a product  its counters and holds are one answer, and the end of its ledger names the version of the counters
  *   an order   is asked about if the feed says that it moved since the walk of its partition began; if none of it moved, all was read of one version
  *   a payment  its version is read once more behind its places in the indexes
  */

@@ -14,14 +14,15 @@
 #define SLACK_MS (CLOCKS_DIFFER_MS + 10000) /* as in audit_stock */
 #define NEVER INT64_MAX
 
-enum { ON_HAND, HELD, COMMITTED, VERSION, ASK, COUNTERS };
-static const char *const NAMES[COUNTERS] = {"on_hand", "held", "committed", "v", "ask"};
+enum { ON_HAND, HELD, COMMITTED, VERSION, ASK, BRIEF, COUNTERS };
+static const char *const NAMES[COUNTERS] = {"on_hand", "held", "committed", "v", "ask", "brief"};
 
 struct product {
     struct view id;
     struct view counters[COUNTERS];           /* as they stand in its stock */
     int64_t fields, sums[COUNTERS], earliest; /* of its stock; the units of its holds by phase, and when the first of them is to be looked at */
     struct view listed;                       /* in asks:{p}; .at NULL: it is not there */
+    struct view ledger;                       /* its last entry */
     bool suspect;
 };
 
@@ -40,7 +41,7 @@ struct shelf {
     size_t count, from, upto, asked; /* of the page; those whose stocks are being read; those that were asked about if they had to be */
 };
 
-enum { TAG_TIME, TAG_INDEX, TAG_RECORD, TAG_SIZE, TAG_ASKS, TAG_STOCK, TAG_COUNTERS, TAG_ASKED, TAGS };
+enum { TAG_TIME, TAG_INDEX, TAG_RECORD, TAG_SIZE, TAG_ASKS, TAG_STOCK, TAG_COUNTERS, TAG_LEDGER, TAG_ASKED, TAGS };
 
 static struct call *product_call(struct shelf *shelf, const char *command, const char *kind, const struct product *product)
 {
@@ -140,6 +141,17 @@ static void ask_many_holds(struct shelf *shelf, size_t index)
         flow_spawn(&shelf->flow, audit_holds_new(&shelf->flow, id, take_page), 0, (int)index);
 }
 
+static void ask_ledger(struct shelf *shelf, size_t index)
+{
+    struct call *call = product_call(shelf, "XREVRANGE", "moves", &shelf->products[index]);
+
+    call_arg(call, VIEW("+"));
+    call_arg(call, VIEW("-"));
+    call_arg(call, VIEW("COUNT"));
+    call_arg(call, VIEW("1"));
+    flow_call(&shelf->flow, call, TAG_LEDGER, (int)index);
+}
+
 /* The next ones, as many as have not too many holds together. A stock comes whole in one answer, so its counters and its holds are of one moment. */
 static void ask_stock(struct shelf *shelf)
 {
@@ -152,10 +164,11 @@ static void ask_stock(struct shelf *shelf)
         call_arg(asks, product->id);
         if (product->fields > FIELDS_MAX) {
             ask_many_holds(shelf, shelf->upto);
-            continue;
+        } else {
+            flow_call(&shelf->flow, product_call(shelf, "HGETALL", "stock", product), TAG_STOCK, (int)shelf->upto);
+            fields += product->fields;
         }
-        flow_call(&shelf->flow, product_call(shelf, "HGETALL", "stock", product), TAG_STOCK, (int)shelf->upto);
-        fields += product->fields;
+        ask_ledger(shelf, shelf->upto);
     }
     if (shelf->from < shelf->upto)
         flow_call(&shelf->flow, asks, TAG_ASKS, 0);
@@ -214,6 +227,11 @@ static void got_counters(struct shelf *shelf, size_t index, const struct reply *
         shelf->products[index].counters[i] = arena_copy(shelf->page, reply_text(reply, i));
 }
 
+static void got_ledger(struct shelf *shelf, size_t index, const struct reply *reply)
+{
+    shelf->products[index].ledger = arena_copy(shelf->page, item_text(item_at(item_at(reply_item(reply, 0), 1), 1)));
+}
+
 static void got_asks(struct shelf *shelf, size_t index, const struct reply *reply)
 {
     for (size_t i = shelf->from; i < shelf->upto; i++) {
@@ -241,6 +259,17 @@ static bool ask_is_right(const struct shelf *shelf, const struct product *produc
     return product->listed.at && audit_number(product->listed, &listed) && listed <= later(ask, soon);
 }
 
+/* check_ledger of audit_stock */
+static bool ledger_is_right(const struct product *product)
+{
+    struct view part[9]; /* the last may hold bars */
+    bool right = split_bars(product->ledger, part, 9) == 9;
+
+    for (size_t i = 0; right && i < ASK; i++)
+        right = view_equal(part[i + 4], product->counters[i]);
+    return right;
+}
+
 static void judge(const struct shelf *shelf, struct product *product)
 {
     int64_t counters[COUNTERS];
@@ -250,7 +279,7 @@ static void judge(const struct shelf *shelf, struct product *product)
             product->suspect = true;
             return;
         }
-    product->suspect |= counters[ON_HAND] < counters[HELD] + counters[COMMITTED];
+    product->suspect |= counters[ON_HAND] < counters[HELD] + counters[COMMITTED] || !ledger_is_right(product);
     if (product->fields <= FIELDS_MAX)
         product->suspect |= counters[HELD] != product->sums[HELD] || counters[COMMITTED] != product->sums[COMMITTED] || !ask_is_right(shelf, product);
 }
@@ -346,8 +375,8 @@ static void go_on(struct shelf *shelf)
 static void shelf_got_reply(struct flow *flow, struct call *call, const struct reply *reply)
 {
     static void (*const GOT[TAGS])(struct shelf * shelf, size_t index, const struct reply *reply) = {
-        [TAG_TIME] = got_time, [TAG_INDEX] = got_index, [TAG_RECORD] = got_record,     [TAG_SIZE] = got_size,
-        [TAG_ASKS] = got_asks, [TAG_STOCK] = got_stock, [TAG_COUNTERS] = got_counters, [TAG_ASKED] = got_asked};
+        [TAG_TIME] = got_time,   [TAG_INDEX] = got_index,       [TAG_RECORD] = got_record, [TAG_SIZE] = got_size,  [TAG_ASKS] = got_asks,
+        [TAG_STOCK] = got_stock, [TAG_COUNTERS] = got_counters, [TAG_LEDGER] = got_ledger, [TAG_ASKED] = got_asked};
     struct shelf *shelf = (struct shelf *)flow;
 
     arena_free(shelf->stale);

@@ -437,15 +437,16 @@ static int id_compare(const struct entry *entry, int64_t ms, int64_t number)
     return entry->ms != ms ? (entry->ms > ms) - (entry->ms < ms) : (entry->number > number) - (entry->number < number);
 }
 
-/* XRANGE key from to [COUNT n] */
-static void do_xrange(const struct order *order)
+/* XRANGE key from to [COUNT n]; the other way round XREVRANGE key to from [COUNT n] */
+static void answer_range(const struct order *order, bool backwards)
 {
+    const struct view first = order->argv[backwards ? 3 : 2], last = order->argv[backwards ? 2 : 3];
     struct object *object;
     int64_t from, from_number, to, to_number, most = INT64_MAX;
     bool from_open, to_open;
     if (!find_kind(order, KEY_STREAM, &object))
         return;
-    if (!id_read(order->argv[2], 0, &from, &from_number, &from_open) || !id_read(order->argv[3], INT64_MAX, &to, &to_number, &to_open) ||
+    if (!id_read(first, 0, &from, &from_number, &from_open) || !id_read(last, INT64_MAX, &to, &to_number, &to_open) ||
         (order->argc == 6 && !integer_read(order->argv[5], &most))) {
         order->sink->error(order->sink, "ERR Invalid stream ID specified as stream command argument");
         return;
@@ -459,7 +460,17 @@ static void do_xrange(const struct order *order)
     uint32_t count = high - low > most ? (uint32_t)most : high - low;
     order->sink->list(order->sink, count);
     for (uint32_t i = 0; i < count; i++)
-        answer_entry(order, &entries[low + i]);
+        answer_entry(order, &entries[backwards ? high - 1 - i : low + i]);
+}
+
+static void do_xrange(const struct order *order)
+{
+    answer_range(order, false);
+}
+
+static void do_xrevrange(const struct order *order)
+{
+    answer_range(order, true);
 }
 
 static void do_xlen(const struct order *order)
@@ -580,6 +591,7 @@ static const struct command {
     {CONST_VIEW("HSCAN"), 3, do_hscan, true},
     {CONST_VIEW("ZCARD"), 2, do_zcard, true},
     {CONST_VIEW("XRANGE"), 4, do_xrange, true},
+    {CONST_VIEW("XREVRANGE"), 4, do_xrevrange, true},
     {CONST_VIEW("XLEN"), 2, do_xlen, true},
 };
 

@@ -818,6 +818,15 @@ static void act_xrange(struct model *model, const struct call *call, struct said
     /* The feed is empty. */
 }
 
+/* The end of a product's ledger. */
+static void act_xrevrange(struct model *model, const struct call *call, struct said *said)
+{
+    const struct model_product *product = model_product_at(model, id_of(text_part(model, call, 1)));
+    if (product)
+        say(said, "[ '1-1' [ m 'hold|1|||%lld|%lld|%lld|%lld|' ] ]", (long long)product->on_hand, (long long)product->held,
+            (long long)product->committed, (long long)product->version);
+}
+
 static void act_command(struct model *model, const struct call *call, struct said *said)
 {
     static const struct {
@@ -833,6 +842,7 @@ static void act_command(struct model *model, const struct call *call, struct sai
         {"ZRANGEBYSCORE", act_zrangebyscore},
         {"ZMSCORE", act_zmscore},
         {"XRANGE", act_xrange},
+        {"XREVRANGE", act_xrevrange},
     };
     const char *command = text_part(model, call, 0);
     for (size_t i = 0; i < sizeof(acts) / sizeof(*acts); i++)
