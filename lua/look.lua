@@ -7,14 +7,13 @@
 -- writes   KEYS[1] (marks older than 10 min go; in the last step ask); in the last step asks:{p}
 --
 -- ask must stay a lower bound. Holds that were taken while the look went on may have been missed, but they are not asked about before 9 s have
--- passed (lua/try.lua); so a look of several steps sets ask no later than 9 s after it began. It is not sooner for the sake of those that are held
--- for less: a look of very many holds takes its time, and its end must not be due again already. Whoever is due counts with now, named or not: until
--- it is settled nobody may say that the product is short.
+-- passed, or 1 s if they were taken for less (lua/try.lua, which notes when it did that); so a look of several steps sets ask no later than that
+-- after it began. It is not always 1 s, since a look of very many holds takes its time, and its end must not be due again already. Whoever is due
+-- counts, named or not: until it is settled nobody may say that the product is short.
 
 local takes = arguments.of('look', 'stock', 'partition id count count count positive')
 
 local STEP = '128'
-local HOLD_UNASKED_MS = 9000
 local PRUNED_AT_ONCE = 500 -- arguments of one call go over Lua's stack
 
 local function earlier(least, due)
@@ -28,14 +27,12 @@ local function sift(found, now, least, most)
         local phase, _, order_p, when = holds.of_field(found[i], found[i + 1])
         if not phase then
             -- a counter
-        elseif phase == 'held' and when > now then
-            least = earlier(least, when)
         elseif phase == 'held' then
-            if #named < most * 2 then
+            if when <= now and #named < most * 2 then
                 named[#named + 1] = found[i]
                 named[#named + 1] = order_p
             end
-            least = earlier(least, now)
+            least = earlier(least, when)
         elseif not states.hold_live[phase] and when + holds.MARK_KEPT_MS <= now then
             pruned[#pruned + 1] = found[i]
         elseif not states.hold_live[phase] then
@@ -43,6 +40,11 @@ local function sift(found, now, least, most)
         end
     end
     return named, pruned, least
+end
+
+-- The soonest time at which a hold must be asked about that was taken since ${started}.
+local function soonest_unseen(counters, started)
+    return started + (stock.brief(counters) >= started and holds.BRIEF_MS or holds.UNASKED_MS)
 end
 
 local function look(keys, args)
@@ -65,7 +67,7 @@ local function look(keys, args)
         call('HDEL', keys[1], unpack(pruned, first, math.min(first + PRUNED_AT_ONCE - 1, #pruned)))
     end
     if step[1] == '0' then
-        stock.set_ask(counters, cursor == '0' and least or earlier(least, started + HOLD_UNASKED_MS))
+        stock.set_ask(counters, cursor == '0' and least or earlier(least, soonest_unseen(counters, started)), now)
     end
     return {code.OK, step[1], started, least, named}
 end

@@ -60,6 +60,9 @@ local function try(keys, args)
     local v, doc = document(p, id, known_v)
 
     local when = ask_time(now, tonumber(args[6]))
+    if when < now + holds.UNASKED_MS then
+        stock.note_brief(counters, now)
+    end
     stock.ask(counters, when)
     stock.change(counters, HOLD, quantity, txn, '', '', holds.text('held', args[4], order_p, when, now))
     return {code.OK, available - quantity, v, doc}

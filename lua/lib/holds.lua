@@ -4,6 +4,8 @@
 local byte, match = ('').byte, ('').match
 
 holds.MARK_KEPT_MS = 600000    -- a mark outlives every late call (30 s) by far
+holds.UNASKED_MS = 9000        -- nobody asks sooner about a hold, unless its order is to be held for less
+holds.BRIEF_MS = 1000          -- nor sooner than this about any
 
 -- Is this field of a stock a transaction's name (and no counter's)?
 function holds.is_name(field)

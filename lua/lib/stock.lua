@@ -41,20 +41,29 @@ function stock.ask(counters, due)
     end
 end
 
--- Sets the time of the next look, 0 for none, in the record and in the partition's list.
-function stock.set_ask(counters, due)
-    local text = int.text(due)
-    call('HSET', counters.key, 'ask', text)
+-- Sets the time of the next look, 0 for none, in the record and in the partition's list. A product that was looked at and is still due stands in the
+-- list with ${now}, behind those that nobody has come to yet.
+function stock.set_ask(counters, due, now)
+    call('HSET', counters.key, 'ask', int.text(due))
     if due == 0 then
         call('ZREM', key.asks(counters.p), counters.id)
     else
-        call('ZADD', key.asks(counters.p), text, counters.id)
+        call('ZADD', key.asks(counters.p), int.text(math.max(due, now)), counters.id)
     end
+end
+
+-- Notes that a hold was taken just now that may be asked about before holds.UNASKED_MS have passed.
+function stock.note_brief(counters, now)
+    call('HSET', counters.key, 'brief', int.text(now))
+end
+
+function stock.brief(counters)
+    return tonumber(call('HGET', counters.key, 'brief') or 0)
 end
 
 function stock.write_ask(counters)
     if counters.ask_moved then
-        stock.set_ask(counters, counters.ask)
+        stock.set_ask(counters, counters.ask, 0)
     end
 end
 
@@ -106,6 +115,6 @@ end
 
 -- The counters of a product that is deleted go. Its marks stay: a late call must still meet them.
 function stock.remove(counters)
-    call('HDEL', counters.key, 'on_hand', 'held', 'committed', 'v', 'ask')
+    call('HDEL', counters.key, 'on_hand', 'held', 'committed', 'v', 'ask', 'brief')
     call('ZREM', key.asks(counters.p), counters.id)
 end

@@ -9,6 +9,8 @@
 
 #include "step.h"
 
+#include "functions.h"
+#include "records.h"
 #include "sweep.h"
 
 #include "gateway.h"
@@ -359,11 +361,43 @@ static void trace_call(const struct fleet *fleet, const struct message *message)
     printf("%s\n", message->told ? " (nobody waits)" : "");
 }
 
+static struct view field_of(struct fleet *fleet, struct node *node, const char *key, const char *field)
+{
+    return keyspace_field(shard_sim_keyspace(node->sim), fleet->now_us + node->offset_us, key, field);
+}
+
 static int64_t counter(struct fleet *fleet, struct node *node, const char *stock, const char *field)
 {
     long long number = -1;
-    view_to_int(keyspace_field(shard_sim_keyspace(node->sim), fleet->now_us + node->offset_us, stock, field), &number);
+    view_to_int(field_of(fleet, node, stock, field), &number);
     return number;
+}
+
+struct due {
+    struct keyspace_visitor visitor; /* first */
+    int64_t now_ms;
+    bool found;
+};
+
+static void look_if_due(struct keyspace_visitor *visitor, struct view name, struct view value)
+{
+    struct due *due = (struct due *)visitor;
+    struct view part[5];
+    long long when;
+    if (split_bars(value, part, 5) == 5 && view_equal(part[0], VIEW("held")) && view_to_int(part[3], &when))
+        due->found |= when <= due->now_ms;
+}
+
+/* A buyer hears "too few" only when nobody holds units whose time may be over. */
+static void check_short(struct fleet *fleet, struct node *node, const struct message *message, const char *stock)
+{
+    int64_t now_us = fleet->now_us + node->offset_us;
+    struct due due = {.visitor = {.item = look_if_due}, .now_ms = now_us / 1000};
+    if (message->sent->function != &FN_TRY || item_int(item_at(message->root, 0)) != CODE_SHORT)
+        return;
+    keyspace_visit_key(shard_sim_keyspace(node->sim), now_us, stock, &due.visitor);
+    if (due.found)
+        fleet_complain(fleet, "a buyer heard that %s is short while a hold of it was due", stock);
 }
 
 /* No call leaves a product oversold, not even until the next one. */
@@ -374,11 +408,14 @@ static void check_stock(struct fleet *fleet, struct node *node, const struct mes
     if (message->sent->function == NULL || key.len < 6 || memcmp(key.at, "stock:", 6) != 0)
         return;
     snprintf(stock, sizeof(stock), "%.*s", VIEW_ARG(key));
+    if (field_of(fleet, node, stock, "on_hand").at == NULL) /* no such product */
+        return;
     int64_t on_hand = counter(fleet, node, stock, "on_hand"), held = counter(fleet, node, stock, "held"),
             committed = counter(fleet, node, stock, "committed");
     if (held < 0 || committed < 0 || held + committed > on_hand)
         fleet_complain(fleet, "%s is oversold by %s: %lld on hand, %lld held, %lld committed", stock, message->sent->function->name,
                        (long long)on_hand, (long long)held, (long long)committed);
+    check_short(fleet, node, message, stock);
 }
 
 static void shard_kill(struct fleet *fleet, unsigned index);
@@ -1004,7 +1041,10 @@ const struct item *fleet_do(struct fleet *fleet, const struct call *call, struct
 {
     struct node *node = &fleet->nodes[call->shard >= 0 ? call->shard : fleet->topology->owner[call->partition]];
     tick_shard(fleet, node);
-    const struct item *root = shard_sim_run(node->sim, call, shard_sim_now_ms(node->sim) + STORE_LIMIT_MS, arena);
+    int64_t limit_ms = shard_sim_now_ms(node->sim) + STORE_LIMIT_MS;
+    const struct item *root = shard_sim_run(node->sim, call, limit_ms, arena);
+    if (fleet->settings.watch)
+        fleet->settings.watch(fleet->settings.watch_cookie, node->sim, call, limit_ms, root);
     shard_sim_sync(node->sim);
     return root;
 }

@@ -399,6 +399,13 @@ void keyspace_visit(const struct keyspace *ks, struct keyspace_visitor *visitor)
         visit_cell(&ks->root->keys.cells[i], ks->now_ms, visitor);
 }
 
+void keyspace_visit_key(const struct keyspace *ks, int64_t now_us, const char *key, struct keyspace_visitor *visitor)
+{
+    const struct object *object = key_peek(ks, view_of(key), now_us / 1000);
+    if (object)
+        visit_object(object, visitor);
+}
+
 /* ---- its life ---- */
 
 struct keyspace *keyspace_new(void)

@@ -65,5 +65,7 @@ struct keyspace_visitor {
     void (*item)(struct keyspace_visitor *visitor, struct view name, struct view value);
 };
 void keyspace_visit(const struct keyspace *keyspace, struct keyspace_visitor *visitor);
+/* The items of this key at ${now_us}; visitor->key is not asked. */
+void keyspace_visit_key(const struct keyspace *keyspace, int64_t now_us, const char *key, struct keyspace_visitor *visitor);
 
 #endif
