@@ -5,24 +5,29 @@
 --          empty; reason: text for the ledger; request
 -- answers  OK on_hand held committed v
 --          REPLAY on_hand held committed v: done before by this key, as they were then
---          NOT_FOUND, KEY_REUSED
+--          KEY_REUSED
+--          REFUSED again request NOT_FOUND: there is no such product
 --          REFUSED again request SHORT available: more than that cannot go
 --          REFUSED again request UNEXPECTED on_hand held committed v
---          The last two are the key's outcome from then on
+--          The last three are the key's outcome from then on
 -- writes   KEYS[1], stock:{p}:ID, moves:{p}:ID
 
 local takes = arguments.of('stock_adjust', 'idem', 'partition fp id delta|set signed count? bytes bytes')
 
 local ADJUST = {kind = 'adjust', units = {on_hand = 1}}
 
-local function refused(counters, delta, expected)
-    local available = stock.available(counters)
+-- Why that cannot be, as an answer, or nil; and by how many units on_hand changes.
+local function judge(counters, kind, n, expected)
+    if not counters then
+        return {code.NOT_FOUND}
+    end
+    local delta, available = kind == 'delta' and n or n - counters.on_hand, stock.available(counters)
     if expected ~= '' and counters.on_hand ~= tonumber(expected) then
         return {code.UNEXPECTED, counters.on_hand, counters.held, counters.committed, counters.v}
     elseif available + delta < 0 then
         return {code.SHORT, available}
     end
-    return nil
+    return nil, delta
 end
 
 local function stock_adjust(keys, args)
@@ -39,11 +44,7 @@ local function stock_adjust(keys, args)
         return {code.REPLAY, record[3], record[4], record[5], record[6]}
     end
     local counters = stock.read(p, id)
-    if not counters then
-        return {code.NOT_FOUND}
-    end
-    local delta = kind == 'delta' and n or n - counters.on_hand
-    local refusal = refused(counters, delta, expected)
+    local refusal, delta = judge(counters, kind, n, expected)
     if refusal then
         return idem.refuse(keys[1], fp, args[8], refusal)
     elseif counters.on_hand + delta > int.MAX then

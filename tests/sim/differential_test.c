@@ -417,8 +417,8 @@ static void run_history(struct pair *pair, uint64_t seed)
     load_library(pair);
     pair->expiring_count = 0;
     fleet_begin(fleet, &settings);
-    shop_open(&shop, fleet, 60, 50);
     copy_to_real(pair, fleet_shard(fleet, 0));
+    shop_open(&shop, fleet, 60, 50);
     fleet_plan(fleet, &settings.faults);
     while (fleet_go(fleet, fleet_now_us(fleet) + 1000000) || fleet_now_us(fleet) < INT64_C(1700000030000000))
         if (fleet_now_us(fleet) > INT64_C(1700000030000000))
@@ -441,7 +441,7 @@ static void test_histories(void **state)
     assert_true(pair->calls > 2000);
 }
 
-/* What the shop was set up with, before anybody watched. */
+/* What a shard has before anything is done. */
 struct copying {
     struct keyspace_visitor visitor; /* first */
     struct pair *pair;

@@ -90,8 +90,9 @@ static bool is_kept(enum deed_type type, const struct answer *answer)
 {
     switch (type) {
     case DEED_PLACE:
+        return answer->status == 409 || answer->status == 422;
     case DEED_ADJUST:
-        return answer->status == 409;
+        return answer->status == 409 || answer->status == 404;
     case DEED_CAPTURE:
     case DEED_VOID:
     case DEED_REFUND:
@@ -139,6 +140,8 @@ static void deed_decide(struct deed *deed, const struct answer *answer)
         compare(deed, answer, body);
         return;
     }
+    if (known && answer->status < 300)
+        fleet_complain(deed->shopper->shop->fleet, "key %s was told %d, and then %d", deed->key, deed->status, answer->status);
     if (known && !is_stored(deed, answer))
         return;
     deed->status = answer->status;
@@ -347,14 +350,15 @@ static void shopper_come(void *cookie)
 
 /* ---- the shop ---- */
 
-static void put_product(struct shop *shop, unsigned index, int64_t id, int64_t stock)
+static void put_product(void *cookie)
 {
+    const struct offer *offer = cookie;
+    struct shop *shop = offer->shop;
     struct arena *arena = arena_new();
     int64_t price = random_between(fleet_random(shop->fleet), 1, 5000);
-    const struct item *root = fleet_do(shop->fleet, asking_product(arena, fleet_topology(shop->fleet), id, price, stock), arena);
-    CHECK(item_int(item_at(root, 0)) == CODE_OK);
-    shop->product_ids[index] = id;
-    shop->stock[index] = stock;
+    struct call *call =
+        asking_product(arena, fleet_topology(shop->fleet), shop->product_ids[offer->product], price, shop->stock[offer->product]);
+    CHECK(item_int(item_at(fleet_do(shop->fleet, call, arena), 0)) == CODE_OK);
     arena_free(arena);
 }
 
@@ -366,8 +370,15 @@ void shop_open(struct shop *shop, struct fleet *fleet, unsigned shoppers, int64_
     CHECK(shop->shoppers);
     shop->product_count = (unsigned)random_between(random, 2, PRODUCTS_MAX);
     int64_t demand = (int64_t)shoppers * 5 / shop->product_count + 2;
-    for (unsigned i = 0; i < shop->product_count; i++)
-        put_product(shop, i, 1000 + i * 7, random_between(random, 1, demand));
+    for (unsigned i = 0; i < shop->product_count; i++) {
+        shop->product_ids[i] = 1000 + i * 7;
+        shop->stock[i] = random_between(random, 1, demand);
+        shop->offers[i] = (struct offer){shop, i};
+        if (i > 1 && random_chance(random, 200))
+            fleet_wake(fleet, random_between(random, 0, (int64_t)shoppers * every_ms * 1000), put_product, &shop->offers[i]);
+        else
+            put_product(&shop->offers[i]);
+    }
     for (unsigned i = 0; i < shoppers; i++)
         fleet_wake(fleet, (int64_t)i * every_ms * 1000 + random_between(random, 0, every_ms * 1000), shopper_come, shop);
 }

@@ -9,7 +9,8 @@
  * pays it, authorizes and captures or voids, has it fulfilled, refunded, or leaves it. As a good client does, it sends a request again, with its key,
  * until it is decided; as clients do too, it sends some twice at once, repeats some that were decided long ago, and cancels while it pays.
  *
- * What was told is kept: a decided request must be told the same, byte by byte, for ever; the oracle compares the rest with the store.
+ * What was told is kept: a decided request must be told the same, byte by byte, for ever, and what was refused is never done; the oracle compares the
+ * rest with the store. Some products are not there yet when the first shoppers ask for them.
  */
 enum deed_type { DEED_PLACE, DEED_CANCEL, DEED_FULFIL, DEED_PAY, DEED_CAPTURE, DEED_VOID, DEED_REFUND, DEED_ADJUST, DEED_IMPORT };
 #define DEED_TYPES 9
@@ -48,6 +49,12 @@ struct shopper {
 };
 
 #define PRODUCTS_MAX 12
+/* A product that comes later than the shoppers. */
+struct offer {
+    struct shop *shop;
+    unsigned product;
+};
+
 #define IMPORTED_UNITS 7 /* of each product that is imported */
 struct shop {
     struct fleet *fleet;
@@ -55,6 +62,7 @@ struct shop {
     unsigned shopper_count, begun, closed;
     unsigned product_count;
     int64_t product_ids[PRODUCTS_MAX], stock[PRODUCTS_MAX];
+    struct offer offers[PRODUCTS_MAX];
     int64_t think_ms;      /* between two deeds of a shopper, at most about this */
     unsigned twice, again; /* of a thousand deeds: sent twice at once; repeated later */
     bool leapt;            /* marks may have been pruned since */

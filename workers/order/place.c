@@ -17,13 +17,11 @@
  *                ▼                                                                              │
  *   start ─▶ TRYING ─▶ all held ───────────────▶ PLACING ─▶ placed: 201 ── aborted ──▶ RELEASING ┤
  *             │  ▲                                  │ decided before ─▶ (RELEASING) ─▶ READING ─▶ the same 201
- *     ASK ────┘  └─ holds settled                   └ refused before ─▶ RELEASING ─▶ the stored 409
- *             ├──▶ any short, total changed ──▶ REFUSING ─▶ recorded ─▶ RELEASING ─▶ 409
- *             ├──▶ any gone ─────────────────▶ SETTLING ─┬─ placed ──▶ as PLACING's "decided before"
- *             │                                          ├─ aborted ─▶ RELEASING ─▶ again
- *             │                                          └─ aborted, and another attempt decided ─▶ RELEASING ─▶ LOOKING_UP ─▶ that answer
- *             └──▶ not acceptable ───────────▶ SETTLING ─┬─ placed ──▶ as above
- *                                                        └─ aborted ─▶ RELEASING ─▶ 422
+ *     ASK ────┘  └─ holds settled                   └ refused before ─▶ RELEASING ─▶ the stored answer
+ *             ├──▶ short, not acceptable ──▶ REFUSING ─▶ recorded ─▶ RELEASING ─▶ 409, 422
+ *             └──▶ any gone ───────────────▶ SETTLING ─┬─ placed ──▶ as PLACING's "decided before"
+ *                                                      ├─ aborted ─▶ RELEASING ─▶ again
+ *                                                      └─ aborted, and another attempt decided ─▶ RELEASING ─▶ LOOKING_UP ─▶ that answer
  *
  * A reply that is lost ends the flow with 503 and leaves the holds: the same request sent again finds them under the same T and goes on; if none
  * comes, they may be asked about after 9 to 10 s.
@@ -41,7 +39,7 @@ struct place_line {
 };
 
 /* What to do when the releasing is done. */
-enum place_next { NEXT_AGAIN, NEXT_STORED, NEXT_REFUSED, NEXT_REPLAY, NEXT_LOOK_UP, NEXT_UNACCEPTABLE, NEXT_KEY_REUSED };
+enum place_next { NEXT_AGAIN, NEXT_STORED, NEXT_REFUSED, NEXT_REPLAY, NEXT_LOOK_UP, NEXT_KEY_REUSED };
 
 struct place {
     struct flow flow;
@@ -373,35 +371,46 @@ static bool any_unsettled(const struct place *place)
     return false;
 }
 
+static void begin_unacceptable(struct place *place)
+{
+    struct writer *w = answer_problem(&place->flow, &OUTCOME_UNPROCESSABLE, 1, "the order cannot be accepted as it is; \"errors\" says why");
+    answer_faults_write(w, &place->faults);
+    writer_end(w);
+}
+
+/* Begins the answer to an order that cannot be placed as it is. Returns false if it can. */
+static bool begin_refusal(struct place *place)
+{
+    find_missing(place);
+    if (place->faults.count == 0 && any_line(place, LINE_SHORT)) {
+        begin_shortfall(place);
+        return true;
+    }
+    if (place->faults.count == 0) {
+        find_total(place);
+        if (!total_is_expected(place))
+            return true;
+    }
+    if (place->faults.count)
+        begin_unacceptable(place);
+    return place->faults.count > 0;
+}
+
 static void decide(struct place *place)
 {
     if (any_line(place, LINE_FAILED)) {
         end_failed(place, &place->failure);
     } else if (any_line(place, LINE_GONE)) {
-        place->next = NEXT_AGAIN;
-        ask_settle(place);
-    } else if (any_line(place, LINE_NOT_FOUND)) {
-        find_missing(place);
-        place->next = NEXT_UNACCEPTABLE;
         ask_settle(place);
     } else if (any_unsettled(place)) {
         answer_refuse(&place->flow, &OUTCOME_SHARD_DOWN,
                       "a product is short, and not all of the earlier orders that hold it could be asked whether they still do; try again");
         flow_end(&place->flow);
-    } else if (any_line(place, LINE_SHORT)) {
-        begin_shortfall(place);
+    } else if (begin_refusal(place)) {
         ask_refuse(place);
     } else {
-        find_total(place);
-        bool expected = total_is_expected(place);
-        place->next = NEXT_UNACCEPTABLE;
         make_doc(place);
-        if (place->faults.count)
-            ask_settle(place);
-        else if (expected)
-            ask_place(place);
-        else
-            ask_refuse(place);
+        ask_place(place);
     }
 }
 
@@ -462,15 +471,6 @@ static void place_got_child(struct flow *flow, struct flow *child)
 
 /* ---- releasing, and what comes after it ---- */
 
-static void answer_unacceptable(struct place *place)
-{
-    struct writer *w = answer_problem(&place->flow, &OUTCOME_UNPROCESSABLE, 1, "the order cannot be accepted as it is; \"errors\" says why");
-    answer_faults_write(w, &place->faults);
-    writer_end(w);
-    answer_send(&place->flow);
-    flow_end(&place->flow);
-}
-
 static void released(struct place *place)
 {
     struct flow *flow = &place->flow;
@@ -496,9 +496,6 @@ static void released(struct place *place)
     case NEXT_KEY_REUSED:
         answer_refuse(flow, &OUTCOME_KEY_REUSED, "this Idempotency-Key was used by this buyer for another order; use a new key for a new order");
         flow_end(flow);
-        break;
-    case NEXT_UNACCEPTABLE:
-        answer_unacceptable(place);
         break;
     }
 }
@@ -633,7 +630,7 @@ static void got_settle(struct place *place, const struct reply *reply)
         replay(place, settled.order_id, place->attempt, settled.verdict, settled.ms);
     } else {
         place->next_attempt = (settled.ms > place->attempt ? settled.ms : place->attempt) + 1;
-        release_lines(place, settled.decided ? NEXT_LOOK_UP : place->next);
+        release_lines(place, settled.decided ? NEXT_LOOK_UP : NEXT_AGAIN);
     }
 }
 
