@@ -1,5 +1,6 @@
--- Removes the idempotency records of orders that were placed more than 24 hours ago, oldest first. Until then, and while an order has units or a
--- duty, a hold may still ask what its key was decided to be.
+-- Lets go of the idempotency records of orders that were placed more than 24 hours ago, oldest first. Until then, and while an order has units or a
+-- duty, a hold may still ask what its key was decided to be. Whoever was told that just now may act on it a while later, so a record goes as late as
+-- a mark does.
 --
 -- KEYS[1]  orders:{p}
 -- ARGV     p; most: how many at once
@@ -46,7 +47,7 @@ local function prune(keys, args)
     local records, last = walk(p, after, args[2], now)
 
     for i = 1, #records do
-        call('DEL', records[i])
+        call('PEXPIRE', records[i], int.text(holds.MARK_KEPT_MS))
     end
     if last ~= after then
         call('HSET', key.sequences(p), 'pruned', last)

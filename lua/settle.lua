@@ -6,11 +6,11 @@
 --          verdict: reserved (ms until it expires), paid, fulfilled, cancelled, expired (ms: its age), or aborted (ms: the highest aborted attempt
 --          of this fingerprint, but for later ones in the same call); lost: it was placed, and the order is not there
 --          decided: what the key is decided as: placed (then as order id, by attempt n), refused, or empty: nothing yet
--- writes   KEYS[1] and the others, each of which nothing was decided
+-- writes   KEYS[1] and the others, each of which nothing was decided or that was refused
 
 local takes = arguments.of('settle', 'idem', '', 'partition fp positive')
 
--- Of one transaction: what is answered. Notes in ${aborts} what is still to be written.
+-- Of one transaction: what is answered. Notes in ${aborts} what is still to be written, and whose refusal is told again.
 local function ask(record, p, fp, attempt, now, aborts)
     local values = call('HMGET', record, 'fp', 's', 'id', 'n', 'a:' .. fp)
     local decision, id, n = values[2], values[3], values[4]
@@ -19,6 +19,9 @@ local function ask(record, p, fp, attempt, now, aborts)
         return state, ms, 'placed', id, attempt
     end
     local aborted = math.max(tonumber(values[5] or 0), tonumber(attempt))
+    if decision == 'refused' then
+        aborts.refused[#aborts.refused + 1] = record
+    end
     if decision and decision ~= 'aborted' then
         return 'aborted', aborted, decision, id or '', n or ''
     end
@@ -32,13 +35,16 @@ local function settle(keys, args)
     local no, now = guard.enter(takes, keys, args)
     if no then return no end
 
-    local answer, aborts = {code.OK}, {highest = {}}
+    local answer, aborts = {code.OK}, {highest = {}, refused = {}}
     for n = 1, #keys do
         local at, p, fp, attempt = n * 5 - 3, unpack(args, n * 3 - 2, n * 3)
         answer[at], answer[at + 1], answer[at + 2], answer[at + 3], answer[at + 4] = ask(keys[n], p, fp, attempt, now, aborts)
     end
     for n = 1, #aborts do
         idem.abort(aborts[n].record, aborts[n].fp, int.text(aborts.highest[aborts[n].name]))
+    end
+    for n = 1, #aborts.refused do
+        idem.renew(aborts.refused[n])
     end
     return answer
 end

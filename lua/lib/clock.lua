@@ -2,7 +2,7 @@
 -- process by what was told last, and for whoever adds events by the last event that is there (lib/events.lua). No two calls see the same microsecond:
 -- creation times order the indexes, and the feed's cursors are times.
 
-clock.DIFFER_MS = 300000 -- two shards' clocks differ by less than this, and so do two machines' that a shard was on
+clock.DIFFER_MS = 300000 -- two shards' clocks differ by less than this, and move by less against each other; so do two machines' that a shard was on
 
 -- After so long without a reading somebody else may have told the time here: a process before this one, another version of the library, a machine
 -- that was the primary meanwhile.

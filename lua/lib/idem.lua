@@ -4,7 +4,7 @@
 --   (none)                        nothing is known
 --   aborted   a:FP                nothing is decided; attempts up to a:FP of the request with this fingerprint may no longer place
 --   placed    fp id n             order id was placed by attempt n; no expiry, prune removes it
---   refused   fp status body      the order was refused with this answer to the client
+--   refused   fp status body      the order was refused with this answer to the client, for 24 h since that was told last (idem.renew)
 --   refused   fp answer request   another request was refused with this answer of the function; request is the id that its client was told
 --   done      fp …                what the function's REPLAY gives
 --   open      fp …                the effect has begun and is not yet known (a payment at its gateway, an import)
@@ -54,6 +54,12 @@ function idem.refusal(record)
     return answer
 end
 
+-- The record's 24 hours begin again: whoever is told now that an order was refused may act on it a while later, and nobody must place it under the
+-- same transaction's name before that.
+function idem.renew(record)
+    call('PEXPIRE', record, KEPT_MS)
+end
+
 -- For place and refuse: the answer if this key or this attempt is decided already, else nil. Also returns whether attempts were aborted
 -- before, and so whether the record has an expiry.
 function idem.placed_already(record, p, fp, attempt, now)
@@ -67,6 +73,7 @@ function idem.placed_already(record, p, fp, attempt, now)
         local order = call('HMGET', key.order(p, values[3]), 'state', 'created')
         return {code.REPLAY, values[3], values[4], order[1], now - order[2]}
     elseif decision == 'refused' then
+        idem.renew(record)
         return {code.REFUSED, values[5], values[6]}
     end
     local aborted = values[7]

@@ -27,6 +27,12 @@ static inline bool view_equal(struct view a, struct view b)
     return a.len == b.len && (a.len == 0 || memcmp(a.at, b.at, a.len) == 0);
 }
 
+static inline bool view_begins(struct view text, const char *with)
+{
+    size_t len = strlen(with);
+    return text.len >= len && memcmp(text.at, with, len) == 0;
+}
+
 /* Reads all of ${text} as a decimal integer 0 … 2^63-1 without sign or leading zeros. Returns false if it is anything else. */
 bool view_to_int(struct view text, long long *out);
 

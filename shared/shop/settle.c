@@ -175,12 +175,13 @@ static void keep_all(struct settle *settle)
 }
 
 /*
- * The shard's answer to a call about several holds is an error: there may be one among them that it cannot read. So each gets a call of its own, and
- * that one is nobody else's harm.
+ * A call about several holds failed inside the function, or by an argument: there may be one among them that cannot be read. So each gets a call of
+ * its own, and that one is nobody else's harm. Any other error that left all undone would meet each of them as well.
  */
 static bool call_apart(struct settle *settle, int first, const struct reply *reply, void (*call_again)(struct settle *settle, int index))
 {
-    if (reply->root == NULL || reply->root->type != ITEM_ERROR || settle->holds[first].next < 0)
+    bool error = reply->root && reply->root->type == ITEM_ERROR;
+    if (!error || (reply->kind == REPLY_NOT_SENT && !view_begins(reply->root->text, "ERR souk")) || settle->holds[first].next < 0)
         return false;
     for (int i = first, next; i >= 0; i = next) {
         next = settle->holds[i].next;

@@ -1,7 +1,9 @@
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "log.h"
 #include "loop.h"
 
@@ -20,6 +22,7 @@ struct sweep {
     int64_t products[SWEEP_AT_ONCE]; /* named and not begun yet, the next one last */
     size_t product_count;
     bool granted; /* this worker has the lease */
+    bool full;    /* as much was named or pruned as can be at once: there may be more */
 };
 
 enum { TAG_SWEEP, TAG_PRUNE };
@@ -37,6 +40,11 @@ static void start(struct flow *flow)
     call_arg_int(call, SWEEP_AT_ONCE);
     call_arg(call, topology_partitions_of(flow->world->topology, sweep->shard, flow->arena));
     flow_call(flow, call, TAG_SWEEP, 0);
+}
+
+static void note_count(struct sweep *sweep, size_t count)
+{
+    sweep->full |= count >= SWEEP_AT_ONCE;
 }
 
 /* A duty for each id of [id p id p …]. */
@@ -83,8 +91,12 @@ static void end_when_quiet(struct sweep *sweep)
 static void got_reply(struct flow *flow, struct call *call, const struct reply *reply)
 {
     struct sweep *sweep = (struct sweep *)flow;
-    if (call->tag == TAG_SWEEP && reply->kind == REPLY_OK && reply_int(reply, 0)) {
+    if (call->tag == TAG_PRUNE && reply->kind == REPLY_OK) {
+        note_count(sweep, (size_t)reply_int(reply, 0));
+    } else if (reply->kind == REPLY_OK && reply_int(reply, 0)) {
         sweep->granted = true;
+        note_count(sweep, reply_item(reply, 2)->count / 2);
+        note_count(sweep, reply_item(reply, 3)->count / 2);
         spawn_duties(sweep, reply_item(reply, 2));
         spawn_products(sweep, reply_item(reply, 3));
         prune(sweep);
@@ -123,7 +135,7 @@ struct sweeper {
     const struct sweep_kind *kind;
     struct census *census; /* NULL: nobody counts */
     struct loop_timer *timer;
-    char worker[64]; /* who holds the lease: host, process, time of start */
+    char worker[128]; /* who holds the lease: host, process, time of start */
     unsigned prune_partition;
     bool busy[SHARDS_MAX]; /* the last sweep of that shard has not ended */
     struct sweep_seat {
@@ -139,11 +151,16 @@ static void note_lease(struct sweeper *sweeper, unsigned shard, bool held)
         census_lease(sweeper->census, shard, held);
 }
 
+static void sweep_shard(struct sweeper *sweeper, unsigned shard);
+
 static void got_end(void *cookie, struct flow *flow)
 {
+    const struct sweep *sweep = (const struct sweep *)flow;
     struct sweep_seat *seat = cookie;
     seat->sweeper->busy[seat->shard] = false;
-    note_lease(seat->sweeper, seat->shard, ((const struct sweep *)flow)->granted);
+    note_lease(seat->sweeper, seat->shard, sweep->granted);
+    if (sweep->full)
+        sweep_shard(seat->sweeper, seat->shard);
 }
 
 static void sweep_shard(struct sweeper *sweeper, unsigned shard)
@@ -181,9 +198,9 @@ struct sweeper *sweep_start(struct service_thread *thread, const struct sweep_ki
         free(sweeper);
         return NULL;
     }
-    char host[32] = "";
+    char host[HOST_NAME_MAX + 1] = "";
     gethostname(host, sizeof(host) - 1);
-    snprintf(sweeper->worker, sizeof(sweeper->worker), "%s.%d", host, (int)getpid());
+    snprintf(sweeper->worker, sizeof(sweeper->worker), "%s.%d.%lld", host, (int)getpid(), (long long)clock_us());
     sweeper->thread = thread;
     sweeper->kind = kind;
     loop_timer_set(sweeper->timer, SWEEP_MS);

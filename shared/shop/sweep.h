@@ -8,7 +8,7 @@
 
 /*
  * Finishing what others left. Every SWEEP_MS a flow per shard asks for the shard's lease (one sweeper per shard and kind, whichever worker is faster)
- * and gets what is due there; each due thing becomes a child flow.
+ * and gets what is due there; each due thing becomes a child flow. When there was as much as one flow takes, the next follows at once.
  *
  *   timer ─▶ per shard: SWEEP ─┬─ not granted ─▶ end
  *                              └─ granted: orders ─▶ duty · products, one after the other ─▶ settle · (payments ─▶ the payment worker's own)

@@ -58,13 +58,14 @@ static const struct lua_case cases[] = {
     {"prune: cancelled, fulfilled, expired",
      ORDER("263", "cancelled", DAY_AGO, "100", "$H") ORDER("519", "fulfilled", DAY_AGO, "200", "$I") ORDER("775", "expired", DAY_AGO, "300", "$J"),
 
-     "prune orders:{7} 7 10", "0 3", "EXISTS idem:{7}:$H idem:{7}:$I idem:{7}:$J => 0 ; HGET seq:{7} pruned => 300 ; EXISTS order:{7}:263 => 1"},
+     "prune orders:{7} 7 10", "0 3", "PTTL idem:{7}:$H => ~600000 ; PTTL idem:{7}:$I => ~600000 ; PTTL idem:{7}:$J => ~600000 ; "
+     "HGET seq:{7} pruned => 300 ; EXISTS order:{7}:263 => 1"},
     {"prune: so many and no more", ORDER("263", "cancelled", DAY_AGO, "100", "$H") ORDER("519", "fulfilled", DAY_AGO, "200", "$I"),
-     "prune orders:{7} 7 1", "0 1", "EXISTS idem:{7}:$H => 0 ; EXISTS idem:{7}:$I => 1 ; HGET seq:{7} pruned => 100"},
+     "prune orders:{7} 7 1", "0 1", "PTTL idem:{7}:$H => ~600000 ; PTTL idem:{7}:$I => -1 ; HGET seq:{7} pruned => 100"},
     {"prune: goes on", ORDER("263", "cancelled", DAY_AGO, "100", "$H") ORDER("519", "fulfilled", DAY_AGO, "200", "$I") "prune orders:{7} 7 1",
-     "prune orders:{7} 7 10", "0 1", "EXISTS idem:{7}:$I => 0"},
+     "prune orders:{7} 7 10", "0 1", "PTTL idem:{7}:$I => ~600000"},
     {"prune: stops at a young one", ORDER("263", "cancelled", DAY_AGO, "100", "$H") ORDER("519", "cancelled", HOUR_AGO, "200", "$I"),
-     "prune orders:{7} 7 10", "0 1", "EXISTS idem:{7}:$I => 1 ; HGET seq:{7} pruned => 100"},
+     "prune orders:{7} 7 10", "0 1", "PTTL idem:{7}:$I => -1 ; HGET seq:{7} pruned => 100"},
     {"prune: stops at a reserved one", ORDER("263", "reserved", DAY_AGO, "100", "$H") ORDER("519", "cancelled", DAY_AGO, "200", "$I"),
      "prune orders:{7} 7 10", "0 0", "EXISTS idem:{7}:$H idem:{7}:$I => 2"},
     {"prune: stops at a paid one", ORDER("263", "paid", DAY_AGO, "100", "$H") ORDER("519", "cancelled", DAY_AGO, "200", "$I"),

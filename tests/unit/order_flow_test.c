@@ -434,6 +434,11 @@ static struct seen again_until_decided(struct model *model, const struct request
     return seen;
 }
 
+static bool told_that_nothing_was_done(const struct seen *seen)
+{
+    return seen->status == 503 && strstr(seen->body, "shard_unavailable");
+}
+
 /* One scene with one fault. Returns whether the conversation was long enough for it. */
 static bool scene_with(const struct scene *scene, const struct plan *plan)
 {
@@ -441,9 +446,12 @@ static bool scene_with(const struct scene *scene, const struct plan *plan)
     struct model model;
     struct talk talk;
     scene_set(&model, scene);
+    size_t before = model.order_count;
     talk_start(&talk, &model, &request);
     bool reached = run_on(&talk.run, plan);
     struct seen first = run_seen(&talk.run);
+    if (told_that_nothing_was_done(&first))
+        assert_int_equal(model.order_count, before);
     if (plan->fault != FAULT_LATER)
         run_late(&talk.run);
     if (plan->fault == FAULT_NONE) {
@@ -778,9 +786,12 @@ static bool move_with(const struct move_scene *move, const struct plan *plan)
     struct talk talk;
     move_set(&model, move);
     const struct request request = moving(move->type, "m", move->json, first_order(&model));
+    int64_t before = model.order_count ? model.orders[0].version : 0;
     talk_start(&talk, &model, &request);
     bool reached = run_on(&talk.run, plan);
     struct seen first = run_seen(&talk.run);
+    if (told_that_nothing_was_done(&first) && model.order_count)
+        assert_int_equal(model.orders[0].version, before);
     if (plan->fault != FAULT_LATER)
         run_late(&talk.run);
     if (first.status != 0 && first.status != 503)

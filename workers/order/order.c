@@ -22,8 +22,8 @@ enum order_at_step order_at_got(struct flow *flow, struct order_at *at, const st
     if (reply->kind != REPLY_OK) {
         if (reply->kind == REPLY_REFUSED)
             order_broken(flow, "reading back", at->id);
-        else
-            answer_failed(flow, reply, "reading the order back");
+        else /* what is read back was done: that it cannot be read is not "nothing was done" */
+            answer_failed(flow, &(struct reply){.kind = REPLY_UNKNOWN, .why = reply->why}, "reading the order back");
         return AT_FAILED;
     }
     if (call->tag == TAG_AT_ORDER) {
