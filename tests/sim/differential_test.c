@@ -606,38 +606,6 @@ static void test_commands(void **state)
 
 /* ---- back ---- */
 
-struct digest {
-    struct keyspace_visitor visitor; /* first */
-    struct hash128 sum;
-    char name[300];
-};
-
-static void digest_add(struct digest *digest, struct view a, struct view b)
-{
-    struct hash128 left = hash128(a, 1), right = hash128(b, 2), name = hash128(view_of(digest->name), 3);
-    digest->sum.high += left.high * 31 + right.high * 17 + name.high;
-    digest->sum.low += left.low * 31 + right.low * 17 + name.low;
-}
-
-static void digest_key(struct keyspace_visitor *visitor, struct view name, enum key_kind kind, int64_t expires_ms)
-{
-    struct digest *digest = (struct digest *)visitor;
-    snprintf(digest->name, sizeof(digest->name), "%.*s %d %lld", (int)(name.len < 200 ? name.len : 200), name.at, (int)kind, (long long)expires_ms);
-    digest_add(digest, name, VIEW(""));
-}
-
-static void digest_item(struct keyspace_visitor *visitor, struct view name, struct view value)
-{
-    digest_add((struct digest *)visitor, name, value);
-}
-
-static struct hash128 digest_of(const struct keyspace *keyspace)
-{
-    struct digest digest = {.visitor = {digest_key, digest_item}};
-    keyspace_visit(keyspace, &digest.visitor);
-    return digest.sum;
-}
-
 static void run_alone(struct keyspace *keyspace, struct random *random, struct arena *arena)
 {
     struct view argv[16];
@@ -662,14 +630,14 @@ static void test_back(void **state)
         struct hash128 digests[DEPTH];
         for (unsigned i = 0; i < DEPTH; i++) {
             marks[i] = keyspace_mark(keyspace);
-            digests[i] = digest_of(keyspace);
+            digests[i] = keyspace_digest(keyspace);
             for (unsigned n = 0; n < 10; n++)
                 run_alone(keyspace, &random, arena);
         }
         unsigned to = (unsigned)random_below(&random, DEPTH);
         for (unsigned i = DEPTH; i-- > to;) {
             keyspace_back(keyspace, marks[i]);
-            struct hash128 now = digest_of(keyspace);
+            struct hash128 now = keyspace_digest(keyspace);
             assert_true(now.high == digests[i].high && now.low == digests[i].low);
         }
         keyspace_settle(keyspace);

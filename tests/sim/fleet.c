@@ -423,6 +423,8 @@ static void shard_kill(struct fleet *fleet, unsigned index);
 static void execute(struct fleet *fleet, struct node *node, struct message *message)
 {
     tick_shard(fleet, node);
+    if (fleet->settings.before)
+        fleet->settings.before(fleet->settings.watch_cookie, node->sim, message->sent, message->limit_ms);
     message->reply_arena = arena_new();
     message->root = shard_sim_run(node->sim, message->sent, message->limit_ms, message->reply_arena);
     if (message->root->type == ITEM_ERROR)

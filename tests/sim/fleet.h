@@ -45,7 +45,8 @@ struct fleet_settings {
     unsigned workers[ROLES];
     int64_t sweep_ms; /* between two sweeps of a worker */
     bool trace;       /* prints every call that a shard carries out, and every fault */
-    /* Is shown every call that a shard has carried out, with its answer; NULL: nobody looks. */
+    /* Are shown every call that a shard is about to carry out, and every one that it has carried out, with its answer; NULL: nobody looks. */
+    void (*before)(void *cookie, struct shard_sim *shard, const struct call *call, int64_t limit_ms);
     void (*watch)(void *cookie, struct shard_sim *shard, const struct call *call, int64_t limit_ms, const struct item *root);
     void *watch_cookie;
     struct faults_plan faults;

@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "hash.h"
 #include "view.h"
 
 /*
@@ -36,8 +37,10 @@ void keyspace_clear(struct keyspace *keyspace);
 /* Carries out one command at ${now_us} of the shard's clock. Texts of the answer are valid until the next command. */
 void keyspace_run(struct keyspace *keyspace, int64_t now_us, size_t argc, const struct view *argv, struct sink *sink);
 
-/* Does this command only read? */
+/* Does this command only read? The kind that its key must have, or it is refused; KEY_NONE: any. */
+enum key_kind { KEY_NONE, KEY_STRING, KEY_HASH, KEY_ZSET, KEY_STREAM };
 bool keyspace_reads(struct view command);
+enum key_kind keyspace_kind(struct view command);
 
 /*
  * A point to go back to. Points go back in the reverse of their order, those behind one are void with it. keyspace_settle gives up all of them: what
@@ -58,7 +61,6 @@ void keyspace_load(struct keyspace *keyspace, const void *saved, size_t len);
 struct view keyspace_field(const struct keyspace *keyspace, int64_t now_us, const char *key, const char *field);
 
 /* Every key, in the order of its making: ${visit} is given its name and kind. Do not change the keyspace meanwhile. */
-enum key_kind { KEY_NONE, KEY_STRING, KEY_HASH, KEY_ZSET, KEY_STREAM };
 struct keyspace_visitor {
     void (*key)(struct keyspace_visitor *visitor, struct view name, enum key_kind kind, int64_t expires_ms);
     /* a hash's field and value; a sorted set's score as text and member, by rank; a stream's id and field|value; a string: no name */
@@ -67,5 +69,8 @@ struct keyspace_visitor {
 void keyspace_visit(const struct keyspace *keyspace, struct keyspace_visitor *visitor);
 /* The items of this key at ${now_us}; visitor->key is not asked. */
 void keyspace_visit_key(const struct keyspace *keyspace, int64_t now_us, const char *key, struct keyspace_visitor *visitor);
+
+/* Of every key, its kind, expiry and contents, whatever the order of their making. */
+struct hash128 keyspace_digest(const struct keyspace *keyspace);
 
 #endif

@@ -566,33 +566,34 @@ static const struct command {
     size_t least; /* arguments, the name among them */
     void (*run)(const struct order *order);
     bool reads;
+    enum key_kind kind; /* see keyspace_kind */
 } COMMANDS[] = {
-    {CONST_VIEW("HMGET"), 3, do_hmget, true},
-    {CONST_VIEW("HSET"), 4, do_hset, false},
-    {CONST_VIEW("HGET"), 3, do_hget, true},
-    {CONST_VIEW("ZADD"), 4, do_zadd, false},
-    {CONST_VIEW("ZREM"), 3, do_zrem, false},
-    {CONST_VIEW("TIME"), 1, do_time, true},
-    {CONST_VIEW("XADD"), 5, do_xadd, false},
-    {CONST_VIEW("ZSCORE"), 3, do_zscore, true},
-    {CONST_VIEW("ZMSCORE"), 3, do_zmscore, true},
-    {CONST_VIEW("ZRANGEBYSCORE"), 4, do_zrangebyscore, true},
-    {CONST_VIEW("ZREVRANGEBYSCORE"), 4, do_zrevrangebyscore, true},
-    {CONST_VIEW("HGETALL"), 2, do_hgetall, true},
-    {CONST_VIEW("HINCRBY"), 4, do_hincrby, false},
-    {CONST_VIEW("PEXPIRE"), 3, do_pexpire, false},
-    {CONST_VIEW("PERSIST"), 2, do_persist, false},
-    {CONST_VIEW("GET"), 2, do_get, true},
-    {CONST_VIEW("SET"), 3, do_set, false},
-    {CONST_VIEW("DEL"), 2, do_del, false},
-    {CONST_VIEW("EXISTS"), 2, do_exists, true},
-    {CONST_VIEW("HDEL"), 3, do_hdel, false},
-    {CONST_VIEW("HLEN"), 2, do_hlen, true},
-    {CONST_VIEW("HSCAN"), 3, do_hscan, true},
-    {CONST_VIEW("ZCARD"), 2, do_zcard, true},
-    {CONST_VIEW("XRANGE"), 4, do_xrange, true},
-    {CONST_VIEW("XREVRANGE"), 4, do_xrevrange, true},
-    {CONST_VIEW("XLEN"), 2, do_xlen, true},
+    {CONST_VIEW("HMGET"), 3, do_hmget, true, KEY_HASH},
+    {CONST_VIEW("HSET"), 4, do_hset, false, KEY_HASH},
+    {CONST_VIEW("HGET"), 3, do_hget, true, KEY_HASH},
+    {CONST_VIEW("ZADD"), 4, do_zadd, false, KEY_ZSET},
+    {CONST_VIEW("ZREM"), 3, do_zrem, false, KEY_ZSET},
+    {CONST_VIEW("TIME"), 1, do_time, true, KEY_NONE},
+    {CONST_VIEW("XADD"), 5, do_xadd, false, KEY_STREAM},
+    {CONST_VIEW("ZSCORE"), 3, do_zscore, true, KEY_ZSET},
+    {CONST_VIEW("ZMSCORE"), 3, do_zmscore, true, KEY_ZSET},
+    {CONST_VIEW("ZRANGEBYSCORE"), 4, do_zrangebyscore, true, KEY_ZSET},
+    {CONST_VIEW("ZREVRANGEBYSCORE"), 4, do_zrevrangebyscore, true, KEY_ZSET},
+    {CONST_VIEW("HGETALL"), 2, do_hgetall, true, KEY_HASH},
+    {CONST_VIEW("HINCRBY"), 4, do_hincrby, false, KEY_HASH},
+    {CONST_VIEW("PEXPIRE"), 3, do_pexpire, false, KEY_NONE},
+    {CONST_VIEW("PERSIST"), 2, do_persist, false, KEY_NONE},
+    {CONST_VIEW("GET"), 2, do_get, true, KEY_STRING},
+    {CONST_VIEW("SET"), 3, do_set, false, KEY_NONE},
+    {CONST_VIEW("DEL"), 2, do_del, false, KEY_NONE},
+    {CONST_VIEW("EXISTS"), 2, do_exists, true, KEY_NONE},
+    {CONST_VIEW("HDEL"), 3, do_hdel, false, KEY_HASH},
+    {CONST_VIEW("HLEN"), 2, do_hlen, true, KEY_HASH},
+    {CONST_VIEW("HSCAN"), 3, do_hscan, true, KEY_HASH},
+    {CONST_VIEW("ZCARD"), 2, do_zcard, true, KEY_ZSET},
+    {CONST_VIEW("XRANGE"), 4, do_xrange, true, KEY_STREAM},
+    {CONST_VIEW("XREVRANGE"), 4, do_xrevrange, true, KEY_STREAM},
+    {CONST_VIEW("XLEN"), 2, do_xlen, true, KEY_STREAM},
 };
 
 static const struct command *command_of(struct view name)
@@ -607,6 +608,12 @@ bool keyspace_reads(struct view name)
 {
     const struct command *command = command_of(name);
     return command && command->reads;
+}
+
+enum key_kind keyspace_kind(struct view name)
+{
+    const struct command *command = command_of(name);
+    return command ? command->kind : KEY_NONE;
 }
 
 void keyspace_run(struct keyspace *ks, int64_t now_us, size_t argc, const struct view *argv, struct sink *sink)

@@ -36,6 +36,7 @@ struct lua_port {
     struct sink sink;
     uint32_t piece_count, piece_cap;
     struct keyspace *keyspace;
+    struct lua_tap *tap;
     int64_t now_us;
     bool wrote, read_late;
     char looked[LOOKED_MAX]; /* the keys that were read before the first write, each behind its length */
@@ -59,6 +60,7 @@ struct lua_library {
 
 struct lua_host {
     struct lua_library *library;
+    struct lua_tap *tap;
     double clock[CLOCK_PARTS];
 };
 
@@ -167,7 +169,8 @@ static void lua_port_run(struct lua_port *port, uint32_t count)
     }
     watch_order(port, parts, count);
     port->piece_count = 0;
-    keyspace_run(port->keyspace, port->now_us, count, parts, &port->sink);
+    if (port->tap == NULL || !port->tap->command(port->tap, count, parts, &port->sink))
+        keyspace_run(port->keyspace, port->now_us, count, parts, &port->sink);
 }
 
 static int redis_register_function(lua_State *lua)
@@ -307,6 +310,7 @@ const struct item *lua_host_run(struct lua_host *host, const struct lua_job *job
     }
     host_enter(host);
     library->port.keyspace = job->keyspace;
+    library->port.tap = host->tap;
     library->port.now_us = job->now_us;
     library->port.wrote = library->port.read_late = false;
     library->port.looked_len = 0;
@@ -322,6 +326,11 @@ const struct item *lua_host_run(struct lua_host *host, const struct lua_job *job
     }
     lua_settop(lua, 0);
     return item;
+}
+
+void lua_host_tap(struct lua_host *host, struct lua_tap *tap)
+{
+    host->tap = tap;
 }
 
 bool lua_host_read_late(const struct lua_host *host)

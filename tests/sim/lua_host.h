@@ -47,6 +47,15 @@ struct lua_job {
 };
 const struct item *lua_host_run(struct lua_host *host, const struct lua_job *job, struct arena *arena);
 
+/*
+ * From now on ${tap} is shown each command of this host's functions before it is carried out; NULL: nobody is. It may change what is asked, or answer
+ * by itself, as Redis would, and return true.
+ */
+struct lua_tap {
+    bool (*command)(struct lua_tap *tap, size_t argc, struct view *argv, struct sink *sink);
+};
+void lua_host_tap(struct lua_host *host, struct lua_tap *tap);
+
 /* Did the last run read a key behind a write, and not before? Then it could fail with half of it done. */
 bool lua_host_read_late(const struct lua_host *host);
 

@@ -62,12 +62,11 @@ static void note_begin(struct shard_sim *shard)
     shard->behind[shard->behind_count++] = keyspace_mark(shard->keyspace);
 }
 
-const struct item *shard_sim_run(struct shard_sim *shard, const struct call *call, int64_t limit_ms, struct arena *arena)
+const struct item *shard_sim_try(struct shard_sim *shard, struct lua_host *host, const struct call *call, int64_t limit_ms, struct arena *arena)
 {
     struct view parts[PARTS_MAX + 2];
     char epoch[24], limit[24];
     size_t count = parts_of(call, parts);
-    note_begin(shard);
     if (call->function == NULL)
         return run_command(shard, parts, count, arena);
     if (call->function->writes) {
@@ -83,9 +82,15 @@ const struct item *shard_sim_run(struct shard_sim *shard, const struct call *cal
         .args = parts + call->keys,
         .arg_count = count - call->keys,
     };
+    return lua_host_run(host, &job, arena);
+}
+
+const struct item *shard_sim_run(struct shard_sim *shard, const struct call *call, int64_t limit_ms, struct arena *arena)
+{
+    note_begin(shard);
     if (shard->still)
         lua_host_has_told(shard->host, shard->now_us - 1);
-    return lua_host_run(shard->host, &job, arena);
+    return shard_sim_try(shard, shard->host, call, limit_ms, arena);
 }
 
 bool shard_sim_read_late(const struct shard_sim *shard)

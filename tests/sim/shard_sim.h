@@ -40,6 +40,9 @@ int64_t shard_sim_now_ms(const struct shard_sim *shard);
  */
 const struct item *shard_sim_run(struct shard_sim *shard, const struct call *call, int64_t limit_ms, struct arena *arena);
 
+/* The same by another process' clock and tap, and no step of this shard's: for whoever takes it back by the keyspace. */
+const struct item *shard_sim_try(struct shard_sim *shard, struct lua_host *host, const struct call *call, int64_t limit_ms, struct arena *arena);
+
 /* See lua_host_read_late. */
 bool shard_sim_read_late(const struct shard_sim *shard);
 
