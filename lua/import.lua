@@ -29,7 +29,7 @@ end
 -- Gives each new product its id, and takes the sequence along with ids that clients chose in order. Returns the ids and the sequence, or nil when an
 -- id is there twice: then what comes last would depend on how a worker cut its batches.
 local function number(p, args)
-    local before, partition, step = tonumber(call('HGET', key.sequences(p), 'product') or 0), tonumber(p), tonumber(guard.partitions())
+    local before, partition, step = tonumber(call('HGET', key.sequences(p), 'product') or 0), tonumber(p), guard.partitions()
     local last, ids, taken = before, {}, {}
     for n = 3, #args - 2, 3 do
         local id = args[n]

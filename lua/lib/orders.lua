@@ -6,7 +6,7 @@
 -- costs.
 
 -- Reads what a move needs. Returns nil when there is no such order; else v, created and expires are numbers, created_us is text (the place in
--- indexes).
+-- indexes; made of its time if the list of orders has lost it, since a move without a place would fail behind its first write).
 function orders.read(p, id)
     local record = key.order(p, id)
     local values = call('HMGET', record, 'state', 'payment_status', 'v', 'user', 'total', 'currency', 'created', 'expires', 't', 'payments')
@@ -18,17 +18,18 @@ function orders.read(p, id)
         state = values[1], payment_status = values[2], v = tonumber(values[3]),
         user = values[4], total = values[5], currency = values[6],
         created = tonumber(values[7]), expires = tonumber(values[8]), t = values[9], payments = values[10] or '',
-        created_us = call('ZSCORE', key.orders(p), id),
+        created_us = call('ZSCORE', key.orders(p), id) or values[7] .. '000',
     }
 end
 
--- The order's latest payment: id, status, created_us (its place in indexes). Nil when there is none.
+-- The order's latest payment: id, status, created_us (its place in indexes; the order's if the list of payments has lost it). Nil when there is none.
 function orders.latest_payment(order)
     local id = order.payments:match('%d+$')
     if not id then
         return nil
     end
-    return {id = id, status = call('HGET', key.payment(order.p, id), 'status'), created_us = call('ZSCORE', key.payments(order.p), id)}
+    local created_us = call('ZSCORE', key.payments(order.p), id) or order.created_us
+    return {id = id, status = call('HGET', key.payment(order.p, id), 'status'), created_us = created_us}
 end
 
 -- What eV says of a version.
