@@ -2,28 +2,29 @@
 --
 -- KEYS[1]  idem:{p}:HASH: of this part of the import
 -- ARGV     p, fp; then for each product: id, or empty for a new one; doc; on_hand: its first stock, or empty
--- answers  OK results: for each product "id,v", with | between them; v is 1 for one that was created, 0 for one that is there and came with an
---          on_hand, which would be another stock than it has: nothing was done with that one
+-- answers  OK results: for each product "id,v", with | between them. v is 1 for one that was created, + and its version for one that was created
+--          under an id that had a product before, 0 for one that is there and came with an on_hand, which would be another stock than it has: nothing
+--          was done with that one; else the version that replaced it
 --          REPLAY results: done before by this key
 --          KEY_REUSED
 -- writes   KEYS[1], product:{p}:ID, stock:{p}:ID, moves:{p}:ID, products:{p}, asks:{p}, seq:{p}
 
 local takes = arguments.of('import', 'idem', 'partition fp', 'id? bytes count?')
 
--- What there is under these ids: their versions, and of those that will be created, whether marks of a former one are there. Most imports are of
--- products of which there is nothing at all, so that is asked first.
+-- What there is under these ids: their versions, and of those that will be created, what a former one has left. Most imports are of products of which
+-- there is nothing at all, so that is asked first.
 local function find(p, ids)
-    local names, found, kept, count = {}, {}, {}, #ids
+    local names, found, former, count = {}, {}, {}, #ids
     for n = 1, count do
         names[2 * n - 1], names[2 * n] = key.product(p, ids[n]), key.stock(p, ids[n])
     end
     if call('EXISTS', unpack(names)) > 0 then
         for n = 1, count do
             found[n] = call('HGET', names[2 * n - 1], 'v')
-            kept[n] = not found[n] and products.kept_marks(p, ids[n])
+            former[n] = not found[n] and products.former(p, ids[n]) or nil
         end
     end
-    return found, kept
+    return found, former
 end
 
 -- Gives each new product its id, and takes the sequence along with ids that clients chose in order. Returns the ids and the sequence, or nil when an
@@ -53,11 +54,11 @@ local function number(p, args)
     return ids, last > before and last or nil
 end
 
--- Writes one product. Returns its new version as text.
-local function put(p, id, v, doc, on_hand, kept, now)
+-- Writes one product. Returns its new version as its result says it.
+local function put(p, id, v, doc, on_hand, former, now)
     if not v then
-        products.create(p, id, doc, on_hand == '' and '0' or on_hand, kept, now)
-        return '1'
+        local first = products.create(p, id, doc, on_hand == '' and '0' or on_hand, former, now)
+        return first == '1' and first or '+' .. first
     elseif on_hand ~= '' then
         return '0'
     end
@@ -81,14 +82,14 @@ local function import(keys, args)
     if not ids then
         return redis.error_reply('ERR souk: an id twice in import')
     end
-    local found, kept = find(p, ids)
+    local found, former = find(p, ids)
 
     local results, created = {}, {}
     for n = 1, #ids do
         local id, at = ids[n], 3 * n
-        local v = put(p, id, found[n], args[at + 1], args[at + 2], kept[n], now)
+        local v = put(p, id, found[n], args[at + 1], args[at + 2], former[n], now)
         results[n] = id .. ',' .. v
-        if v == '1' then
+        if not found[n] then
             created[#created + 1] = id
         end
     end

@@ -32,11 +32,11 @@ local function product_create(keys, args)
         return {code.REPLAY, record[3], record[4], record[5]}
     end
     local id, sequence = free_id(p)
-    local kept = products.kept_marks(p, id)
+    local former = products.former(p, id)
 
     call('HSET', key.sequences(p), 'product', int.text(sequence))
-    products.create(p, id, doc, args[4], kept, now)
+    local v = products.create(p, id, doc, args[4], former, now)
     products.list(p, {id})
-    idem.write(keys[1], fp, 'done', 'id', id, 'v', '1', 'doc', doc)
-    return {code.OK, id, 1}
+    idem.write(keys[1], fp, 'done', 'id', id, 'v', v, 'doc', doc)
+    return {code.OK, id, v}
 end

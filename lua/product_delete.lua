@@ -1,4 +1,4 @@
--- Removes a product of which no units are held. Its ledger stays, and the marks among its stock.
+-- Removes a product of which no units are held. Its ledger stays, and among its stock the marks, its last versions and when it was deleted.
 --
 -- KEYS[1]  product:{p}:ID
 -- ARGV     p, id; expected: a version, or * for any
@@ -8,7 +8,7 @@
 local takes = arguments.of('product_delete', 'product', 'partition id count_or_any')
 
 local function product_delete(keys, args)
-    local no = guard.enter(takes, keys, args)
+    local no, _, _, plain = guard.enter(takes, keys, args)
     if no then return no end
     local p, id = args[1], args[2]
 
@@ -26,6 +26,6 @@ local function product_delete(keys, args)
     end
     call('DEL', keys[1])
     call('ZREM', key.products(p), id)
-    stock.remove(counters)
+    stock.remove(counters, v, plain)
     return {code.OK}
 end

@@ -16,14 +16,13 @@ local function raise_sequence(p, id, partitions, last)
     end
 end
 
-local function create(p, id, doc, on_hand, now)
-    local kept, partitions = products.kept_marks(p, id), guard.partitions()
-    local last = tonumber(call('HGET', key.sequences(p), 'product') or 0)
+local function create(p, id, doc, on_hand, former, now)
+    local partitions, last = guard.partitions(), tonumber(call('HGET', key.sequences(p), 'product') or 0)
 
-    products.create(p, id, doc, on_hand, kept, now)
+    local v = products.create(p, id, doc, on_hand, former, now)
     products.list(p, {id})
     raise_sequence(p, id, partitions, last)
-    return {code.OK, 1}
+    return {code.OK, v}
 end
 
 local function product_put(keys, args)
@@ -37,8 +36,10 @@ local function product_put(keys, args)
     end
 
     local v = call('HGET', keys[1], 'v')
-    if mode == 'create' then
-        return v and {code.STALE, v} or create(p, id, doc, on_hand, now)
+    if mode == 'create' and v then
+        return {code.STALE, v}
+    elseif mode == 'create' then
+        return create(p, id, doc, on_hand, products.former(p, id), now)
     elseif not v then
         return {code.NOT_FOUND}
     end

@@ -1,7 +1,7 @@
 -- The first step of every function that writes. Behind the function's own arguments stand two that the sender adds: the ring epoch, and the
 -- latest time of this shard at which the call may act, so that neither a worker with an old ring nor a call that lay about does anything.
 
--- Returns no, now in ms, now in µs. ${no} is the answer to give at once, nil when the function may go on.
+-- Returns no, now in ms, now in µs, and in ms what TIME says. ${no} is the answer to give at once, nil when the function may go on.
 function guard.enter(takes, keys, args)
     local wrong = arguments.wrong(takes, keys, args, 2)
     if wrong then
@@ -18,7 +18,7 @@ function guard.enter(takes, keys, args)
     if plain > limit then -- the sender has its limit from TIME
         return {code.LATE}
     end
-    return nil, now, now_us
+    return nil, now, now_us, plain
 end
 
 -- The number of partitions, for those who make ids. If the shard does not say it, it fails here, and not where it is used behind a write.

@@ -1,15 +1,18 @@
 -- A product's record. Its stock is beside it and made with it.
 
--- Are there marks of a former product with this id? For products.create, when there is no product.
-function products.kept_marks(p, id)
-    return call('EXISTS', key.stock(p, id)) == 1
+-- What a former product with this id has left (stock.former), nil if nothing. For products.create, when there is no product.
+function products.former(p, id)
+    return call('EXISTS', key.stock(p, id)) == 1 and stock.former(p, id) or nil
 end
 
--- Makes product, stock and ledger entry; the caller puts it into the index too, by products.list. All but ${now} and ${kept} is text. Cannot fail:
--- the caller has made sure that there is none.
-function products.create(p, id, doc, on_hand, kept, now)
-    call('HSET', key.product(p, id), 'v', '1', 'doc', doc)
-    stock.create(p, id, on_hand, kept and now or nil) -- when kept ones are due is not known here; the first look finds out
+-- Makes product, stock and ledger entry; the caller puts it into the index too, by products.list. Returns the version as text. It goes on behind that
+-- of the former one: a version never comes again, so whoever names one means what he has seen. All but ${now} and ${former} is text. Cannot fail: the
+-- caller has made sure that there is none.
+function products.create(p, id, doc, on_hand, former, now)
+    local v = former and int.text(former.v + 1) or '1'
+    call('HSET', key.product(p, id), 'v', v, 'doc', doc)
+    stock.create(p, id, on_hand, former, now)
+    return v
 end
 
 -- Puts these ids into the index.

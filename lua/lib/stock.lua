@@ -1,6 +1,8 @@
 -- The counters of one product, and beside them its holds (lib/holds.lua). Counters are made in stock.create and change in stock.change only, which
 -- write the entry in the ledger with them.
 
+local match = ('').match
+
 local COUNTERS = {'on_hand', 'held', 'committed'}
 
 -- The counters as numbers, from their fields as Redis gives them, or nil when there is no such product.
@@ -67,17 +69,20 @@ function stock.write_ask(counters)
     end
 end
 
--- The counters of a new product, with ${on_hand} units (text) and the time of the next look: nil, or in ms.
-function stock.create(p, id, on_hand, ask)
-    local record = key.stock(p, id)
-    if ask then
-        local text = int.text(ask)
-        call('HSET', record, 'on_hand', on_hand, 'held', '0', 'committed', '0', 'v', '1', 'ask', text)
+-- The counters of a new product, with ${on_hand} units (text). ${former}: what one of this id has left, or nil; when its marks are due is not known
+-- here, so a look finds out.
+function stock.create(p, id, on_hand, former, now)
+    local record, v = key.stock(p, id), '1'
+    if former then
+        local text = int.text(now)
+        v = int.text(former.stock_v + 1)
+        call('HSET', record, 'on_hand', on_hand, 'held', '0', 'committed', '0', 'v', v, 'ask', text)
+        call('HDEL', record, 'deleted')
         call('ZADD', key.asks(p), text, id)
     else
-        call('HSET', record, 'on_hand', on_hand, 'held', '0', 'committed', '0', 'v', '1')
+        call('HSET', record, 'on_hand', on_hand, 'held', '0', 'committed', '0', 'v', v)
     end
-    call('XADD', key.moves(p, id), '*', 'm', 'create|' .. on_hand .. '|||' .. on_hand .. '|0|0|1|')
+    call('XADD', key.moves(p, id), '*', 'm', 'create|' .. on_hand .. '|||' .. on_hand .. '|0|0|' .. v .. '|')
 end
 
 local changed = {} -- of stock.change, used again: a table that grows is moved at each power of two
@@ -113,8 +118,17 @@ function stock.change(counters, by, quantity, txn, order_id, reason, hold)
         int.text(counters.on_hand) .. '|' .. int.text(counters.held) .. '|' .. int.text(counters.committed) .. '|' .. v .. '|' .. reason)
 end
 
--- The counters of a product that is deleted go. Its marks stay: a late call must still meet them.
-function stock.remove(counters)
+-- The counters of a product that is deleted go. Its marks stay: a late call must still meet them. So does, for ever, with which versions it ended
+-- (${v}: the product's, as text) and when (ms, by TIME): one that is made under its id goes on behind them.
+function stock.remove(counters, v, plain)
+    call('HSET', counters.key, 'deleted', v .. '|' .. int.text(counters.v) .. '|' .. int.text(plain))
     call('HDEL', counters.key, 'on_hand', 'held', 'committed', 'v', 'ask', 'brief')
     call('ZREM', key.asks(counters.p), counters.id)
+end
+
+-- What a product that is not there has left, as numbers: the versions of it and of its stock, and when it was deleted. All are 0 where there are
+-- marks alone: a release leaves one also of what never was.
+function stock.former(p, id)
+    local v, stock_v, deleted = match(call('HGET', key.stock(p, id), 'deleted') or '0|0|0', '^(%d+)|(%d+)|(%d+)$')
+    return {v = tonumber(v), stock_v = tonumber(stock_v), deleted = tonumber(deleted)}
 end

@@ -4,6 +4,13 @@
 #define PRODUCT(v) "HSET product:{5}:5 v " v " doc D1 ; ZADD products:{5} 5 5 ; "
 #define STOCK(on_hand, held, committed) "HSET stock:{5}:5 on_hand " on_hand " held " held " committed " committed " v 4"
 #define IDEM "idem:{5}:$H 5 $F "
+/* A product that was there with versions 1 to 3, its stock with 1 and 2, and is no more. */
+#define FORMER(id) \
+    "product_put product:{5}:" id " 5 " id " create '' D1 1 ; product_put product:{5}:" id " 5 " id " replace 1 D2 '' ; " \
+    "product_put product:{5}:" id " 5 " id " replace 2 D3 '' ; stock_adjust idem:{5}:$J 5 $F " id " delta 3 '' '' r-0 ; " \
+    "product_delete product:{5}:" id " 5 " id " 3"
+/* The same, and made again. */
+#define AGAIN FORMER("5") " ; product_put product:{5}:5 5 5 create '' D4 7 => 0 4"
 
 static const struct lua_case cases[] = {
     /* product_create */
@@ -28,6 +35,10 @@ static const struct lua_case cases[] = {
      "14 261 1 D1", NULL},
     {"create with marks of a former product will look at them", "HSET stock:{5}:261 $T released|2|7|@-5000|@-5000", "product_create " IDEM "D1 1",
      "0 261 1", "HGET stock:{5}:261 ask => @+0 ; ZSCORE asks:{5} 261 => @+0"},
+    {"create under an id that had a product goes on behind its versions", FORMER("517") " ; product_create idem:{5}:$I 5 $F D3 1 => 0 261 1",
+     "product_create " IDEM "D4 7", "0 517 4",
+     "HGETALL product:{5}:517 => v 4 doc D4 ; HGETALL stock:{5}:517 => on_hand 7 held 0 committed 0 v 3 ask @+0 ; HGET idem:{5}:$H v => 4 ; "
+     "XREVRANGE moves:{5}:517 + - COUNT 1 => * m create|7|||7|0|0|3|"},
     {"create: partition too high", NULL, "product_create idem:{16384}:$H 16384 $F D1 1", "'-ERR souk: bad argument 1 of product_create'", NULL},
     {"create: fingerprint of 15 digits", NULL, "product_create idem:{5}:$H 5 f00df00df00df00 D1 1", "'-ERR souk: bad argument 2 of product_create'",
      NULL},
@@ -70,9 +81,14 @@ static const struct lua_case cases[] = {
      "HGET seq:{5} product => 1"},
     {"put creates again, with marks to look at",
      "product_put product:{5}:5 5 5 create '' D1 1 ; release stock:{5}:5 5 5 $T -1 '' ; product_delete product:{5}:5 5 5 *",
-     "product_put product:{5}:5 5 5 create '' D2 2", "0 1",
+     "product_put product:{5}:5 5 5 create '' D2 2", "0 2",
      "HGET stock:{5}:5 ask => @+0 ; ZSCORE asks:{5} 5 => @+0 ; "
      "XLEN moves:{5}:5 => 2"},
+    {"put creates again, and goes on behind the versions of before", FORMER("5"), "product_put product:{5}:5 5 5 create '' D4 7", "0 4",
+     "HGETALL product:{5}:5 => v 4 doc D4 ; HGETALL stock:{5}:5 => on_hand 7 held 0 committed 0 v 3 ask @+0 ; "
+     "XREVRANGE moves:{5}:5 + - COUNT 1 => * m create|7|||7|0|0|3| ; product_delete product:{5}:5 5 5 4 => 0 ; "
+     "product_put product:{5}:5 5 5 create '' D5 1 => 0 5 ; HGET stock:{5}:5 v => 4"},
+    {"put that comes late, when the product was made again", AGAIN, "product_put product:{5}:5 5 5 replace 1 D9 ''", "11 4", NULL},
     {"put: id 0", NULL, "product_put product:{5}:0 5 0 create '' D1 1", "'-ERR souk: bad argument 2 of product_put'", NULL},
     {"put: id of 2^53", NULL, "product_put product:{5}:9007199254740992 5 9007199254740992 create '' D1 1",
      "'-ERR souk: bad argument 2 of product_put'", NULL},
@@ -105,6 +121,9 @@ static const struct lua_case cases[] = {
     {"import in partition 0", NULL, "import idem:{0}:$H 0 $F '' D1 1", "0 256,1", NULL},
     {"import with marks of a former product will look at them", "HSET stock:{5}:261 $T released|2|7|@-5000|@-5000", "import " IDEM "5 D1 1 261 D1 1",
      "0 5,1|261,1", "HGET stock:{5}:261 ask => @+0 ; ZSCORE asks:{5} 261 => @+0 ; HEXISTS stock:{5}:5 ask => 0"},
+    {"import creates again, and goes on behind the versions of before", FORMER("5"), "import " IDEM "5 D4 7 261 D1 1", "0 5,+4|261,1",
+     "HGETALL product:{5}:5 => v 4 doc D4 ; HGETALL stock:{5}:5 => on_hand 7 held 0 committed 0 v 3 ask @+0 ; ZSCORE products:{5} 5 => 5 ; "
+     "import " IDEM "5 D4 7 261 D1 1 => 14 5,+4|261,1"},
     {"import again says what it was, and does nothing", "import " IDEM "5 D1 1 '' D2 '' ; product_put product:{5}:5 5 5 replace * D9 ''",
      "import " IDEM "5 D1 1 '' D2 ''", "14 5,1|261,1", "HGET product:{5}:5 doc => D9 ; ZCARD products:{5} => 2"},
     {"import with the key of another", "import " IDEM "5 D1 1", "import idem:{5}:$H 5 $G 5 D1 2", "12", NULL},
@@ -120,6 +139,8 @@ static const struct lua_case cases[] = {
      "HGETALL product:{5}:5 => v 4 doc D2 ; HGETALL product:{5}:261 => v 8 doc D3"},
     {"replace what has another version, or is not there", PRODUCT("3") "HSET product:{5}:261 v 7 doc D1",
      "product_replace products:{5} 5 5 2 D2 517 1 D2 261 7 D3", "0 '' '' 8", "HGETALL product:{5}:5 => v 3 doc D1 ; EXISTS product:{5}:517 => 0"},
+    {"replace that comes late, when the product was made again", AGAIN, "product_replace products:{5} 5 5 1 D9", "0 ''",
+     "HGETALL product:{5}:5 => v 4 doc D4"},
     {"replace: an id twice", PRODUCT("3"), "product_replace products:{5} 5 5 3 D2 5 3 D3", "'-ERR souk: an id twice in product_replace'", NULL},
     {"replace: nothing", PRODUCT("3"), "product_replace products:{5} 5", "'-ERR souk: wrong number of arguments of product_replace'", NULL},
     {"replace: any version", PRODUCT("3"), "product_replace products:{5} 5 5 * D2", "'-ERR souk: bad argument 3 of product_replace'", NULL},
@@ -129,10 +150,12 @@ static const struct lua_case cases[] = {
     {"delete this version",
      PRODUCT("3") STOCK("9", "0", "0") " ask @+5 ; ZADD asks:{5} 1 5 ; HSET stock:{5}:5 $T released|2|7|@-5|@-5 ; XADD moves:{5}:5 * k v",
      "product_delete product:{5}:5 5 5 3", "0",
-     "EXISTS product:{5}:5 products:{5} asks:{5} => 0 ; HGETALL stock:{5}:5 => $T released|2|7|@-5|@-5 ; EXISTS moves:{5}:5 => 1"},
-    {"delete what has no marks", PRODUCT("3") STOCK("9", "0", "0"), "product_delete product:{5}:5 5 5 3", "0", "EXISTS stock:{5}:5 => 0"},
+     "EXISTS product:{5}:5 products:{5} asks:{5} => 0 ; HGETALL stock:{5}:5 => $T released|2|7|@-5|@-5 deleted 3|4|@+0 ; EXISTS moves:{5}:5 => 1"},
+    {"delete what has no marks", PRODUCT("3") STOCK("9", "0", "0"), "product_delete product:{5}:5 5 5 3", "0",
+     "HGETALL stock:{5}:5 => deleted 3|4|@+0"},
     {"delete any version", PRODUCT("3") STOCK("9", "0", "0"), "product_delete product:{5}:5 5 5 *", "0", NULL},
     {"delete an older version", PRODUCT("3") STOCK("9", "0", "0"), "product_delete product:{5}:5 5 5 2", "11 3", NULL},
+    {"delete that comes late, when the product was made again", AGAIN, "product_delete product:{5}:5 5 5 1", "11 4", "HGET stock:{5}:5 on_hand => 7"},
     {"delete nothing", NULL, "product_delete product:{5}:5 5 5 *", "10", NULL},
     {"delete while units are held", PRODUCT("3") STOCK("9", "1", "0"), "product_delete product:{5}:5 5 5 *", "23 1 0", NULL},
     {"delete while units are committed", PRODUCT("3") STOCK("9", "0", "1"), "product_delete product:{5}:5 5 5 *", "23 0 1", NULL},

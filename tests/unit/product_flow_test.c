@@ -412,6 +412,13 @@ static void test_put_create(void **state)
     talk.driver = driver_start(request.type, &talk.asked.ask);
     driver_reply(talk.driver, driver_next_call(talk.driver), "11 '4'");
     assert_answer(&talk, 412, "\"current_version\":4");
+    driver_free(talk.driver);
+
+    /* Under the id of one that was deleted: it goes on behind its versions. */
+    talk.driver = driver_start(request.type, &talk.asked.ask);
+    driver_reply(talk.driver, driver_next_call(talk.driver), "0 '5'");
+    assert_answer(&talk, 201, "\"version\":5");
+    assert_string_equal(driver_header(talk.driver, "ETag"), "\"v5\"");
     talk_end(&talk);
 }
 

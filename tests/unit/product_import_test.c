@@ -116,6 +116,8 @@ static void test_failures(void **state)
         {"0 '17,1|33,1'", REPLY_OK, "\"status\":500,\"code\":\"internal_error\""},
         {"0 ''", REPLY_OK, "\"status\":500"},
         {"0 '17'", REPLY_OK, "\"status\":500"},
+        {"0 '17,+'", REPLY_OK, "\"status\":500"},
+        {"0 '17,'", REPLY_OK, "\"status\":500"},
         {"10", REPLY_OK, "\"status\":500"},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -227,12 +229,23 @@ static void test_all_replayed(void **state)
     assert_body(&talk, "{\"line\":1,\"id\":17,\"version\":1,\"status\":201}\n{\"line\":2,\"id\":18,\"version\":9,\"status\":200}\n");
 }
 
+/* Under an id that had a product before, a new one goes on behind its versions. */
+static void test_made_again(void **state)
+{
+    struct import_talk talk;
+    start(&talk, "{\"id\":17,\"name\":\"a\",\"price\":1}\n{\"id\":33,\"name\":\"a\",\"price\":1}\n");
+    begin(&talk);
+    driver_reply(talk.driver, driver_next_call(talk.driver), "0 '17,+8|33,8'");
+    assert_body(&talk, "{\"line\":1,\"id\":17,\"version\":8,\"status\":201}\n{\"line\":2,\"id\":33,\"version\":8,\"status\":200}\n");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_parts_and_results), cmocka_unit_test(test_lines),          cmocka_unit_test(test_failures),
-        cmocka_unit_test(test_begin),             cmocka_unit_test(test_how_many_lines), cmocka_unit_test(test_new_products),
-        cmocka_unit_test(test_all_replayed),
+        cmocka_unit_test(test_parts_and_results), cmocka_unit_test(test_lines),
+        cmocka_unit_test(test_failures),          cmocka_unit_test(test_begin),
+        cmocka_unit_test(test_how_many_lines),    cmocka_unit_test(test_new_products),
+        cmocka_unit_test(test_all_replayed),      cmocka_unit_test(test_made_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -407,14 +407,16 @@ static void got_begin(struct import *import, const struct reply *reply)
     flow_end(flow);
 }
 
-/* Reads the next "id,v" of a part's results. Returns false if there is none. */
-static bool next_result(struct view *rest, long long *id, long long *version)
+/* Reads the next "id,v" of a part's results: ${created} if v is 1 or has a + before it. Returns false if there is none. */
+static bool next_result(struct view *rest, long long *id, long long *version, bool *created)
 {
     const char *comma = rest->len ? memchr(rest->at, ',', rest->len) : NULL, *end = rest->at + rest->len;
     const char *bar = comma ? memchr(comma, '|', (size_t)(end - comma)) : NULL, *stop = bar ? bar : end;
+    bool again = comma && comma + 1 < stop && comma[1] == '+';
     if (comma == NULL || !view_to_int((struct view){rest->at, (size_t)(comma - rest->at)}, id) ||
-        !view_to_int((struct view){comma + 1, (size_t)(stop - comma) - 1}, version))
+        !view_to_int((struct view){comma + 1 + again, (size_t)(stop - comma) - 1 - again}, version))
         return false;
+    *created = again || *version == 1;
     *rest = bar ? (struct view){bar + 1, (size_t)(end - bar) - 1} : (struct view){NULL, 0};
     return true;
 }
@@ -427,11 +429,12 @@ static bool part_results(struct import *import, struct part *part, struct view t
     for (unsigned i = 0; i < part->count; i++) {
         struct result *result = part->of[i];
         long long id, version;
-        if (!next_result(&text, &id, &version))
+        bool created;
+        if (!next_result(&text, &id, &version, &created))
             return false;
         result->id = id;
         result->version = version;
-        result->status = version == 1 ? 201 : 200;
+        result->status = created ? 201 : 200;
         if (version == 0)
             result_refuse(import, result, &OUTCOME_UNPROCESSABLE, THERE);
     }
