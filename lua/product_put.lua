@@ -5,6 +5,7 @@
 -- answers  OK v
 --          NOT_FOUND: nothing to replace
 --          STALE v: there is one (create), or it has another version (replace)
+--          LATE: it was sent before the product was deleted (create): the request was done by a repeat, and its product is no more
 -- writes   KEYS[1]; in create also stock:{p}:ID, moves:{p}:ID, products:{p}, asks:{p}, seq:{p}
 
 local takes = arguments.of('product_put', 'product', 'partition id create|replace count_or_any? bytes count?')
@@ -26,7 +27,7 @@ local function create(p, id, doc, on_hand, former, now)
 end
 
 local function product_put(keys, args)
-    local no, now = guard.enter(takes, keys, args)
+    local no, now, _, plain = guard.enter(takes, keys, args)
     if no then return no end
     local p, id, mode, expected, doc, on_hand = args[1], args[2], args[3], args[4], args[5], args[6]
     if mode == 'create' and on_hand == '' then
@@ -39,7 +40,9 @@ local function product_put(keys, args)
     if mode == 'create' and v then
         return {code.STALE, v}
     elseif mode == 'create' then
-        return create(p, id, doc, on_hand, products.former(p, id), now)
+        local former = products.former(p, id)
+        local late = former and guard.sent_before(args, former.deleted, plain)
+        return late and {code.LATE} or create(p, id, doc, on_hand, former, now)
     elseif not v then
         return {code.NOT_FOUND}
     end

@@ -39,7 +39,7 @@
  * wrote up to it; else as UNKNOWN. That holds for refusals too: they may rest on writes of others which no replica has. Reads do not wait for it.
  */
 #define STORE_CALL_TIMEOUT_MS 2000
-#define STORE_LIMIT_MS 30000     /* how long a writing call may travel */
+#define STORE_LIMIT_MS 30000     /* how long a writing call may travel; lua/lib/guard.lua has it too */
 #define STORE_INFLIGHT_MAX 16384 /* per shard; above it calls complete as NOT_SENT */
 #define STORE_BEHIND_MAX 128     /* the same, of a shard that is behind */
 

@@ -11,6 +11,8 @@
     "product_delete product:{5}:" id " 5 " id " 3"
 /* The same, and made again. */
 #define AGAIN FORMER("5") " ; product_put product:{5}:5 5 5 create '' D4 7 => 0 4"
+/* One that was deleted 5 s ago. */
+#define DELETED "HSET stock:{5}:5 deleted 3|4|@-5000"
 
 static const struct lua_case cases[] = {
     /* product_create */
@@ -89,6 +91,14 @@ static const struct lua_case cases[] = {
      "XREVRANGE moves:{5}:5 + - COUNT 1 => * m create|7|||7|0|0|3| ; product_delete product:{5}:5 5 5 4 => 0 ; "
      "product_put product:{5}:5 5 5 create '' D5 1 => 0 5 ; HGET stock:{5}:5 v => 4"},
     {"put that comes late, when the product was made again", AGAIN, "product_put product:{5}:5 5 5 replace 1 D9 ''", "11 4", NULL},
+    {"put that was sent before the product was deleted does not create it again", DELETED,
+     "product_put limit=@+23000 product:{5}:5 5 5 create '' D1 1", "2", NULL},
+    {"put that was sent as the product was deleted, by a clock that is a little behind", DELETED,
+     "product_put limit=@+24500 product:{5}:5 5 5 create '' D1 1", "0 4", NULL},
+    {"put that was sent after the product was deleted", DELETED, "product_put limit=@+26000 product:{5}:5 5 5 create '' D1 1", "0 4",
+     "HGETALL stock:{5}:5 => on_hand 1 held 0 committed 0 v 5 ask @+0"},
+    {"put, and the product was deleted by a clock that was set back since", "HSET stock:{5}:5 deleted 3|4|@+60000",
+     "product_put limit=@+20000 product:{5}:5 5 5 create '' D1 1", "0 4", NULL},
     {"put: id 0", NULL, "product_put product:{5}:0 5 0 create '' D1 1", "'-ERR souk: bad argument 2 of product_put'", NULL},
     {"put: id of 2^53", NULL, "product_put product:{5}:9007199254740992 5 9007199254740992 create '' D1 1",
      "'-ERR souk: bad argument 2 of product_put'", NULL},

@@ -112,7 +112,7 @@ static char *expanded(const struct lua_shard *shard, const char *word)
     size_t used = 0;
 
     for (const char *at = word; *at; used += strlen(out + used)) {
-        at += expand_one(shard, at, at == word || at[-1] == '|', out + used, sizeof(out) - used);
+        at += expand_one(shard, at, at == word || at[-1] == '|' || at[-1] == '=', out + used, sizeof(out) - used);
         assert_true(used + HASH128_HEX * 3 < sizeof(out));
     }
     return strdup(out);
@@ -255,7 +255,7 @@ static bool is_reader(const char *name)
     return false;
 }
 
-/* FCALL name_hash 1 key args… [epoch limit]. More keys than one: a first word "keys=2". */
+/* FCALL name_hash 1 key args… [epoch limit]. First words can be "keys=2", for more keys than one, and a limit in the place of NEVER. */
 static char *call_function_words(struct lua_shard *shard, const struct words *words, const char *epoch, const char *limit)
 {
     const char *argv[WORDS_MAX + 8] = {is_reader(words->at[0]) ? "FCALL_RO" : "FCALL"}, *keys = "1";
@@ -263,9 +263,11 @@ static char *call_function_words(struct lua_shard *shard, const struct words *wo
     int argc = 1, from = 1;
 
     snprintf(name, sizeof(name), "%s_%.*s", words->at[0], VIEW_ARG(SOUK_LIBRARIES[0].hash));
-    if (words->count > 1 && strncmp(words->at[1], "keys=", 5) == 0) {
-        keys = words->at[1] + 5;
-        from = 2;
+    if (words->count > from && strncmp(words->at[from], "keys=", 5) == 0)
+        keys = words->at[from++] + 5;
+    if (words->count > from && strncmp(words->at[from], "limit=", 6) == 0) {
+        limit = strcmp(limit, NEVER) == 0 ? words->at[from] + 6 : limit;
+        from++;
     }
     argv[argc++] = name;
     argv[argc++] = keys;

@@ -10,8 +10,8 @@
  *
  * Every case starts in an empty shard (souk:shard with epoch 3 and 256 partitions). ${given} is run, then ${call}, whose answer must be ${want}, then
  * ${then}. A line holds commands, with " ; " between them. A command is a function (small letters; its first word is KEYS[1], the ring epoch and
- * the limit are added) or a plain Redis command (capitals). " => " behind a command gives the answer it must have; in ${given} other commands must
- * only not fail. Words are separated by spaces; '' is an empty word and '…' one with spaces.
+ * the limit are added; limit=@+500 in front of the key is another limit) or a plain Redis command (capitals). " => " behind a command gives the
+ * answer it must have; in ${given} other commands must only not fail. Words are separated by spaces; '' is an empty word and '…' one with spaces.
  *
  *   in commands   $H $I $J  three keys' hashes    $F $G  two fingerprints    $T  $H.$F.1    $U  $H.$F.2
  *                 @+500 @-500  the time 500 ms after and before the case began

@@ -414,11 +414,15 @@ static void test_put_create(void **state)
     assert_answer(&talk, 412, "\"current_version\":4");
     driver_free(talk.driver);
 
-    /* Under the id of one that was deleted: it goes on behind its versions. */
+    /* Under the id of one that was deleted: it goes on behind its versions, unless the call was sent before the deletion. */
     talk.driver = driver_start(request.type, &talk.asked.ask);
     driver_reply(talk.driver, driver_next_call(talk.driver), "0 '5'");
     assert_answer(&talk, 201, "\"version\":5");
     assert_string_equal(driver_header(talk.driver, "ETag"), "\"v5\"");
+    driver_free(talk.driver);
+    talk.driver = driver_start(request.type, &talk.asked.ask);
+    driver_reply(talk.driver, driver_next_call(talk.driver), "2");
+    assert_answer(&talk, 503, "\"code\":\"shard_unavailable\"");
     talk_end(&talk);
 }
 
