@@ -6,6 +6,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "library.h"
+
+#include "commit.h"
+
 #include "report.h"
 
 #define COLUMNS_MAX 5
@@ -85,8 +89,9 @@ void report_print(FILE *out, const struct report_facts *facts, enum report_form 
     print_faults(out, form, facts);
     print_requests(out, form, facts);
     print_rules(out, form, facts);
+    fprintf(out, "\nCommit %s, function library %.*s.\n", SOUK_COMMIT, VIEW_ARG(SOUK_LIBRARIES[0].name));
     fprintf(out,
-            "\nSeed %" PRIu64 ", %.0f s of shopping by %d shoppers. %" PRIu64 " attempts, %" PRIu64 " of them without an answer; %" PRIu64
+            "Seed %" PRIu64 ", %.0f s of shopping by %d shoppers. %" PRIu64 " attempts, %" PRIu64 " of them without an answer; %" PRIu64
             " repeats of decided requests; %zu answers that show a record's version. In the store: %zu orders, %zu payments; in the journal %zu "
             "entries.\n"
             "%zu operations had been left open by their shoppers and were decided in the calm. %.0f worker kills and %.1f shard kills a minute.\n",
