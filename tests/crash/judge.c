@@ -117,7 +117,7 @@ static void judge_answer(struct run *run)
 
     if (!answer || is_right(run, answer) || (shortage && is_clean_refusal(answer)))
         return;
-    if (answer->status == 0 && run->acted && may_be_silent(run) && !strstr(answer->error, "out of time"))
+    if (answer->status == 0 && run->acted && may_be_silent(run) && !answer->out_of_time)
         return;
     run_fail(run, "the victim: expected %d%s, came %d %s%s", run->scenario->act.want, shortage ? " or a clean 503" : "", answer->status,
              answer->error, answer->body);

@@ -234,6 +234,7 @@ static void transfer_finish(struct client *client, struct transfer *transfer, CU
     curl_easy_getinfo(transfer->easy, CURLINFO_TOTAL_TIME, &took);
     response->took_ms = took * 1000;
     response->status = code == CURLE_OK ? (int)status : 0;
+    response->out_of_time = code == CURLE_OPERATION_TIMEDOUT;
     if (code != CURLE_OK)
         snprintf(response->error, sizeof(response->error), "%s", transfer->error[0] ? transfer->error : curl_easy_strerror(code));
     else

@@ -52,13 +52,14 @@ enum stream { WORKER_STREAM, SHARD_STREAM, OTHER_STREAM };
 struct faults {
     struct fleet *fleet;
     struct pace pace;
-    FILE *log;
+    struct history *history;
     struct dice dice[STREAMS];
     int64_t next_ms[STREAMS];
     struct end ends[ENDS_MAX];
     unsigned end_count;
-    bool mending; /* everything is being ended */
-    bool worker_busy[SOUK_WORKERS_MAX], shard_busy[SHARDS_OF_FLEET], line_busy[PROXY_LINES_MAX];
+    bool mending;                              /* everything is being ended */
+    int64_t worker_since_us[SOUK_WORKERS_MAX]; /* since when something is done to it; 0: nothing is */
+    bool shard_busy[SHARDS_OF_FLEET], line_busy[PROXY_LINES_MAX];
     unsigned long counts[FAULT_KINDS];
 };
 
@@ -70,8 +71,8 @@ static int64_t now_ms(void)
 /* ${which}: the worker, shard or line. */
 static void end_later(struct faults *faults, int ms, ender *end, int which)
 {
-    if (faults->log)
-        fprintf(faults->log, "# %lld: the next fault is of number %d and lasts %d ms\n", (long long)clock_us(), which, ms);
+    if (faults->history->file)
+        fprintf(faults->history->file, "# %lld: the next fault is of number %d and lasts %d ms\n", (long long)clock_us(), which, ms);
     if (faults->end_count < ENDS_MAX)
         faults->ends[faults->end_count++] = (struct end){now_ms() + ms, end, which};
     else
@@ -90,16 +91,27 @@ static struct redis_fixture *shard_of(struct faults *faults, int shard)
 
 /* ---- workers ---- */
 
+static void disturb(struct faults *faults, int number)
+{
+    faults->worker_since_us[number] = clock_us();
+}
+
+static void leave_alone(struct faults *faults, int number)
+{
+    history_disturb(faults->history, number, faults->worker_since_us[number], clock_us());
+    faults->worker_since_us[number] = 0;
+}
+
 static void worker_starts(struct faults *faults, int number)
 {
     souk_launch(souk_of(faults), number);
-    faults->worker_busy[number] = false;
+    leave_alone(faults, number);
 }
 
 static void worker_continues(struct faults *faults, int number)
 {
     souk_resume(souk_of(faults), number);
-    faults->worker_busy[number] = false;
+    leave_alone(faults, number);
 }
 
 /* A worker that nothing is being done to, or -1. */
@@ -107,7 +119,7 @@ static int free_worker(struct faults *faults, struct dice *dice)
 {
     const struct fleet *fleet = faults->fleet;
     int number = fleet->workers[dice_between(dice, 0, (int)fleet->worker_count - 1)].number;
-    return faults->worker_busy[number] ? -1 : number;
+    return faults->worker_since_us[number] ? -1 : number;
 }
 
 static bool kill_worker(struct faults *faults, struct dice *dice)
@@ -115,8 +127,8 @@ static bool kill_worker(struct faults *faults, struct dice *dice)
     int number = free_worker(faults, dice), down = dice_between(dice, 0, faults->pace.down_ms);
     if (number < 0)
         return false;
+    disturb(faults, number);
     souk_kill(souk_of(faults), number);
-    faults->worker_busy[number] = true;
     end_later(faults, down, worker_starts, number);
     return true;
 }
@@ -124,10 +136,10 @@ static bool kill_worker(struct faults *faults, struct dice *dice)
 static bool kill_gateway(struct faults *faults, struct dice *dice)
 {
     int down = dice_between(dice, 50, 600);
-    if (faults->worker_busy[SOUK_SANDBOX])
+    if (faults->worker_since_us[SOUK_SANDBOX])
         return false;
+    disturb(faults, SOUK_SANDBOX);
     souk_kill(souk_of(faults), SOUK_SANDBOX);
-    faults->worker_busy[SOUK_SANDBOX] = true;
     end_later(faults, down, worker_starts, SOUK_SANDBOX);
     return true;
 }
@@ -143,8 +155,8 @@ static bool stop_worker(struct faults *faults, struct dice *dice)
     int number = free_worker(faults, dice), ms = stop_ms(dice);
     if (number < 0)
         return false;
+    disturb(faults, number);
     souk_pause(souk_of(faults), number);
-    faults->worker_busy[number] = true;
     end_later(faults, ms, worker_continues, number);
     return true;
 }
@@ -432,8 +444,8 @@ static void run_stream(struct faults *faults, enum stream stream, int mean_ms)
     unsigned kind = stream == WORKER_STREAM ? KILL_WORKER : stream == SHARD_STREAM ? KILL_SHARD : pick_kind(dice);
     bool done = KINDS[kind].begin(faults, dice);
     faults->counts[kind] += done;
-    if (done && faults->log)
-        fprintf(faults->log, "# %lld: %s\n", (long long)clock_us(), KINDS[kind].name);
+    if (done && faults->history->file)
+        fprintf(faults->history->file, "# %lld: %s\n", (long long)clock_us(), KINDS[kind].name);
     /* Busy ones are passed over, at once. */
     faults->next_ms[stream] = now_ms() + (done ? dice_between(dice, mean_ms / 2, mean_ms * 3 / 2) : 1);
 }
@@ -472,12 +484,12 @@ void faults_mend(struct faults *faults)
         memory_is_enough(faults, shard);
 }
 
-struct faults *faults_new(struct fleet *fleet, uint64_t seed, const struct pace *pace, FILE *log)
+struct faults *faults_new(struct fleet *fleet, uint64_t seed, const struct pace *pace, struct history *history)
 {
     struct faults *faults = calloc(1, sizeof(*faults));
     faults->fleet = fleet;
     faults->pace = *pace;
-    faults->log = log;
+    faults->history = history;
     for (unsigned i = 0; i < STREAMS; i++)
         faults->dice[i] = dice_of(seed, i);
     const int means[STREAMS] = {pace->worker_kill_ms, pace->shard_kill_ms, pace->other_ms};

@@ -4,7 +4,6 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
 
 #include "fleet.h"
 
@@ -22,8 +21,8 @@ struct pace {
 
 struct faults;
 
-/* ${log}: where each fault is noted, with its time, among what the clients saw; NULL: nowhere. */
-struct faults *faults_new(struct fleet *fleet, uint64_t seed, const struct pace *pace, FILE *log);
+/* ${history}: told of each time in which a worker was dead or stopped; its file notes each fault among what the clients saw. */
+struct faults *faults_new(struct fleet *fleet, uint64_t seed, const struct pace *pace, struct history *history);
 void faults_free(struct faults *faults);
 
 /* Does what is due. To be called every few milliseconds. */

@@ -34,6 +34,15 @@ static void *must(void *memory)
     return memory;
 }
 
+/* Room for one more in a list; returns where the list is then. */
+static void *grown(void *list, size_t count, size_t *room, size_t size)
+{
+    if (count < *room)
+        return list;
+    *room = *room * 2 + 1024;
+    return must(realloc(list, *room * size));
+}
+
 const char *op_kind_name(enum op_kind kind)
 {
     return KIND_NAMES[kind];
@@ -69,6 +78,8 @@ void history_free(struct history *history)
     }
     free(history->ops);
     free(history->sights);
+    free(history->hangs);
+    free(history->disturbances);
     if (history->file)
         fclose(history->file);
     pthread_mutex_destroy(&history->lock);
@@ -79,10 +90,7 @@ struct op *history_op(struct history *history, enum op_kind kind)
     struct op *op = must(calloc(1, sizeof(*op)));
     op->kind = kind;
     pthread_mutex_lock(&history->lock);
-    if (history->op_count == history->op_room) {
-        history->op_room = history->op_room * 2 + 1024;
-        history->ops = must(realloc(history->ops, history->op_room * sizeof(*history->ops)));
-    }
+    history->ops = grown(history->ops, history->op_count, &history->op_room, sizeof(*history->ops));
     history->ops[history->op_count++] = op;
     op->number = (uint32_t)history->op_count;
     pthread_mutex_unlock(&history->lock);
@@ -263,6 +271,7 @@ static struct said understand(const struct op *op, const struct response *respon
     struct said said = {.decision = UNDECIDED};
     if (response->status == 0) {
         said.not_known = true;
+        snprintf(said.code, sizeof(said.code), "%s", response->out_of_time ? "out_of_time" : "closed");
         return said;
     }
     said.body_hash = content_of(response->body);
@@ -301,11 +310,22 @@ static char *text_of(const char *format, ...)
 
 static void add_sight(struct history *history, const struct sight *sight)
 {
-    if (history->sight_count == history->sight_room) {
-        history->sight_room = history->sight_room * 2 + 4096;
-        history->sights = must(realloc(history->sights, history->sight_room * sizeof(*history->sights)));
-    }
+    history->sights = grown(history->sights, history->sight_count, &history->sight_room, sizeof(*history->sights));
     history->sights[history->sight_count++] = *sight;
+}
+
+static void add_hang(struct history *history, const struct hang *hang)
+{
+    history->hangs = grown(history->hangs, history->hang_count, &history->hang_room, sizeof(*history->hangs));
+    history->hangs[history->hang_count++] = *hang;
+}
+
+void history_disturb(struct history *history, int worker, int64_t from_us, int64_t until_us)
+{
+    pthread_mutex_lock(&history->lock);
+    history->disturbances = grown(history->disturbances, history->disturbance_count, &history->disturbance_room, sizeof(*history->disturbances));
+    history->disturbances[history->disturbance_count++] = (struct disturbance){worker, from_us, until_us};
+    pthread_mutex_unlock(&history->lock);
 }
 
 void history_see(struct history *history, struct sight sight)
@@ -356,6 +376,8 @@ void history_answer(struct history *history, struct op *op, unsigned n, int work
     pthread_mutex_lock(&history->lock);
     history->attempts++;
     history->unanswered += response->status == 0;
+    if (response->out_of_time)
+        add_hang(history, &(struct hang){worker, op->number, n, sent_us, got_us});
     if (said.broken && history->broken++ < MISMATCHES_MAX)
         history->broken_text[history->broken - 1] = text_of("operation %" PRIu32 " (%s), attempt %u, was answered %d %s", op->number,
                                                             KIND_NAMES[op->kind], n, response->status, response->body);

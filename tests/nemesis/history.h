@@ -80,6 +80,19 @@ struct sight {
     uint64_t content;
 };
 
+/* An attempt whose client waited until its time was over, at a connection that nobody closed. */
+struct hang {
+    int worker;
+    uint32_t op;
+    unsigned attempt;
+    int64_t sent_us, until_us;
+};
+/* A time in which a worker was dead or stopped by us. */
+struct disturbance {
+    int worker;
+    int64_t from_us, until_us;
+};
+
 #define MISMATCHES_MAX 20
 struct history {
     pthread_mutex_t lock;
@@ -88,6 +101,10 @@ struct history {
     size_t op_count, op_room;
     struct sight *sights;
     size_t sight_count, sight_room;
+    struct hang *hangs;
+    size_t hang_count, hang_room;
+    struct disturbance *disturbances;
+    size_t disturbance_count, disturbance_room;
     uint64_t attempts, unanswered, replays, twins;
     uint64_t mismatches;            /* repeats of a decided request whose answer had other bytes */
     char *mismatch[MISMATCHES_MAX]; /* the first of them, in words */
@@ -115,6 +132,8 @@ uint32_t op_of_request_id(const char *text);
  * with it. The last answer that is not "no" wins over a "no", since that leaves the key free.
  */
 void history_answer(struct history *history, struct op *op, unsigned n, int worker, int64_t sent_us, int64_t got_us, const struct response *response);
+/* The worker was dead or stopped between these two moments, so its silence says nothing about it. */
+void history_disturb(struct history *history, int worker, int64_t from_us, int64_t until_us);
 /* For tests of the checks: a sight without a request. */
 void history_see(struct history *history, struct sight sight);
 

@@ -4,6 +4,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "clock.h"
+
 #include "redis_fixture.h"
 #include "souk_fixture.h"
 
@@ -284,6 +286,14 @@ static bool other_bytes(struct evidence *evidence, struct history *history)
     return true;
 }
 
+/* By now nothing is done to any worker. */
+static bool a_worker_that_hangs(struct evidence *evidence, struct history *history)
+{
+    int64_t now_us = clock_us();
+    history->hangs[history->hang_count++] = (struct hang){.worker = SOUK_ORDER, .sent_us = now_us, .until_us = now_us + 4000000};
+    return true;
+}
+
 static bool an_undecided_request(struct evidence *evidence, struct history *history)
 {
     for (size_t i = 0; i < history->op_count; i++)
@@ -315,6 +325,7 @@ static const struct {
     {"an order that nobody asked for", RULE_ONE_EFFECT, an_invented_order, NULL},
     {"a read went back in time", RULE_LINEARIZABLE, NULL, an_old_read},
     {"a replay had other bytes", RULE_REPLAYS, NULL, other_bytes},
+    {"a worker that runs does not answer", RULE_ANSWERS, NULL, a_worker_that_hangs},
     {"a duty is never done", RULE_STUCK, a_forgotten_duty, NULL},
     {"a request is never decided", RULE_STUCK, NULL, an_undecided_request},
 };
@@ -331,6 +342,9 @@ static struct history history_copy(const struct history *history)
     copy.sights = calloc(history->sight_count + 2, sizeof(*copy.sights));
     for (size_t i = 0; i < history->sight_count; i++)
         copy.sights[i] = history->sights[i];
+    copy.hangs = calloc(history->hang_count + 1, sizeof(*copy.hangs));
+    for (size_t i = 0; i < history->hang_count; i++)
+        copy.hangs[i] = history->hangs[i];
     return copy;
 }
 
@@ -340,6 +354,7 @@ static void history_drop(struct history *copy)
         free(copy->ops[i]);
     free(copy->ops);
     free(copy->sights);
+    free(copy->hangs);
 }
 
 /* Returns whether the one rule was seen to be broken. */

@@ -240,11 +240,45 @@ static void test_repeats(void **state)
     history_free(&history);
 }
 
+/* Worker 2 was silent from 100 to 200; what was done to which worker, and when. */
+static void test_hangs(void **state)
+{
+    static const struct {
+        const char *name;
+        struct disturbance disturbance;
+        bool broken;
+    } cases[] = {
+        {"nothing was done", {0}, true},
+        {"it was stopped all the time", {2, 50, 250}, false},
+        {"it was stopped meanwhile", {2, 140, 150}, false},
+        {"it was started when the request came", {2, 50, 100}, false},
+        {"it died when the client gave up", {2, 200, 300}, false},
+        {"it was started before", {2, 50, 99}, true},
+        {"it died afterwards", {2, 201, 300}, true},
+        {"another was stopped", {3, 50, 250}, true},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        const struct evidence evidence = {0};
+        const struct response silence = {.out_of_time = true};
+        struct history history;
+        struct verdict verdict;
+        history_init(&history, NULL);
+        history_disturb(&history, cases[i].disturbance.worker, cases[i].disturbance.from_us, cases[i].disturbance.until_us);
+        history_answer(&history, history_op(&history, OP_GET_STOCK), 1, 2, 100, 200, &silence);
+        verdict_init(&verdict);
+        verdict_judge(&verdict, &history, &evidence, &(const struct beginning){0});
+        if ((verdict.rules[RULE_ANSWERS].violations > 0) != cases[i].broken)
+            fail_msg("%s: %s", cases[i].name, cases[i].broken ? "no violation was found" : verdict.rules[RULE_ANSWERS].texts[0]);
+        verdict_free(&verdict);
+        history_free(&history);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_linearizable), cmocka_unit_test(test_decisions),        cmocka_unit_test(test_kept),
-        cmocka_unit_test(test_repeats),      cmocka_unit_test(test_import_decisions), cmocka_unit_test(test_catalogue),
+        cmocka_unit_test(test_linearizable),     cmocka_unit_test(test_decisions), cmocka_unit_test(test_kept),  cmocka_unit_test(test_repeats),
+        cmocka_unit_test(test_import_decisions), cmocka_unit_test(test_catalogue), cmocka_unit_test(test_hangs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
