@@ -23,7 +23,7 @@ static const char *const KIND_NAMES[OP_KINDS] = {
     [OP_GET_STOCK] = "GET stock",
     [OP_PATCH] = "patch",
 };
-static const char *const DECISION_NAMES[DECISIONS] = {"undecided", "no", "kept no", "done"};
+static const char *const DECISION_NAMES[DECISIONS] = {"undecided", "not now", "no", "kept no", "done"};
 
 static void *must(void *memory)
 {
@@ -75,6 +75,7 @@ void history_free(struct history *history)
     for (int i = 0; i < MISMATCHES_MAX; i++) {
         free(history->mismatch[i]);
         free(history->broken_text[i]);
+        free(history->taken_back_text[i]);
     }
     free(history->ops);
     free(history->sights);
@@ -155,7 +156,8 @@ static const struct {
     {OP_REFUND, "illegal_transition", NULL},
     {OP_REFUND, "unprocessable", NULL},
 };
-static const char *const FREE[] = {"not_found", "illegal_transition", "order_expired", "payment_open", "unprocessable", "insufficient_stock"};
+/* Refusals that stay true: there is no such record, or it has ended. */
+static const char *const FINAL[] = {"not_found", "illegal_transition", "order_expired", "unprocessable", "insufficient_stock"};
 
 static bool is_listed(const char *const *list, size_t count, const char *code)
 {
@@ -181,9 +183,11 @@ static void judge_problem(struct said *said, enum op_kind kind, int status, cons
             said->not_known = AGAIN[i].not_known;
             return;
         }
-    if (is_kept(kind, said->code, state)) {
+    if (strcmp(said->code, "payment_open") == 0) {
+        said->decision = NOT_NOW;
+    } else if (is_kept(kind, said->code, state)) {
         said->decision = KEPT_NO;
-    } else if (is_listed(FREE, sizeof(FREE) / sizeof(*FREE), said->code)) {
+    } else if (is_listed(FINAL, sizeof(FINAL) / sizeof(*FINAL), said->code)) {
         said->decision = NO;
     } else {
         said->broken = true;
@@ -347,6 +351,19 @@ static void compare(struct history *history, const struct op *op, unsigned n, co
     history->mismatches++;
 }
 
+/* A repeat of what was refused for good; ${op} is as it was. */
+static void insist(struct history *history, const struct op *op, unsigned n, const struct said *said, const struct response *response)
+{
+    history->insisted++;
+    if (said->decision <= NO)
+        return;
+    if (history->taken_back < MISMATCHES_MAX)
+        history->taken_back_text[history->taken_back] =
+            text_of("operation %" PRIu32 " (%s) was refused with %d %s and, attempt %u, answered %d %s", op->number, KIND_NAMES[op->kind], op->status,
+                    op->code, n, response->status, response->body);
+    history->taken_back++;
+}
+
 static void decide(struct op *op, const struct said *said, int64_t got_us, const struct response *response)
 {
     op->decision = said->decision;
@@ -386,9 +403,11 @@ void history_answer(struct history *history, struct op *op, unsigned n, int work
     write_line(history, op, n, worker, sent_us, got_us, &said, response);
     if (op->first_sent_us == 0 || sent_us < op->first_sent_us)
         op->first_sent_us = sent_us;
-    if (op->decision < KEPT_NO)
+    if (op->decision < NO)
         op->lost_sight |= said.not_known;
-    if (op->decision >= KEPT_NO && said.decision >= NO) /* a decision, of whatever kind: it must be the same */
+    if (op->decision == NO && said.decision != UNDECIDED)
+        insist(history, op, n, &said, response);
+    if (op->decision >= KEPT_NO && said.decision != UNDECIDED) /* a decision, of whatever kind: it must be the same */
         compare(history, op, n, &said, response);
     else if (said.decision > op->decision)
         decide(op, &said, got_us, response);

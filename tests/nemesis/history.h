@@ -35,11 +35,12 @@ enum op_kind {
 
 enum decision {
     UNDECIDED, /* no answer, or one that says: again with the same key */
-    NO,        /* any other 4xx: nothing was done, the key is free */
+    NOT_NOW,   /* a refusal that asks to be repeated: nothing was done, the key is free */
+    NO,        /* a refusal that is not kept with the key, since time cannot undo it: the same request will never be done */
     KEPT_NO,   /* a refusal that stays with the key: every repeat gets the same bytes */
     DONE,      /* 2xx, which stays with the key too */
 };
-#define DECISIONS 4
+#define DECISIONS 5
 
 struct op_line {
     int64_t product;
@@ -108,7 +109,9 @@ struct history {
     uint64_t attempts, unanswered, replays, twins;
     uint64_t mismatches;            /* repeats of a decided request whose answer had other bytes */
     char *mismatch[MISMATCHES_MAX]; /* the first of them, in words */
-    uint64_t broken;                /* answers that no client should ever get: 500, or a status or code that the interface does not name */
+    uint64_t insisted, taken_back;  /* repeats of a request that was told "no", and those among them that were then told something else */
+    char *taken_back_text[MISMATCHES_MAX];
+    uint64_t broken; /* answers that no client should ever get: 500, or a status or code that the interface does not name */
     char *broken_text[MISMATCHES_MAX];
 };
 
@@ -129,7 +132,7 @@ uint32_t op_of_request_id(const char *text);
 
 /*
  * An attempt came to an end with ${response} (status 0: no answer). Decides the operation if it is the first definite answer; a later one is compared
- * with it. The last answer that is not "no" wins over a "no", since that leaves the key free.
+ * with it. "Not now" leaves the key free, so any other decision wins over it; one that wins over a "no" is taken back.
  */
 void history_answer(struct history *history, struct op *op, unsigned n, int worker, int64_t sent_us, int64_t got_us, const struct response *response);
 /* The worker was dead or stopped between these two moments, so its silence says nothing about it. */

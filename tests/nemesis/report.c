@@ -65,10 +65,10 @@ static void print_requests(FILE *out, enum report_form form, const struct report
         table[op->kind][op->decision]++;
         table[op->kind][DECISIONS] += op->attempts;
     }
-    head(out, form, "operations", 5, "done", "kept no", "no", "undecided", "attempts");
+    head(out, form, "operations", 6, "done", "kept no", "no", "not now", "undecided", "attempts");
     for (int kind = 0; kind < OP_KINDS; kind++)
-        row(out, form, op_kind_name((enum op_kind)kind), 5, table[kind][DONE], table[kind][KEPT_NO], table[kind][NO], table[kind][UNDECIDED],
-            table[kind][DECISIONS]);
+        row(out, form, op_kind_name((enum op_kind)kind), 6, table[kind][DONE], table[kind][KEPT_NO], table[kind][NO], table[kind][NOT_NOW],
+            table[kind][UNDECIDED], table[kind][DECISIONS]);
 }
 
 static void print_rules(FILE *out, enum report_form form, const struct report_facts *facts)
@@ -92,13 +92,13 @@ void report_print(FILE *out, const struct report_facts *facts, enum report_form 
     fprintf(out, "\nCommit %s, function library %.*s.\n", SOUK_COMMIT, VIEW_ARG(SOUK_LIBRARIES[0].name));
     fprintf(out,
             "Seed %" PRIu64 ", %.0f s of shopping by %d shoppers. %" PRIu64 " attempts, %" PRIu64
-            " of them without an answer, %zu because their time was over; %" PRIu64
-            " repeats of decided requests; %zu answers that show a record's version. In the store: %zu orders, %zu payments; in the journal %zu "
+            " of them without an answer, %zu because their time was over; %" PRIu64 " repeats of decided requests, %" PRIu64
+            " of refused ones; %zu answers that show a record's version. In the store: %zu orders, %zu payments; in the journal %zu "
             "entries.\n"
             "%zu operations had been left open by their shoppers and were decided in the calm. %.0f worker kills and %.1f shard kills a minute.\n",
             facts->seed, facts->seconds, facts->shoppers, history->attempts, history->unanswered, history->hang_count, history->replays,
-            history->sight_count, facts->evidence->order_count, facts->evidence->payment_count, facts->evidence->journal_count, facts->left_open,
-            (double)faults_worker_kills(facts->faults) * rate, (double)faults_shard_kills(facts->faults) * rate);
+            history->insisted, history->sight_count, facts->evidence->order_count, facts->evidence->payment_count, facts->evidence->journal_count,
+            facts->left_open, (double)faults_worker_kills(facts->faults) * rate, (double)faults_shard_kills(facts->faults) * rate);
     fprintf(
         out,
         "The seed makes the plan of faults and what each shopper wants; the interleaving of real processes is their own and cannot be replayed.\n");

@@ -286,6 +286,28 @@ static bool other_bytes(struct evidence *evidence, struct history *history)
     return true;
 }
 
+static bool a_refusal_taken_back(struct evidence *evidence, struct history *history)
+{
+    history->insisted++;
+    history->taken_back++;
+    return true;
+}
+
+/* A payment that was begun, as if an answer had been lost, and the next attempt told that the order cannot be paid. */
+static bool a_late_effect(struct evidence *evidence, struct history *history)
+{
+    for (size_t i = 0; i < history->op_count; i++) {
+        struct op *op = history->ops[i];
+        if (op->kind != OP_PAY || op->decision != DONE)
+            continue;
+        op->decision = NO;
+        op->status = 409;
+        op->lost_sight = true;
+        return true;
+    }
+    return false;
+}
+
 /* By now nothing is done to any worker. */
 static bool a_worker_that_hangs(struct evidence *evidence, struct history *history)
 {
@@ -321,6 +343,8 @@ static const struct {
     {"an acknowledged order is gone", RULE_ACKNOWLEDGED, a_lost_order, NULL},
     {"an answer showed what never was", RULE_ACKNOWLEDGED, NULL, a_false_read},
     {"a refused order was placed", RULE_REFUSED, a_refused_order, NULL},
+    {"a refusal became an acceptance", RULE_REFUSED, NULL, a_refusal_taken_back},
+    {"a lost attempt took effect behind a refusal", RULE_REFUSED, NULL, a_late_effect},
     {"one key has two orders", RULE_ONE_EFFECT, two_orders_of_one_key, NULL},
     {"an order that nobody asked for", RULE_ONE_EFFECT, an_invented_order, NULL},
     {"a read went back in time", RULE_LINEARIZABLE, NULL, an_old_read},

@@ -204,7 +204,7 @@ static void carry_out(struct shopper *shopper, struct op *op)
 {
     struct market *market = shopper->market;
     pursue(shopper, op);
-    if (!op_is_post(op->kind) || op->decision < KEPT_NO)
+    if (!op_is_post(op->kind) || op->decision == UNDECIDED)
         return;
     ring_add(shopper, op);
     if (op->kind == OP_PLACE && op->decision == DONE)
@@ -352,7 +352,7 @@ static void look(struct shopper *shopper)
         get(shopper, OP_GET_STOCK, a_product(shopper));
 }
 
-/* Something decided, once more, on whichever worker: the bytes must be the same. */
+/* Something decided, once more, on whichever worker: what was kept must have the same bytes, what was refused for good must be refused again. */
 static void replay(struct shopper *shopper)
 {
     struct op *op = shopper->ring[dice_between(&shopper->dice, 0, RING - 1)];

@@ -242,8 +242,8 @@ static void judge_op(struct verdict *verdict, const struct op *op, const struct 
                  op_kind_name(op->kind), op->attempts);
     if (op->decision == DONE)
         judge_done(verdict, op, effects, evidence);
-    /* A "no" that leaves the key free says nothing about an attempt whose answer was lost. */
-    if (op->decision == KEPT_NO || (op->decision == NO && !op->lost_sight))
+    /* "Not now" says nothing about an attempt whose answer was lost. */
+    if (op->decision == KEPT_NO || op->decision == NO || (op->decision == NOT_NOW && !op->lost_sight))
         judge_refused(verdict, op, effects, evidence);
 }
 
@@ -404,6 +404,7 @@ void judge_answers(struct verdict *verdict, const struct history *history, const
     judge_patches(verdict, history, evidence);
     judge_sights(verdict, history, evidence);
     judge_linearizable(verdict, history, evidence);
+    judge_noticed(verdict, RULE_REFUSED, history->insisted, history->taken_back, history->taken_back_text);
     judge_noticed(verdict, RULE_REPLAYS, history->replays, history->mismatches, history->mismatch);
     judge_noticed(verdict, RULE_ANSWERS, history->attempts, history->broken, history->broken_text);
     judge_hangs(verdict, history);

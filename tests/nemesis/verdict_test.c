@@ -83,6 +83,7 @@ static const struct {
     {409, "{\"code\":\"insufficient_stock\"}", KEPT_NO, false, false},
     {409, "{\"code\":\"total_changed\"}", KEPT_NO, false, false},
     {409, "{\"code\":\"illegal_transition\"}", NO, false, false},
+    {409, "{\"code\":\"payment_open\"}", NOT_NOW, false, false},
     {409, "{\"code\":\"idempotency_in_flight\"}", UNDECIDED, true, false},
     {409, "{\"code\":\"never heard of\"}", NO, false, true},
     {503, "{\"code\":\"outcome_unknown\"}", UNDECIDED, true, false},
@@ -217,15 +218,15 @@ static void test_catalogue(void **state)
     }
 }
 
-/* A "no" leaves the key free, so a later "done" wins; what is kept is compared byte by byte. */
+/* "Not now" leaves the key free, so a later "done" wins; what is kept is compared byte by byte. */
 static void test_repeats(void **state)
 {
     static const char PLACED[] = "{\"id\":5,\"state\":\"reserved\",\"payment_status\":\"none\",\"version\":1}";
     struct history history;
     history_init(&history, NULL);
     struct op *op = history_op(&history, OP_PLACE);
-    answer(&history, op, 1, 404, "{\"code\":\"not_found\"}");
-    assert_int_equal(op->decision, NO);
+    answer(&history, op, 1, 409, "{\"code\":\"payment_open\"}");
+    assert_int_equal(op->decision, NOT_NOW);
     answer(&history, op, 2, 201, PLACED);
     assert_int_equal(op->decision, DONE);
     assert_int_equal(op->id, 5);
@@ -233,11 +234,38 @@ static void test_repeats(void **state)
     answer(&history, op, 4, 503, "{\"code\":\"shard_unavailable\"}");
     assert_int_equal(history.replays, 1);
     assert_int_equal(history.mismatches, 0);
+    assert_int_equal(history.taken_back, 0);
     answer(&history, op, 5, 201, "{\"id\":5,\"state\":\"paid\",\"payment_status\":\"none\",\"version\":1}");
     assert_int_equal(history.mismatches, 1);
     assert_non_null(history.mismatch[0]);
     assert_int_equal(op->first_sent_us, 10);
     history_free(&history);
+}
+
+/* What the second attempt may be told behind a refusal that is final. */
+static void test_refused_for_good(void **state)
+{
+    static const struct {
+        int status;
+        const char *body;
+        uint64_t insisted, taken_back;
+    } cases[] = {
+        {409, "{\"code\":\"illegal_transition\",\"state\":\"cancelled\"}", 1, 0},
+        {409, "{\"code\":\"illegal_transition\",\"state\":\"expired\"}", 1, 0},
+        {503, "{\"code\":\"outcome_unknown\"}", 0, 0},
+        {409, "{\"code\":\"illegal_transition\",\"state\":\"reserved\"}", 1, 1},
+        {200, "{\"id\":5,\"state\":\"fulfilled\",\"payment_status\":\"paid\",\"version\":3}", 1, 1},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        struct history history;
+        history_init(&history, NULL);
+        struct op *op = history_op(&history, OP_FULFIL);
+        answer(&history, op, 1, 409, "{\"code\":\"illegal_transition\",\"state\":\"cancelled\"}");
+        answer(&history, op, 2, cases[i].status, cases[i].body);
+        if (history.insisted != cases[i].insisted || history.taken_back != cases[i].taken_back)
+            fail_msg("%d %s: insisted %d, taken back %d", cases[i].status, cases[i].body, (int)history.insisted, (int)history.taken_back);
+        history_free(&history);
+    }
 }
 
 /* Worker 2 was silent from 100 to 200; what was done to which worker, and when. */
@@ -277,8 +305,9 @@ static void test_hangs(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_linearizable),     cmocka_unit_test(test_decisions), cmocka_unit_test(test_kept),  cmocka_unit_test(test_repeats),
-        cmocka_unit_test(test_import_decisions), cmocka_unit_test(test_catalogue), cmocka_unit_test(test_hangs),
+        cmocka_unit_test(test_linearizable), cmocka_unit_test(test_decisions),        cmocka_unit_test(test_kept),
+        cmocka_unit_test(test_repeats),      cmocka_unit_test(test_import_decisions), cmocka_unit_test(test_catalogue),
+        cmocka_unit_test(test_hangs),        cmocka_unit_test(test_refused_for_good),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
