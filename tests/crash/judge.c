@@ -77,6 +77,12 @@ static bool is_clean_refusal(const struct response *response)
     return (response->status == 503 || response->status == 504) && *code_of(response);
 }
 
+static void want_when(struct run *run, const char *who, const struct response *response)
+{
+    if (!response_says_when(response))
+        run_fail(run, "%s: %d without Retry-After, %s", who, response->status, response->body);
+}
+
 /* ---- the victim ---- */
 
 /*
@@ -115,6 +121,8 @@ static void judge_answer(struct run *run)
     const struct response *answer = run->answer;
     bool shortage = run->acted && (run->action == SHIM_FAIL || run->action == SHIM_NO_MEMORY);
 
+    if (answer)
+        want_when(run, "the victim", answer);
     if (!answer || is_right(run, answer) || (shortage && is_clean_refusal(answer)))
         return;
     if (answer->status == 0 && run->acted && may_be_silent(run) && !answer->out_of_time)
@@ -142,6 +150,8 @@ static void judge_next(struct crash *crash, struct run *run)
         snprintf(last, sizeof(last), "%d %s%.200s", response->status, response->error, response->body);
         if (!served && !is_undecided(response))
             run_fail(run, "the victim's next answer: expected %d, came %s", step->want, last);
+        if (step != &READY) /* who only asks whether a worker is ready does not ask it to do anything again */
+            want_when(run, "the victim's next answer", response);
         response_free(response);
         if (!served)
             wait_ms(5);
@@ -250,6 +260,7 @@ static void settle_run(struct crash *crash, struct run *run)
     struct response *response = ask_healthy(crash, run);
     bool right = is_right(run, response) || (scenario->repeat && response->status == scenario->repeat);
 
+    want_when(run, "the healthy worker", response);
     if (!is_undecided(response) && !right && !(scenario->gateway && response->status == 402))
         run->settled = !run_fail(run, "the healthy worker: expected %d, came %d %s", scenario->act.want, response->status, response->body);
     if (is_undecided(response) || run->settled) {

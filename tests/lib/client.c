@@ -317,6 +317,17 @@ const char *response_header(const struct response *response, const char *name)
     return NULL;
 }
 
+bool response_says_when(const struct response *response)
+{
+    static const int SHORT[] = {429, 503, 504};
+    bool again = response->status == 409 && json_is_true(json_at(response->json, "retryable"));
+    const char *after = response_header(response, "Retry-After");
+
+    for (size_t i = 0; i < sizeof(SHORT) / sizeof(*SHORT); i++)
+        again = again || response->status == SHORT[i];
+    return !again || (after && atoi(after) > 0);
+}
+
 /* ---- paths ---- */
 
 json_t *json_at(json_t *json, const char *path)

@@ -63,6 +63,12 @@ bool raw_closes(struct raw *raw, int ms);
 /* The value of a header (name without regard to case), or NULL. Valid as long as the response. */
 const char *response_header(const struct response *response, const char *name);
 
+/*
+ * Does an answer that asks for the same request once more say in Retry-After when (docs/api.md, "Retries")? Those do that come of a shortage or of
+ * something under way: 429, 503, 504, and a 409 that is retryable. True for any other answer.
+ */
+bool response_says_when(const struct response *response);
+
 /* What stands at "lines.0.product_id"; "" is the whole. Borrowed; NULL if there is nothing. */
 json_t *json_at(json_t *json, const char *path);
 

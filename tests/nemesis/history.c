@@ -295,6 +295,7 @@ static struct said understand(const struct op *op, const struct response *respon
     }
     snprintf(said.code, sizeof(said.code), "%s", word(response, "code"));
     judge_problem(&said, op->kind, response->status, word(response, "state"));
+    said.broken |= !response_says_when(response);
     return said;
 }
 
@@ -396,8 +397,9 @@ void history_answer(struct history *history, struct op *op, unsigned n, int work
     if (response->out_of_time)
         add_hang(history, &(struct hang){worker, op->number, n, sent_us, got_us});
     if (said.broken && history->broken++ < MISMATCHES_MAX)
-        history->broken_text[history->broken - 1] = text_of("operation %" PRIu32 " (%s), attempt %u, was answered %d %s", op->number,
-                                                            KIND_NAMES[op->kind], n, response->status, response->body);
+        history->broken_text[history->broken - 1] =
+            text_of("operation %" PRIu32 " (%s), attempt %u, was answered %d%s %s", op->number, KIND_NAMES[op->kind], n, response->status,
+                    response_says_when(response) ? "" : " without Retry-After", response->body);
     if (said.content)
         add_sight(history, &(struct sight){said.record, !op_is_post(op->kind), op->number, said.id, said.version, sent_us, got_us, said.content});
     write_line(history, op, n, worker, sent_us, got_us, &said, response);

@@ -111,7 +111,7 @@ struct history {
     char *mismatch[MISMATCHES_MAX]; /* the first of them, in words */
     uint64_t insisted, taken_back;  /* repeats of a request that was told "no", and those among them that were then told something else */
     char *taken_back_text[MISMATCHES_MAX];
-    uint64_t broken; /* answers that no client should ever get: 500, or a status or code that the interface does not name */
+    uint64_t broken; /* answers that no client should ever get: 500, a status or code that the interface does not name, a 503 without Retry-After */
     char *broken_text[MISMATCHES_MAX];
 };
 

@@ -92,13 +92,18 @@ static const struct {
     {504, "{\"code\":\"deadline_exceeded\"}", UNDECIDED, false, false},
 };
 
-static void answer(struct history *history, struct op *op, unsigned n, int status, const char *body)
+static void answer_with(struct history *history, struct op *op, unsigned n, int status, const char *body, const char *header)
 {
-    char *copy = strdup(body);
-    struct response response = {.status = status, .body = copy, .body_len = strlen(body), .json = json_loads(body, 0, NULL)};
+    char *copy = strdup(body), *headers[] = {(char *)header, NULL};
+    struct response response = {.status = status, .headers = headers, .body = copy, .body_len = strlen(body), .json = json_loads(body, 0, NULL)};
     history_answer(history, op, n, 0, 10 * n, 10 * n + 5, &response);
     json_decref(response.json);
     free(copy);
+}
+
+static void answer(struct history *history, struct op *op, unsigned n, int status, const char *body)
+{
+    answer_with(history, op, n, status, body, "Retry-After: 1");
 }
 
 static void test_decisions(void **state)
@@ -111,6 +116,32 @@ static void test_decisions(void **state)
         if (op->decision != ANSWERS[i].decision || op->lost_sight != ANSWERS[i].lost_sight || (history.broken > 0) != ANSWERS[i].broken)
             fail_msg("%d %s: %s, lost sight %d, broken %d", ANSWERS[i].status, ANSWERS[i].body, decision_name(op->decision), op->lost_sight,
                      (int)history.broken);
+        history_free(&history);
+    }
+}
+
+static void test_says_when(void **state)
+{
+    static const struct {
+        int status;
+        const char *body, *header;
+        bool broken;
+    } cases[] = {
+        {503, "{\"code\":\"outcome_unknown\"}", "Retry-After: 1", false},
+        {503, "{\"code\":\"outcome_unknown\"}", "Retry-After: 0", true},
+        {503, "{\"code\":\"outcome_unknown\"}", "Retry-After: soon", true},
+        {503, "{\"code\":\"shard_unavailable\"}", NULL, true},
+        {504, "{\"code\":\"deadline_exceeded\"}", NULL, true},
+        {409, "{\"code\":\"payment_open\",\"retryable\":true}", NULL, true},
+        {409, "{\"code\":\"insufficient_stock\",\"retryable\":false}", NULL, false},
+        {404, "{\"code\":\"not_found\"}", NULL, false},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        struct history history;
+        history_init(&history, NULL);
+        answer_with(&history, history_op(&history, OP_PLACE), 1, cases[i].status, cases[i].body, cases[i].header);
+        if ((history.broken > 0) != cases[i].broken)
+            fail_msg("%d %s, %s", cases[i].status, cases[i].body, cases[i].header ? cases[i].header : "no Retry-After");
         history_free(&history);
     }
 }
@@ -307,7 +338,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_linearizable), cmocka_unit_test(test_decisions),        cmocka_unit_test(test_kept),
         cmocka_unit_test(test_repeats),      cmocka_unit_test(test_import_decisions), cmocka_unit_test(test_catalogue),
-        cmocka_unit_test(test_hangs),        cmocka_unit_test(test_refused_for_good),
+        cmocka_unit_test(test_hangs),        cmocka_unit_test(test_refused_for_good), cmocka_unit_test(test_says_when),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
