@@ -10,8 +10,6 @@
 
 #include "conversation_internal.h"
 
-#include "conversation.h"
-
 #define FAILURES_MAX 20
 #define ENV_MAX 16
 #define SHOWN_MAX 1500
@@ -83,12 +81,6 @@ static double now_s(void)
 
 /* ---- the file ---- */
 
-struct script {
-    char *text;
-    char **lines; /* as they stand, without blanks around; comments and empty lines are "" */
-    size_t count;
-};
-
 static char *trimmed(char *line)
 {
     size_t len;
@@ -102,7 +94,7 @@ static char *trimmed(char *line)
     return line;
 }
 
-static bool script_read(struct script *script, const char *path)
+bool script_read(struct script *script, const char *path)
 {
     FILE *file = fopen(path, "r");
     size_t room = 0;
@@ -125,7 +117,7 @@ static bool script_read(struct script *script, const char *path)
     return true;
 }
 
-static void script_free(struct script *script)
+void script_free(struct script *script)
 {
     free(script->lines);
     free(script->text);
@@ -146,10 +138,23 @@ static const struct {
     const char *word;
     void (*act)(struct talk *talk, const char *rest);
 } LINES[] = {
-    {"with", talk_with},       {"again", talk_again},   {"at once", talk_at_once},     {"raw", talk_raw},     {"expect", talk_expect},
-    {"save", talk_save},       {"kill", talk_kill},     {"terminate", talk_terminate}, {"pause", talk_pause}, {"resume", talk_resume},
-    {"restart", talk_restart}, {"second", talk_second}, {"redis", talk_redis},         {"audit", talk_audit}, {"run", talk_program},
-    {"caller", talk_caller},   {"forget caller", talk_forget_caller},
+    {"with", talk_with},
+    {"again", talk_again},
+    {"at once", talk_at_once},
+    {"raw", talk_raw},
+    {"expect", talk_expect},
+    {"save", talk_save},
+    {"kill", talk_kill},
+    {"terminate", talk_terminate},
+    {"pause", talk_pause},
+    {"resume", talk_resume},
+    {"restart", talk_restart},
+    {"second", talk_second},
+    {"redis", talk_redis},
+    {"audit", talk_audit},
+    {"run", talk_program},
+    {"caller", talk_caller},
+    {"forget caller", talk_forget_caller},
 };
 
 static void set_line(struct talk *talk, const char *rest)
@@ -334,21 +339,26 @@ static void set_shards(struct talk *talk)
     talk_set(talk, "operator", shard_users_password_file(souk_users(talk->souk), "souk-operator"));
 }
 
-static void talk_init(struct talk *talk, struct souk *souk, const char *file)
+void talk_begin(struct talk *talk, const char *file)
 {
     const char *slash = strrchr(file, '/'), *base = slash ? slash + 1 : file;
 
     memset(talk, 0, sizeof(*talk));
-    talk->souk = souk;
     talk->file = file;
     snprintf(talk->name, sizeof(talk->name), "%.*s", (int)strcspn(base, "."), base);
     talk_set(talk, "flow", talk->name);
     talk_set(talk, "nl", "\n");
+}
+
+static void talk_init(struct talk *talk, struct souk *souk, const char *file)
+{
+    talk_begin(talk, file);
+    talk->souk = souk;
     set_urls(talk);
     set_shards(talk);
 }
 
-static void talk_free(struct talk *talk)
+void talk_free(struct talk *talk)
 {
     talk_drop_with(talk);
     talk_drop_crowd(talk);

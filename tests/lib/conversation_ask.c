@@ -42,8 +42,8 @@ void talk_drop_with(struct talk *talk)
 
 void talk_with(struct talk *talk, const char *rest)
 {
-    if (talk->with_count == HEADERS_MAX - 2 || strchr(rest, ':') == NULL) {
-        talk_abort(talk, "`with` needs a header, \"Name: value\", and there can be %d of them", HEADERS_MAX - 2);
+    if (talk->with_count == ASKED_HEADERS_MAX - 2 || strchr(rest, ':') == NULL) {
+        talk_abort(talk, "`with` needs a header, \"Name: value\", and there can be %d of them", ASKED_HEADERS_MAX - 2);
         return;
     }
     talk->with[talk->with_count++] = talk_expand(talk, rest);
@@ -173,18 +173,23 @@ bool talk_is_request(struct talk *talk, const char *line)
     return is;
 }
 
-void talk_request(struct talk *talk, const char *line)
+bool talk_read_request(struct talk *talk, struct asked *asked, const char *line)
 {
     char *name = talk_word(&line);
+    bool read;
 
-    asked_free(&talk->asked);
-    talk->asked.worker = talk_worker(talk, name);
-    if (talk->asked.worker < 0)
-        talk_abort(talk, "there is no worker \"%s\"", name);
-    else if (read_request(talk, &talk->asked, line))
-        send_asked(talk);
+    asked_free(asked);
+    asked->worker = talk_worker(talk, name);
+    read = asked->worker < 0 ? talk_abort(talk, "there is no worker \"%s\"", name) : read_request(talk, asked, line);
     free(name);
     talk_drop_with(talk);
+    return read;
+}
+
+void talk_request(struct talk *talk, const char *line)
+{
+    if (talk_read_request(talk, &talk->asked, line))
+        send_asked(talk);
 }
 
 void talk_again(struct talk *talk, const char *rest)
@@ -281,36 +286,41 @@ void talk_at_once(struct talk *talk, const char *rest)
 
 /* ---- raw bytes ---- */
 
-static void raw_ask(struct talk *talk, int worker, const char *rest)
+bool talk_read_raw(struct talk *talk, struct asked *asked, const char *rest)
 {
-    char *text = talk_next(talk, &rest);
-    size_t len = text ? talk_unescape(text) : 0;
+    char *name = talk_word(&rest);
+
+    asked_free(asked);
+    asked->worker = name ? talk_worker(talk, name) : -1;
+    asked->body = asked->worker >= 0 ? talk_next(talk, &rest) : NULL;
+    asked->body_len = asked->body ? talk_unescape(asked->body) : 0;
+    free(name);
+    return asked->body != NULL;
+}
+
+static void raw_ask(struct talk *talk)
+{
+    const struct asked *asked = &talk->asked;
 
     raw_close(talk->raw);
-    talk->raw = raw_open(souk_worker_port(talk->souk, worker));
-    asked_free(&talk->asked);
-    if (talk->raw == NULL || text == NULL) {
-        talk_abort(talk, talk->raw ? "`raw` needs bytes in double quotes" : "nothing listens there");
-    } else {
-        /* A refusal may come, and the connection be closed, before all of a large request is sent: so that is no failure. */
-        (void)raw_send(talk->raw, text, len);
-        talk->requests++;
-        came(talk, raw_read(talk->raw, strncmp(text, "HEAD ", 5) == 0, RAW_MS));
+    talk->raw = raw_open(souk_worker_port(talk->souk, asked->worker));
+    if (talk->raw == NULL) {
+        talk_abort(talk, "nothing listens there");
+        return;
     }
-    free(text);
+    /* A refusal may come, and the connection be closed, before all of a large request is sent: so that is no failure. */
+    (void)raw_send(talk->raw, asked->body, asked->body_len);
+    talk->requests++;
+    came(talk, raw_read(talk->raw, strncmp(asked->body, "HEAD ", 5) == 0, RAW_MS));
 }
 
 /* "WORKER "bytes"" opens a connection, sends, and reads an answer; "more" reads the next answer of the same connection. */
 void talk_raw(struct talk *talk, const char *rest)
 {
-    char *name = talk_word(&rest);
-    int worker = name ? talk_worker(talk, name) : -1;
-
-    if (worker >= 0)
-        raw_ask(talk, worker, rest);
-    else if (name && strcmp(name, "more") == 0 && talk->raw)
+    if (talk->raw && talk_accept(&rest, "more"))
         came(talk, raw_read(talk->raw, false, RAW_MS));
+    else if (talk_read_raw(talk, &talk->asked, rest))
+        raw_ask(talk);
     else
-        talk_abort(talk, "`raw` needs a worker and bytes, or `more` after that");
-    free(name);
+        talk_abort(talk, "`raw` needs a worker and bytes in double quotes, or `more` after that");
 }

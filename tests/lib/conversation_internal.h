@@ -7,6 +7,8 @@
 #include "client.h"
 #include "souk_fixture.h"
 
+#include "conversation.h"
+
 /*
  * One conversation:
  *
@@ -15,22 +17,13 @@
  *   conversation_ask.c    with, requests, again, at once, raw            →  talk.now
  *   conversation_expect.c expect and save, about what came               ←  talk.now
  *   conversation_act.c    kill, pause, restart, redis, audit, run
+ *   conversation_list.c   the requests by themselves
  */
-#define HEADERS_MAX 32
 #define VARIABLES_MAX 64
 #define URL_MAX_BYTES 8192
 
 struct variable {
     char *name, *value;
-};
-
-/* A request as it was sent, so that it can be sent again. */
-struct asked {
-    int worker;
-    char *method, *path;
-    char *headers[HEADERS_MAX + 1]; /* ended by NULL */
-    char *body;
-    size_t body_len;
 };
 
 struct talk {
@@ -40,7 +33,7 @@ struct talk {
     int line;
     struct variable variables[VARIABLES_MAX];
     size_t variable_count;
-    char *with[HEADERS_MAX + 1]; /* headers for the next request */
+    char *with[ASKED_HEADERS_MAX + 1]; /* headers for the next request */
     size_t with_count;
     struct asked asked;
     struct response *now, *before; /* the last answer, and the one before it */
@@ -60,6 +53,19 @@ struct talk {
 bool talk_fail(struct talk *talk, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* The same, and the conversation ends: the line makes no sense, or what comes after it could not. */
 bool talk_abort(struct talk *talk, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* ---- the file ---- */
+
+struct script {
+    char *text;
+    char **lines; /* as they stand, without blanks around; comments and empty lines are "" */
+    size_t count;
+};
+bool script_read(struct script *script, const char *path);
+void script_free(struct script *script);
+/* The variables that need no Souk. */
+void talk_begin(struct talk *talk, const char *file);
+void talk_free(struct talk *talk);
 
 /* ---- text ---- */
 
@@ -84,6 +90,9 @@ bool talk_matches(struct talk *talk, const char *text, const char *pattern);
 /* The worker that ${name} means ("order", "order2"), or -1. */
 int talk_worker(struct talk *talk, const char *name);
 bool talk_is_request(struct talk *talk, const char *line);
+/* What a line asks, without sending it: a request; what stands behind `raw`. They return false if it is not there, and may abort the conversation. */
+bool talk_read_request(struct talk *talk, struct asked *asked, const char *line);
+bool talk_read_raw(struct talk *talk, struct asked *asked, const char *rest);
 void talk_request(struct talk *talk, const char *line);
 void talk_with(struct talk *talk, const char *rest);
 void talk_again(struct talk *talk, const char *rest);
