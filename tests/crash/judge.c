@@ -125,7 +125,7 @@ static void judge_answer(struct run *run)
         want_when(run, "the victim", answer);
     if (!answer || is_right(run, answer) || (shortage && is_clean_refusal(answer)))
         return;
-    if (answer->status == 0 && run->acted && may_be_silent(run) && !answer->out_of_time)
+    if (answer->status == 0 && run->acted && may_be_silent(run) && answer->silence != OUT_OF_TIME)
         return;
     run_fail(run, "the victim: expected %d%s, came %d %s%s", run->scenario->act.want, shortage ? " or a clean 503" : "", answer->status,
              answer->error, answer->body);

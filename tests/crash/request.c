@@ -99,6 +99,7 @@ struct response *request_raw(const struct request *request, int port, int ms)
     if (!raw) {
         response = calloc(1, sizeof(*response));
         response->body = calloc(1, 1);
+        response->silence = NOBODY_LISTENS;
         snprintf(response->error, sizeof(response->error), "refused");
         return response;
     }

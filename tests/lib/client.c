@@ -224,6 +224,15 @@ void response_read_json(struct response *response)
     }
 }
 
+static enum silence silence_of(CURLcode code)
+{
+    if (code == CURLE_OK)
+        return ANSWERED;
+    if (code == CURLE_COULDNT_CONNECT)
+        return NOBODY_LISTENS;
+    return code == CURLE_OPERATION_TIMEDOUT ? OUT_OF_TIME : HUNG_UP;
+}
+
 static void transfer_finish(struct client *client, struct transfer *transfer, CURLcode code)
 {
     struct response *response = transfer->response;
@@ -234,7 +243,7 @@ static void transfer_finish(struct client *client, struct transfer *transfer, CU
     curl_easy_getinfo(transfer->easy, CURLINFO_TOTAL_TIME, &took);
     response->took_ms = took * 1000;
     response->status = code == CURLE_OK ? (int)status : 0;
-    response->out_of_time = code == CURLE_OPERATION_TIMEDOUT;
+    response->silence = silence_of(code);
     if (code != CURLE_OK)
         snprintf(response->error, sizeof(response->error), "%s", transfer->error[0] ? transfer->error : curl_easy_strerror(code));
     else

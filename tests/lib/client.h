@@ -23,12 +23,15 @@ struct client_request {
     int timeout_ms; /* 0: 20 s */
 };
 
+/* Why there was no answer. */
+enum silence { ANSWERED, NOBODY_LISTENS, HUNG_UP, OUT_OF_TIME };
+
 struct response {
-    int status;       /* 0: there was no answer, see error */
-    char error[256];  /* why not: refused, closed, out of time */
-    bool out_of_time; /* nobody closed the connection: the answer did not come within the time of the request */
-    char **headers;   /* "Name: value" as sent, ended by NULL */
-    char *body;       /* body_len bytes and a NUL */
+    int status;           /* 0: there was no answer, see silence and error */
+    enum silence silence; /* why not */
+    char error[256];      /* the same in words */
+    char **headers;       /* "Name: value" as sent, ended by NULL */
+    char *body;           /* body_len bytes and a NUL */
     size_t body_len;
     json_t *json;    /* the body as JSON; NULL if it is none. A MessagePack body is shown as JSON too */
     char *json_text; /* the JSON text behind it: the body itself, or what the MessagePack was turned into; NULL as json */

@@ -80,7 +80,7 @@ static bool take_more(struct raw *raw, int64_t deadline)
 static struct response *nothing(struct response *response, const struct raw *raw)
 {
     response->status = 0;
-    response->out_of_time = !raw->closed;
+    response->silence = raw->closed ? HUNG_UP : OUT_OF_TIME;
     snprintf(response->error, sizeof(response->error), "%s after %zu bytes without a whole answer", raw->closed ? "closed" : "out of time", raw->len);
     return response;
 }

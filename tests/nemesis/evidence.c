@@ -380,27 +380,42 @@ static void doc_text(const redisReply *doc, const char *name, char text[32])
         snprintf(text, 32, "%.*s", (int)len, at + 1);
 }
 
-/* The catalogue of a partition, for what was imported into it; what it began with has other names. */
+static bool is_of_beginning(const struct evidence *evidence, int64_t id)
+{
+    for (size_t i = 0; i < evidence->product_count; i++)
+        if (evidence->products[i].id == id)
+            return true;
+    return false;
+}
+
+static void add_imported(struct evidence *evidence, int64_t id, const char *name, const redisReply *on_hand)
+{
+    const char *line = strchr(name, '.');
+    evidence->imported = grow(evidence->imported, evidence->imported_count, sizeof(*evidence->imported));
+    evidence->imported[evidence->imported_count++] = (struct imported){
+        .id = id,
+        .on_hand = on_hand->type == REDIS_REPLY_STRING ? strtoll(on_hand->str, NULL, 10) : -1,
+        .op = op_of_request_id(name),
+        .line = line ? (unsigned)strtoul(line + 1, NULL, 10) : 0,
+    };
+}
+
+/* The catalogue of a partition, for what has come into it; what it began with has been read. */
 static bool read_imported(struct evidence *evidence, struct shard_link *link, unsigned partition)
 {
     redisReply *ids = ask_list(link, "ZRANGE products:{%u} 0 -1", partition);
     bool good = ids != NULL;
     for (size_t i = 0; good && i < ids->elements; i++) {
         const char *id = ids->element[i]->str;
+        if (is_of_beginning(evidence, strtoll(id, NULL, 10)))
+            continue;
         redisReply *doc = redisCommand(link->redis, "HGET product:{%u}:%s doc", partition, id);
         redisReply *stock = redisCommand(link->redis, "HGET stock:{%u}:%s on_hand", partition, id);
-        char name[32] = "";
         good = doc && stock;
-        if (good)
+        if (good) {
+            char name[32];
             doc_text(doc, "name", name);
-        if (op_of_request_id(name)) {
-            evidence->imported = grow(evidence->imported, evidence->imported_count, sizeof(*evidence->imported));
-            evidence->imported[evidence->imported_count++] = (struct imported){
-                .id = strtoll(id, NULL, 10),
-                .on_hand = stock->type == REDIS_REPLY_STRING ? strtoll(stock->str, NULL, 10) : -1,
-                .op = op_of_request_id(name),
-                .line = (unsigned)strtoul(strchr(name, '.') + 1, NULL, 10),
-            };
+            add_imported(evidence, strtoll(id, NULL, 10), name, stock);
         }
         freeReplyObject(doc);
         freeReplyObject(stock);
@@ -504,11 +519,11 @@ bool evidence_read(struct souk *souk, const int64_t *products, unsigned product_
             qsort(evidence->orders, evidence->order_count, sizeof(*evidence->orders), by_order_id);
         if (evidence->payment_count)
             qsort(evidence->payments, evidence->payment_count, sizeof(*evidence->payments), by_payment_id);
-        good = each_partition(souk, evidence, links, read_events) && each_partition(souk, evidence, links, read_duties) &&
-               each_partition(souk, evidence, links, read_imported);
+        good = each_partition(souk, evidence, links, read_events) && each_partition(souk, evidence, links, read_duties);
     }
     for (unsigned i = 0; good && i < product_count; i++)
         good = read_product(evidence, &links[souk_shard_of(souk, products[i])], products[i]);
+    good = good && each_partition(souk, evidence, links, read_imported);
     read_journal(souk, evidence);
     for (unsigned i = 0; i < opened; i++)
         redisFree(links[i].redis);

@@ -65,7 +65,7 @@ struct stored_product {
     size_t hold_count;
     uint32_t patched_by; /* the operation that its attributes name */
 };
-/* A product that an import has made: its name says which, and which line it was. */
+/* A product that has come into the catalogue: its name says by which import (0: by none), and which line it was. */
 #define IMPORTED_UNITS 5
 struct imported {
     int64_t id, on_hand;

@@ -23,6 +23,7 @@ static const char *const KIND_NAMES[OP_KINDS] = {
     [OP_GET_STOCK] = "GET stock",
     [OP_PATCH] = "patch",
 };
+static const char *const SILENCE_NAMES[] = {"answered", "nobody_listens", "hung_up", "out_of_time"};
 static const char *const DECISION_NAMES[DECISIONS] = {"undecided", "not now", "no", "kept no", "done"};
 
 static void *must(void *memory)
@@ -79,7 +80,7 @@ void history_free(struct history *history)
     }
     free(history->ops);
     free(history->sights);
-    free(history->hangs);
+    free(history->unanswered);
     free(history->disturbances);
     if (history->file)
         fclose(history->file);
@@ -275,7 +276,7 @@ static struct said understand(const struct op *op, const struct response *respon
     struct said said = {.decision = UNDECIDED};
     if (response->status == 0) {
         said.not_known = true;
-        snprintf(said.code, sizeof(said.code), "%s", response->out_of_time ? "out_of_time" : "closed");
+        snprintf(said.code, sizeof(said.code), "%s", SILENCE_NAMES[response->silence]);
         return said;
     }
     said.body_hash = content_of(response->body);
@@ -319,10 +320,15 @@ static void add_sight(struct history *history, const struct sight *sight)
     history->sights[history->sight_count++] = *sight;
 }
 
-static void add_hang(struct history *history, const struct hang *hang)
+/* Where nobody listens the worker is dead, or not yet there. */
+static void add_unanswered(struct history *history, const char *what, int worker, int64_t sent_us, int64_t until_us, enum silence silence)
 {
-    history->hangs = grown(history->hangs, history->hang_count, &history->hang_room, sizeof(*history->hangs));
-    history->hangs[history->hang_count++] = *hang;
+    if (silence != HUNG_UP && silence != OUT_OF_TIME)
+        return;
+    history->unanswered = grown(history->unanswered, history->unanswered_count, &history->unanswered_room, sizeof(*history->unanswered));
+    struct unanswered *unanswered = &history->unanswered[history->unanswered_count++];
+    *unanswered = (struct unanswered){.worker = worker, .silence = silence, .sent_us = sent_us, .until_us = until_us};
+    snprintf(unanswered->what, sizeof(unanswered->what), "%s", what);
 }
 
 void history_disturb(struct history *history, int worker, int64_t from_us, int64_t until_us)
@@ -379,6 +385,14 @@ static void decide(struct op *op, const struct said *said, int64_t got_us, const
     op->answer = said->decision >= KEPT_NO && op_is_post(op->kind) ? must(strdup(response->body)) : NULL;
 }
 
+static void add_broken(struct history *history, const char *what, const struct response *response)
+{
+    if (history->broken < MISMATCHES_MAX)
+        history->broken_text[history->broken] =
+            text_of("%s was answered %d%s %s", what, response->status, response_says_when(response) ? "" : " without Retry-After", response->body);
+    history->broken++;
+}
+
 static void write_line(struct history *history, const struct op *op, unsigned n, int worker, int64_t sent_us, int64_t got_us, const struct said *said,
                        const struct response *response)
 {
@@ -391,15 +405,14 @@ static void write_line(struct history *history, const struct op *op, unsigned n,
 void history_answer(struct history *history, struct op *op, unsigned n, int worker, int64_t sent_us, int64_t got_us, const struct response *response)
 {
     struct said said = understand(op, response);
+    char what[48];
+    snprintf(what, sizeof(what), "operation %" PRIu32 " (%s), attempt %u", op->number, KIND_NAMES[op->kind], n);
     pthread_mutex_lock(&history->lock);
     history->attempts++;
-    history->unanswered += response->status == 0;
-    if (response->out_of_time)
-        add_hang(history, &(struct hang){worker, op->number, n, sent_us, got_us});
-    if (said.broken && history->broken++ < MISMATCHES_MAX)
-        history->broken_text[history->broken - 1] =
-            text_of("operation %" PRIu32 " (%s), attempt %u, was answered %d%s %s", op->number, KIND_NAMES[op->kind], n, response->status,
-                    response_says_when(response) ? "" : " without Retry-After", response->body);
+    history->silent += response->status == 0;
+    add_unanswered(history, what, worker, sent_us, got_us, response->silence);
+    if (said.broken)
+        add_broken(history, what, response);
     if (said.content)
         add_sight(history, &(struct sight){said.record, !op_is_post(op->kind), op->number, said.id, said.version, sent_us, got_us, said.content});
     write_line(history, op, n, worker, sent_us, got_us, &said, response);
@@ -413,5 +426,45 @@ void history_answer(struct history *history, struct op *op, unsigned n, int work
         compare(history, op, n, &said, response);
     else if (said.decision > op->decision)
         decide(op, &said, got_us, response);
+    pthread_mutex_unlock(&history->lock);
+}
+
+/* ---- what nobody should send ---- */
+
+static bool is_problem(const struct response *response)
+{
+    const char *type = response_header(response, "Content-Type");
+    return type && strcmp(type, "application/problem+json") == 0 && *word(response, "code") && number(response, "status") == response->status;
+}
+
+static bool is_listed_status(const struct listed *listed, int status)
+{
+    for (unsigned i = 0; i < listed->status_count; i++)
+        if (listed->statuses[i] == status)
+            return true;
+    return false;
+}
+
+static bool is_refused(const struct listed *listed, const struct response *response)
+{
+    if (is_listed_status(listed, response->status))
+        return !listed->problem || is_problem(response);
+    return (response->status == 503 || response->status == 504) && is_problem(response) && response_says_when(response);
+}
+
+void history_bad_request(struct history *history, const struct listed *listed, int worker, int64_t sent_us, int64_t got_us,
+                         const struct response *response)
+{
+    char what[48];
+    snprintf(what, sizeof(what), "bad request %d", listed->line);
+    pthread_mutex_lock(&history->lock);
+    history->bad_requests++;
+    if (history->file)
+        fprintf(history->file, "%" PRId64 " %" PRId64 " %d bad.%d - - %d %s - - - -\n", sent_us, got_us, worker, listed->line, response->status,
+                response->status ? word(response, "code") : SILENCE_NAMES[response->silence]);
+    if (response->status && !is_refused(listed, response))
+        add_broken(history, what, response);
+    if (!is_listed_status(listed, 0))
+        add_unanswered(history, what, worker, sent_us, got_us, response->silence);
     pthread_mutex_unlock(&history->lock);
 }

@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #include "client.h"
+#include "conversation.h"
 
 /*
  * What the clients asked, when, and what they were told. In memory for the checks, and as one line for each attempt in a file for whoever looks for
@@ -81,11 +82,11 @@ struct sight {
     uint64_t content;
 };
 
-/* An attempt whose client waited until its time was over, at a connection that nobody closed. */
-struct hang {
+/* A request that a worker took and left without an answer until its client's time was over, or hung up on. */
+struct unanswered {
+    char what[48];
     int worker;
-    uint32_t op;
-    unsigned attempt;
+    enum silence silence;
     int64_t sent_us, until_us;
 };
 /* A time in which a worker was dead or stopped by us. */
@@ -102,11 +103,12 @@ struct history {
     size_t op_count, op_room;
     struct sight *sights;
     size_t sight_count, sight_room;
-    struct hang *hangs;
-    size_t hang_count, hang_room;
+    struct unanswered *unanswered;
+    size_t unanswered_count, unanswered_room;
     struct disturbance *disturbances;
     size_t disturbance_count, disturbance_room;
-    uint64_t attempts, unanswered, replays, twins;
+    uint64_t attempts, silent, replays, twins;
+    uint64_t bad_requests;          /* those that nobody should send */
     uint64_t mismatches;            /* repeats of a decided request whose answer had other bytes */
     char *mismatch[MISMATCHES_MAX]; /* the first of them, in words */
     uint64_t insisted, taken_back;  /* repeats of a request that was told "no", and those among them that were then told something else */
@@ -137,6 +139,13 @@ uint32_t op_of_request_id(const char *text);
 void history_answer(struct history *history, struct op *op, unsigned n, int worker, int64_t sent_us, int64_t got_us, const struct response *response);
 /* The worker was dead or stopped between these two moments, so its silence says nothing about it. */
 void history_disturb(struct history *history, int worker, int64_t from_us, int64_t until_us);
+/*
+ * Request ${listed} of the list of those that nobody should send came to an end. It is to be refused as the list says, or for a shortage. An effect
+ * names the operation NOBODYS_OPERATION, which there is not, so it is one that nobody has asked for.
+ */
+#define NOBODYS_OPERATION 4000000000U
+void history_bad_request(struct history *history, const struct listed *listed, int worker, int64_t sent_us, int64_t got_us,
+                         const struct response *response);
 /* For tests of the checks: a sight without a request. */
 void history_see(struct history *history, struct sight sight);
 

@@ -11,6 +11,7 @@
 #include "client.h"
 
 #include "faults.h"
+#include "heckler.h"
 #include "report.h"
 #include "sabotage.h"
 
@@ -152,6 +153,7 @@ struct run {
     struct market market;
     struct faults *faults;
     struct shopper *shoppers[SHOPPERS_MAX];
+    struct heckler *heckler;
     struct verdict verdict;
     struct evidence evidence;
     int64_t began_us, shopped_us;
@@ -159,12 +161,6 @@ struct run {
 };
 
 static const struct beginning BEGINNING = {.units = UNITS, .price = PRICE_CENTS};
-
-static void sleep_ms(int ms)
-{
-    struct timespec moment = {ms / 1000, ms % 1000 * 1000000L};
-    nanosleep(&moment, NULL);
-}
 
 static bool is_over(struct run *run)
 {
@@ -187,7 +183,7 @@ static void say(struct run *run)
     pthread_mutex_lock(&history->lock);
     printf("%5" PRId64 " s: %zu operations, %" PRIu64 " attempts (%" PRIu64 " without answer), %" PRIu64
            " replays, %lu worker kills, %lu shard kills\n",
-           (clock_us() - run->began_us) / 1000000, history->op_count, history->attempts, history->unanswered, history->replays,
+           (clock_us() - run->began_us) / 1000000, history->op_count, history->attempts, history->silent, history->replays,
            faults_worker_kills(run->faults), faults_shard_kills(run->faults));
     pthread_mutex_unlock(&history->lock);
     fflush(stdout);
@@ -198,9 +194,10 @@ static void shop(struct run *run)
     int64_t next_us = run->began_us = clock_us();
     for (int i = 0; i < run->options.shoppers; i++)
         run->shoppers[i] = shopper_start(&run->market, (unsigned)i);
+    run->heckler = heckler_start(&run->market);
     while (!is_over(run)) {
         faults_step(run->faults);
-        sleep_ms(5);
+        pause_ms(5);
         if (clock_us() - next_us >= 10000000) {
             next_us += 10000000;
             say(run);
@@ -211,6 +208,7 @@ static void shop(struct run *run)
     faults_mend(run->faults);
     for (int i = 0; i < run->options.shoppers; i++)
         shopper_join(run->shoppers[i]);
+    heckler_stop(run->heckler);
     run->shopped_us = clock_us();
     say(run);
 }
@@ -237,7 +235,7 @@ static void calm_down(struct run *run)
         }
         if (!run->options.natural)
             market_ask_for_too_much(&run->market);
-        sleep_ms(500);
+        pause_ms(500);
     }
     printf("calm: %s after %" PRId64 " s\n", text, (clock_us() - since) / 1000000);
     market_look_around(&run->market);

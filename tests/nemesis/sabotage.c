@@ -190,7 +190,7 @@ static bool two_orders_of_one_key(struct damage *damage)
 
 static bool an_invented_order(struct damage *damage)
 {
-    return give_order_to(damage, 4000000000U);
+    return give_order_to(damage, NOBODYS_OPERATION);
 }
 
 /* Due in the far future, so that no sweep does it before it is seen. */
@@ -312,7 +312,15 @@ static bool a_late_effect(struct evidence *evidence, struct history *history)
 static bool a_worker_that_hangs(struct evidence *evidence, struct history *history)
 {
     int64_t now_us = clock_us();
-    history->hangs[history->hang_count++] = (struct hang){.worker = SOUK_ORDER, .sent_us = now_us, .until_us = now_us + 4000000};
+    history->unanswered[history->unanswered_count++] =
+        (struct unanswered){.what = "a request", .worker = SOUK_ORDER, .silence = OUT_OF_TIME, .sent_us = now_us, .until_us = now_us + 4000000};
+    return true;
+}
+
+static bool a_bad_request_accepted(struct evidence *evidence, struct history *history)
+{
+    history->bad_requests++;
+    history->broken++;
     return true;
 }
 
@@ -349,6 +357,7 @@ static const struct {
     {"an order that nobody asked for", RULE_ONE_EFFECT, an_invented_order, NULL},
     {"a read went back in time", RULE_LINEARIZABLE, NULL, an_old_read},
     {"a replay had other bytes", RULE_REPLAYS, NULL, other_bytes},
+    {"a bad request was accepted", RULE_ANSWERS, NULL, a_bad_request_accepted},
     {"a worker that runs does not answer", RULE_ANSWERS, NULL, a_worker_that_hangs},
     {"a duty is never done", RULE_STUCK, a_forgotten_duty, NULL},
     {"a request is never decided", RULE_STUCK, NULL, an_undecided_request},
@@ -366,9 +375,9 @@ static struct history history_copy(const struct history *history)
     copy.sights = calloc(history->sight_count + 2, sizeof(*copy.sights));
     for (size_t i = 0; i < history->sight_count; i++)
         copy.sights[i] = history->sights[i];
-    copy.hangs = calloc(history->hang_count + 1, sizeof(*copy.hangs));
-    for (size_t i = 0; i < history->hang_count; i++)
-        copy.hangs[i] = history->hangs[i];
+    copy.unanswered = calloc(history->unanswered_count + 1, sizeof(*copy.unanswered));
+    for (size_t i = 0; i < history->unanswered_count; i++)
+        copy.unanswered[i] = history->unanswered[i];
     return copy;
 }
 
@@ -378,7 +387,7 @@ static void history_drop(struct history *copy)
         free(copy->ops[i]);
     free(copy->ops);
     free(copy->sights);
-    free(copy->hangs);
+    free(copy->unanswered);
 }
 
 /* Returns whether the one rule was seen to be broken. */

@@ -11,7 +11,6 @@
 #include "evidence.h"
 #include "shopper.h"
 
-#define TIMEOUT_MS 4000
 #define ATTEMPTS_AT_ONCE 12 /* then a shopper does something else first; what is left is decided in the calm */
 #define RING 24
 #define BUYERS 160
@@ -39,7 +38,7 @@ void market_worker(struct market *market, enum souk_role role, int number, const
     market->workers[role].urls[n] = url;
 }
 
-static void pause_ms(int ms)
+void pause_ms(int ms)
 {
     struct timespec moment = {ms / 1000, ms % 1000 * 1000000L};
     nanosleep(&moment, NULL);

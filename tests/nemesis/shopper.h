@@ -39,6 +39,10 @@ struct market {
 void market_init(struct market *market, struct history *history, uint64_t seed);
 void market_worker(struct market *market, enum souk_role role, int number, const char *url);
 
+/* How long any client waits for an answer. */
+#define TIMEOUT_MS 4000
+void pause_ms(int ms);
+
 struct shopper;
 struct shopper *shopper_start(struct market *market, unsigned number);
 /* Waits until the thread has ended, which it does soon after market->closing. */

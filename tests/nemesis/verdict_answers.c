@@ -374,24 +374,27 @@ static void judge_noticed(struct verdict *verdict, enum rule rule, uint64_t chec
     verdict->rules[rule].checked += checked - wrong;
 }
 
-static bool was_disturbed(const struct history *history, const struct hang *hang)
+static bool was_disturbed(const struct history *history, const struct unanswered *request)
 {
     for (size_t i = 0; i < history->disturbance_count; i++) {
         const struct disturbance *other = &history->disturbances[i];
-        if (other->worker == hang->worker && other->from_us <= hang->until_us && other->until_us >= hang->sent_us)
+        if (other->worker == request->worker && other->from_us <= request->until_us && other->until_us >= request->sent_us)
             return true;
     }
     return false;
 }
 
-/* A worker answers within its deadline, which is shorter than a client's patience: 503 or 504 at worst, whatever its shards and lines do. */
-static void judge_hangs(struct verdict *verdict, const struct history *history)
+/*
+ * A worker answers within its deadline, which is shorter than a client's patience: 503 or 504 at worst, whatever its shards and lines do. Nor does it
+ * close a connection on which a request has come.
+ */
+static void judge_unanswered(struct verdict *verdict, const struct history *history)
 {
-    for (size_t i = 0; i < history->hang_count; i++) {
-        const struct hang *hang = &history->hangs[i];
-        verdict_want(verdict, RULE_ANSWERS, was_disturbed(history, hang),
-                     "operation %" PRIu32 ", attempt %u: worker %d ran all the time, and was silent for %" P " ms (from %" P " us)", hang->op,
-                     hang->attempt, hang->worker, (hang->until_us - hang->sent_us) / 1000, hang->sent_us);
+    for (size_t i = 0; i < history->unanswered_count; i++) {
+        const struct unanswered *request = &history->unanswered[i];
+        verdict_want(verdict, RULE_ANSWERS, was_disturbed(history, request),
+                     "%s: worker %d ran all the time, and %s after %" P " ms (from %" P " us)", request->what, request->worker,
+                     request->silence == HUNG_UP ? "hung up" : "was silent still", (request->until_us - request->sent_us) / 1000, request->sent_us);
     }
 }
 
@@ -406,7 +409,7 @@ void judge_answers(struct verdict *verdict, const struct history *history, const
     judge_linearizable(verdict, history, evidence);
     judge_noticed(verdict, RULE_REFUSED, history->insisted, history->taken_back, history->taken_back_text);
     judge_noticed(verdict, RULE_REPLAYS, history->replays, history->mismatches, history->mismatch);
-    judge_noticed(verdict, RULE_ANSWERS, history->attempts, history->broken, history->broken_text);
-    judge_hangs(verdict, history);
+    judge_noticed(verdict, RULE_ANSWERS, history->attempts + history->bad_requests, history->broken, history->broken_text);
+    judge_unanswered(verdict, history);
     effects_free(&effects);
 }

@@ -300,7 +300,7 @@ static void test_refused_for_good(void **state)
 }
 
 /* Worker 2 was silent from 100 to 200; what was done to which worker, and when. */
-static void test_hangs(void **state)
+static void test_unanswered(void **state)
 {
     static const struct {
         const char *name;
@@ -318,7 +318,7 @@ static void test_hangs(void **state)
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
         const struct evidence evidence = {0};
-        const struct response silence = {.out_of_time = true};
+        const struct response silence = {.silence = OUT_OF_TIME};
         struct history history;
         struct verdict verdict;
         history_init(&history, NULL);
@@ -333,12 +333,51 @@ static void test_hangs(void **state)
     }
 }
 
+static void test_bad_requests(void **state)
+{
+    static const char PROBLEM[] = "{\"code\":\"bad_request\",\"status\":400}", SHORT[] = "{\"code\":\"draining\",\"status\":503}";
+    static const struct listed REFUSED = {.statuses = {400, 422}, .status_count = 2, .problem = true};
+    static const struct listed DROPPED = {.statuses = {400, 0}, .status_count = 2};
+    static const struct {
+        const struct listed *listed;
+        int status;
+        const char *body, *type, *after;
+        bool broken, unanswered;
+    } cases[] = {
+        {&REFUSED, 400, PROBLEM, "Content-Type: application/problem+json", NULL, false, false},
+        {&REFUSED, 400, PROBLEM, "Content-Type: application/json", NULL, true, false},
+        {&REFUSED, 400, "no", "Content-Type: application/problem+json", NULL, true, false},
+        {&REFUSED, 422, PROBLEM, "Content-Type: application/problem+json", NULL, true, false},
+        {&REFUSED, 503, SHORT, "Content-Type: application/problem+json", "Retry-After: 1", false, false},
+        {&REFUSED, 503, SHORT, "Content-Type: application/problem+json", NULL, true, false},
+        {&REFUSED, 500, "{\"code\":\"internal_error\",\"status\":500}", "Content-Type: application/problem+json", NULL, true, false},
+        {&REFUSED, 201, "{\"id\":5}", "Content-Type: application/json", NULL, true, false},
+        {&REFUSED, 0, "", NULL, NULL, false, true},
+        {&DROPPED, 400, "no", NULL, NULL, false, false},
+        {&DROPPED, 0, "", NULL, NULL, false, false},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        char *body = strdup(cases[i].body), *headers[] = {(char *)cases[i].type, (char *)cases[i].after, NULL};
+        struct response response = {.status = cases[i].status, .silence = cases[i].status ? ANSWERED : HUNG_UP, .headers = headers, .body = body};
+        response.json = json_loads(body, 0, NULL);
+        struct history history;
+        history_init(&history, NULL);
+        history_bad_request(&history, cases[i].listed, 2, 100, 200, &response);
+        if ((history.broken > 0) != cases[i].broken || (history.unanswered_count > 0) != cases[i].unanswered)
+            fail_msg("%d %s, %s: broken %d", cases[i].status, cases[i].body, cases[i].type, (int)history.broken);
+        json_decref(response.json);
+        free(body);
+        history_free(&history);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_linearizable), cmocka_unit_test(test_decisions),        cmocka_unit_test(test_kept),
         cmocka_unit_test(test_repeats),      cmocka_unit_test(test_import_decisions), cmocka_unit_test(test_catalogue),
-        cmocka_unit_test(test_hangs),        cmocka_unit_test(test_refused_for_good), cmocka_unit_test(test_says_when),
+        cmocka_unit_test(test_unanswered),   cmocka_unit_test(test_refused_for_good), cmocka_unit_test(test_says_when),
+        cmocka_unit_test(test_bad_requests),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
