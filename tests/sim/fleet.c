@@ -420,23 +420,47 @@ static void check_stock(struct fleet *fleet, struct node *node, const struct mes
 
 static void shard_kill(struct fleet *fleet, unsigned index);
 
-static void execute(struct fleet *fleet, struct node *node, struct message *message)
+static void turn_away(struct fleet *fleet, struct message *message)
 {
-    tick_shard(fleet, node);
+    static const char *const errors[] = {
+        "OOM command not allowed when used memory > 'maxmemory'.",
+        "MISCONF Errors writing to the AOF file: No space left on device",
+        "NOREPLICAS Not enough good replicas to write.",
+        "LOADING Redis is loading the dataset in memory",
+        "BUSY Redis is busy running a script. You can only call KILL.",
+        "ERR Function not found",
+    };
+    struct item *root = ARENA_NEW(message->reply_arena, struct item);
+    *root = (struct item){.type = ITEM_ERROR, .text = view_of(errors[random_below(&fleet->random, sizeof(errors) / sizeof(*errors))])};
+    message->root = root;
+    fleet->counts.turned_away++;
+}
+
+static void carry_out(struct fleet *fleet, struct node *node, struct message *message)
+{
     if (fleet->settings.before)
         fleet->settings.before(fleet->settings.watch_cookie, node->sim, message->sent, message->limit_ms);
-    message->reply_arena = arena_new();
     message->root = shard_sim_run(node->sim, message->sent, message->limit_ms, message->reply_arena);
     if (message->root->type == ITEM_ERROR)
         fleet_complain(fleet, "%s answered with an error: %.*s", message->sent->function ? message->sent->function->name : "a command",
                        VIEW_ARG(message->root->text));
     if (shard_sim_read_late(node->sim))
         fleet_complain(fleet, "%s reads a key behind its first write that it had not read before", message->sent->function->name);
-    if (fleet->settings.trace)
-        trace_call(fleet, message);
     check_stock(fleet, node, message);
     if (fleet->settings.watch)
         fleet->settings.watch(fleet->settings.watch_cookie, node->sim, message->sent, message->limit_ms, message->root);
+}
+
+static void execute(struct fleet *fleet, struct node *node, struct message *message)
+{
+    tick_shard(fleet, node);
+    message->reply_arena = arena_new();
+    if (random_chance(&fleet->random, fleet->settings.faults.not_now))
+        turn_away(fleet, message);
+    else
+        carry_out(fleet, node, message);
+    if (fleet->settings.trace)
+        trace_call(fleet, message);
     arena_hold(message->run->arena);
     message->executed_next = NULL;
     *node->executed_tail = message;

@@ -20,7 +20,7 @@
  * What can go wrong, each as often as the faults say:
  *   a worker dies, or stands still and goes on with what it knew    a shard dies and loses what was not on disk, or stands still
  *   a connection breaks: what was under way is done, or not, or later (up to 40 s)    the clocks of shards differ, and jump
- *   the gateway is away, its answer is lost, or the request comes late
+ *   the gateway is away, its answer is lost, or the request comes late    a shard turns a call away: memory, disk, replicas, loading
  */
 struct fleet;
 
@@ -33,10 +33,11 @@ enum role { ROLE_PRODUCT, ROLE_ORDER, ROLE_PAYMENT };
 struct faults_plan {
     int64_t worker_death_ms, worker_pause_ms, shard_death_ms, shard_pause_ms, cut_ms, clock_jump_ms, gateway_away_ms;
     unsigned gateway_lost, gateway_late; /* of its requests */
+    unsigned not_now;                    /* calls that a shard turns away, by one of Redis' errors that say so */
 };
 
 struct fleet_counts {
-    uint64_t worker_deaths, worker_pauses, shard_deaths, shard_pauses, cuts, clock_jumps, gateway_faults;
+    uint64_t worker_deaths, worker_pauses, shard_deaths, shard_pauses, cuts, clock_jumps, gateway_faults, turned_away;
     uint64_t calls, lost_calls, late_calls, rolled_back, events;
 };
 

@@ -136,9 +136,10 @@ static void print_totals(const struct run *run, FILE *out)
     fprintf(out,
             "faults: %" PRIu64 " worker deaths, %" PRIu64 " worker pauses, %" PRIu64 " shard deaths (%" PRIu64 " calls rolled back), %" PRIu64
             " shard pauses, %" PRIu64 " connections cut, %" PRIu64 " clock jumps, %" PRIu64 " of the gateway; of %" PRIu64 " calls %" PRIu64
-            " lost and %" PRIu64 " late\n",
+            " lost, %" PRIu64 " late and %" PRIu64 " turned away\n",
             counts->worker_deaths, counts->worker_pauses, counts->shard_deaths, counts->rolled_back, counts->shard_pauses, counts->cuts,
-            counts->clock_jumps, counts->gateway_faults, counts->calls, counts->lost_calls, counts->late_calls);
+            counts->clock_jumps, counts->gateway_faults, counts->calls, counts->lost_calls, counts->late_calls,
+            counts->turned_away);
     fflush(out);
 }
 

@@ -49,6 +49,7 @@ static struct faults_plan plan_of(struct random *random)
         .gateway_away_ms = some_ms(random, 5000, 60000),
         .gateway_lost = random_chance(random, 500) ? 0 : (unsigned)random_between(random, 10, 300),
         .gateway_late = random_chance(random, 500) ? 0 : (unsigned)random_between(random, 10, 200),
+        .not_now = random_chance(random, 700) ? 0 : (unsigned)random_between(random, 1, 50),
     };
 }
 
