@@ -49,7 +49,7 @@ struct live {
     struct flow *root;
     struct live_item items[LIVE_ITEMS_MAX];
     unsigned item_count;
-    bool over;
+    bool over, again;
     int status;
     struct hash128 body;
 };
@@ -183,6 +183,7 @@ static void live_answer(struct runner *runner, struct flow *root)
 {
     struct live *live = (struct live *)runner;
     live->status = root->answer->status;
+    live->again = root->answer->outcome && root->answer->outcome->retryable;
     live->body = hash128(root->answer->body, 4);
 }
 
@@ -265,7 +266,8 @@ static uint32_t live_number(struct live *live, struct state origin)
         return row->value;
     row = memo_add(&machine->state_numbers, hash.high, hash.low);
     machine->states = grow(machine->states, machine->state_count, sizeof(*machine->states));
-    origin.public = (struct machine_state){.over = live->over, .status = live->status, .body = live->body, .item_count = live->item_count};
+    origin.public =
+        (struct machine_state){.over = live->over, .again = live->again, .status = live->status, .body = live->body, .item_count = live->item_count};
     CHECK(live->item_count <= ITEMS_MAX);
     for (unsigned i = 0; i < live->item_count; i++)
         origin.public.items[i] = live->items[i].wish;

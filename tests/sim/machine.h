@@ -27,7 +27,7 @@ struct wish_of_flow {
 
 #define ITEMS_MAX 6
 struct machine_state {
-    bool over;
+    bool over, again;    /* again: its answer asks to be repeated */
     int status;          /* of its answer; 0: none yet */
     struct hash128 body; /* of its answer */
     unsigned item_count;

@@ -27,7 +27,7 @@
  *   a state of each shard · of the gateway's book · of each flow that is under way, with what it has asked for · calls whose sender is gone · the
  *   time
  *
- * What may happen next, one thing at a time, in any order:
+ * What may happen next, one thing at a time, in any order, faults as often as the scenario says:
  *   somebody begins · a call is carried out and answered · a call is UNKNOWN to its sender and is carried out later, or never · it was NOT SENT
  *   a call arrives twice · time passes · a shard loses what was not on disk, and restarts
  *
@@ -67,6 +67,8 @@ static const char *const KIND_NAMES[KINDS] = {"place A",   "place B",  "pay A", 
                                               "capture A", "cancel A", "fulfil A", "settle p0",   "settle p1",
                                               "settle p2", "duty A",   "duty B",   "reconcile 1", "reconcile 2"};
 
+#define REQUESTS SETTLE_0 /* the kinds before it are clients' requests, each with a key of its own */
+_Static_assert(KEYS_MAX == CAPTURE_A + 1, "records of orders and payments tell which of these requests they are of");
 #define SLOTS 5
 #define GHOSTS_MAX 6
 #define TICKS_MAX 3
@@ -87,8 +89,8 @@ struct scenario {
     enum kind before[4];    /* what happened already, without faults */
     unsigned before_count;
     struct actor actors[SLOTS];
-    unsigned losses, copies, shard_deaths, gateway_losses;
-    unsigned ticks_s[TICKS_MAX]; /* time may pass so much, one after another; 0: no more */
+    unsigned losses, copies, shard_deaths, gateway_losses; /* how often in all */
+    unsigned ticks_s[TICKS_MAX];                           /* time may pass so much, one after another; 0: no more */
 };
 
 #define ONCE(...) \
@@ -185,7 +187,8 @@ static struct {
     struct payment_settings settings;
     struct world world;
     int64_t product_ids[SHOP_PRODUCTS], order_ids[ORDERS];
-    char users[ORDERS][24], place_json[ORDERS][200], key_hashes[ORDERS][HASH128_HEX + 1];
+    unsigned homes[ORDERS]; /* the shards of the orders */
+    char users[ORDERS][24], place_json[ORDERS][200], key_hashes[KEYS_MAX][HASH128_HEX + 1];
 } shop;
 
 static const struct asking PLACING = {.route = "/orders", .shape = NULL};
@@ -308,12 +311,22 @@ static void write_order(unsigned order, unsigned lines)
         comma = ",";
     }
     snprintf(shop.place_json[order] + len, sizeof(shop.place_json[order]) - (size_t)len, "]}");
-    if (lines == 0)
-        return;
+}
+
+/* What the records call a request's key by. */
+static void find_hash(enum kind kind)
+{
     struct arena *arena = arena_new();
-    struct flow *flow = placing(arena, order);
-    struct txn_key key = txn_key(arena, flow->ask, arena_printf(arena, "POST /orders %s", shop.users[order]));
-    memcpy(shop.key_hashes[order], key.hash, sizeof(key.hash));
+    struct flow *flow = make_flow(arena, kind);
+    struct view scope;
+    if (kind == PLACE_A || kind == PLACE_B)
+        scope = arena_printf(arena, "POST /orders %s", shop.users[kind - PLACE_A]);
+    else if (kind == CAPTURE_A)
+        scope = arena_printf(arena, "POST /payments/%lld/capture", (long long)shop.order_ids[0]);
+    else
+        scope = arena_printf(arena, "POST /payments %lld", (long long)shop.order_ids[0]);
+    struct txn_key key = txn_key(arena, flow->ask, scope);
+    memcpy(shop.key_hashes[kind], key.hash, sizeof(key.hash));
     arena_free(arena);
 }
 
@@ -331,9 +344,13 @@ static void shop_set_up(const struct scenario *scenario)
             shop.product_ids[i]++;
     }
     for (unsigned order = 0; order < ORDERS; order++) {
-        find_user(order, order);
+        shop.homes[order] = order;
+        find_user(order, shop.homes[order]);
         write_order(order, scenario->lines[order]);
     }
+    for (enum kind kind = 0; kind < KEYS_MAX; kind++)
+        if (kind >= ORDERS || scenario->lines[kind])
+            find_hash(kind);
 }
 
 /* ---- states ---- */
@@ -342,8 +359,7 @@ struct slot {
     uint32_t flow;               /* 0: nobody is at it */
     uint16_t pending[ITEMS_MAX]; /* the answer that waits for the disk; 0: none */
     uint8_t sent[ITEMS_MAX];     /* at which time */
-    uint8_t left;
-    uint8_t key; /* of what it places: 1, 2; 0: nothing */
+    uint8_t left, kind;
 };
 struct ghost {
     uint16_t wish;
@@ -354,9 +370,8 @@ struct state {
     struct slot slots[SLOTS];
     struct ghost ghosts[GHOSTS_MAX]; /* sorted */
     uint8_t ghost_count, time, losses, copies, shard_deaths, gateway_losses;
-    uint8_t told[ORDERS]; /* bits */
+    uint8_t told_done, told_refused; /* the requests whose client was told so, as bits of their kinds */
 };
-enum { TOLD_PLACED = 1, TOLD_REFUSED = 2 };
 
 struct search {
     const struct scenario *scenario;
@@ -481,13 +496,23 @@ static void emit(struct search *search, const struct state *next, const char *fo
 
 /* ---- steps of flows ---- */
 
+/* A client was told something that must stay so. An answer that asks to be repeated is none; nor is 202, or 404: the order may be placed later. */
+static void note_told(struct state *state, enum kind kind, const struct machine_state *flow)
+{
+    if (kind >= REQUESTS || flow->again)
+        return;
+    if (flow->status == 200 || flow->status == 201)
+        state->told_done |= (uint8_t)(1u << kind);
+    else if (flow->status == 402 || flow->status == 409)
+        state->told_refused |= (uint8_t)(1u << kind);
+}
+
 static void slot_over(const struct search *search, struct state *state, struct slot *slot)
 {
     const struct machine_state *flow = machine_state(search->machine, slot->flow);
     if (!flow->over)
         return;
-    if (slot->key && (flow->status == 201 || flow->status == 409))
-        state->told[slot->key - 1] |= flow->status == 201 ? TOLD_PLACED : TOLD_REFUSED;
+    note_told(state, slot->kind, flow);
     *slot = (struct slot){.left = slot->left};
 }
 
@@ -584,7 +609,7 @@ static void begin_somebody(struct search *search, const struct state *from, unsi
         enum kind kind = actor->kinds[i];
         slot->flow = machine_begin(search->machine, kind);
         slot->left--;
-        slot->key = kind == PLACE_A || kind == PLACE_B ? (uint8_t)(kind - PLACE_A + 1) : 0;
+        slot->kind = (uint8_t)kind;
         memset(slot->sent, 0, sizeof(slot->sent));
         for (unsigned n = 0; n < machine_state(search->machine, slot->flow)->item_count; n++)
             slot->sent[n] = next.time;
@@ -772,9 +797,24 @@ static bool is_kept(enum order_state state)
     return state == ORDER_RESERVED || state == ORDER_PAID;
 }
 
+static bool is_at_gateway(const char *status)
+{
+    return strcmp(status, "processing") == 0 || strcmp(status, "unknown") == 0;
+}
+
+static const struct facts *home_of(const struct search *search, const struct state *state, unsigned order)
+{
+    return facts_of(search, state, shop.homes[order]);
+}
+
+static enum order_state order_now(const struct search *search, const struct state *state, unsigned order)
+{
+    return home_of(search, state, order)->orders[order].state;
+}
+
 static void check_order(struct search *search, const struct state *state, unsigned order)
 {
-    const struct facts *home = facts_of(search, state, order); /* order i's buyer is on shard i */
+    const struct facts *home = home_of(search, state, order);
     enum order_state now = home->orders[order].state;
     if (home->orders[order].count > 1)
         find_bad(search, "key %c has %u orders", 'A' + (int)order, home->orders[order].count);
@@ -784,19 +824,79 @@ static void check_order(struct search *search, const struct state *state, unsign
         if (!is_live(facts_of(search, state, p)->products[p].holds[order][home->orders[order].attempt].phase))
             find_bad(search, "order %c lives and has lost its hold of product %u", 'A' + (int)order, p);
     }
-    if (state->told[order] == (TOLD_PLACED | TOLD_REFUSED))
-        find_bad(search, "key %c was told 201 and 409", 'A' + (int)order);
-    if ((state->told[order] & TOLD_REFUSED) && home->orders[order].count > 0)
-        find_bad(search, "key %c was told 409, and there is an order", 'A' + (int)order);
-    if ((state->told[order] & TOLD_PLACED) && home->orders[order].count == 0)
-        find_bad(search, "key %c was told 201, and there is no order", 'A' + (int)order);
+}
+
+/* May this request's payment still be decided either way? */
+static bool is_open(const struct facts *facts, enum kind kind)
+{
+    for (unsigned i = 0; i < facts->payment_count; i++)
+        if (facts->payments[i].key == (int)kind && is_at_gateway(facts->payments[i].status))
+            return true;
+    return false;
+}
+
+/* Has it taken money? */
+static bool has_taken(const struct facts *facts, enum kind kind)
+{
+    for (unsigned i = 0; i < facts->payment_count; i++)
+        if (facts->payments[i].key == (int)kind && facts->payments[i].captured > 0)
+            return true;
+    return false;
+}
+
+/* Was money set aside by AUTHORIZE_A? Since then the payment may go by the key of its capture, or by none: its order ended, and it was voided. */
+static bool has_authorized(const struct facts *facts)
+{
+    for (unsigned i = 0; i < facts->payment_count; i++)
+        if (facts->payments[i].key != PAY_A && facts->payments[i].key != PAY_A_AGAIN && strcmp(facts->payments[i].status, "failed") != 0)
+            return !is_open(facts, AUTHORIZE_A);
+    return false;
+}
+
+/* Is it so, what this request's client may have been told: that it was done? */
+static bool is_done(const struct search *search, const struct state *state, enum kind kind)
+{
+    switch (kind) {
+    case PLACE_A:
+    case PLACE_B:
+        return order_now(search, state, kind - PLACE_A) != ORDER_NONE;
+    case CANCEL_A:
+        return order_now(search, state, 0) == ORDER_CANCELLED;
+    case FULFIL_A:
+        return order_now(search, state, 0) == ORDER_FULFILLED;
+    case AUTHORIZE_A:
+        return has_authorized(home_of(search, state, 0));
+    default:
+        return has_taken(home_of(search, state, 0), kind);
+    }
+}
+
+/* That it was refused? A refusal to place is recorded first. What is under way at the gateway may still be done. */
+static bool is_refused(const struct search *search, const struct state *state, enum kind kind)
+{
+    if (kind == PLACE_A || kind == PLACE_B)
+        return !is_done(search, state, kind) && home_of(search, state, kind - PLACE_A)->keys[kind - PLACE_A].decision == DECISION_REFUSED;
+    return !is_done(search, state, kind) && !is_open(home_of(search, state, 0), kind);
+}
+
+static void check_told(struct search *search, const struct state *state)
+{
+    for (enum kind kind = 0; kind < REQUESTS; kind++) {
+        bool done = state->told_done & 1u << kind, refused = state->told_refused & 1u << kind;
+        if (done && refused)
+            find_bad(search, "the client of \"%s\" was told that it was done, and that it was refused", KIND_NAMES[kind]);
+        if (done && !is_done(search, state, kind))
+            find_bad(search, "the client of \"%s\" was told that it was done, and it is not", KIND_NAMES[kind]);
+        if (refused && !is_refused(search, state, kind))
+            find_bad(search, "the client of \"%s\" was told that it was refused, and it is not", KIND_NAMES[kind]);
+    }
 }
 
 static int fulfilled_of(const struct search *search, const struct state *state, unsigned product)
 {
     int sum = 0;
     for (unsigned order = 0; order < ORDERS; order++)
-        sum += (search->scenario->lines[order] & 1u << product) && facts_of(search, state, order)->orders[order].state == ORDER_FULFILLED;
+        sum += (search->scenario->lines[order] & 1u << product) && order_now(search, state, order) == ORDER_FULFILLED;
     return sum;
 }
 
@@ -815,6 +915,7 @@ static void check_state(struct search *search, const struct state *state)
     }
     for (unsigned order = 0; order < ORDERS; order++)
         check_order(search, state, order);
+    check_told(search, state);
 }
 
 /* ---- recovery without faults ---- */
@@ -835,6 +936,7 @@ static void run_whole(struct search *search, struct state *state, enum kind kind
         }
         flow = machine_step(search->machine, flow, 0, reply);
     }
+    note_told(state, kind, machine_state(search->machine, flow));
 }
 
 static void recover(struct search *search, struct state *state, int64_t now_ms)
@@ -842,7 +944,7 @@ static void recover(struct search *search, struct state *state, int64_t now_ms)
     for (enum kind kind = SETTLE_0; kind <= SETTLE_2; kind++)
         run_whole(search, state, kind, now_ms);
     for (unsigned order = 0; order < ORDERS; order++)
-        if (facts_of(search, state, order)->orders[order].count && facts_of(search, state, order)->duties)
+        if (home_of(search, state, order)->orders[order].count && home_of(search, state, order)->duties)
             run_whole(search, state, DUTY_A + order, now_ms);
     for (unsigned i = 0; i < facts_of(search, state, 0)->payment_count && i < 2; i++)
         run_whole(search, state, RECONCILE_1 + i, now_ms);
@@ -860,7 +962,7 @@ static void check_money(struct search *search, const struct state *state)
                      facts->payments[i].refunded, taken.taken, taken.given);
         if (taken.open)
             find_bad(search, "payment %u stands authorized at the gateway for ever", i + 1);
-        if (strcmp(facts->payments[i].status, "processing") == 0 || strcmp(facts->payments[i].status, "unknown") == 0)
+        if (is_at_gateway(facts->payments[i].status))
             find_bad(search, "payment %u stays %s", i + 1, facts->payments[i].status);
     }
     enum order_state order = facts->orders[0].state;
@@ -875,7 +977,7 @@ static void check_rest(struct search *search, const struct state *state)
         const struct facts *facts = facts_of(search, state, p);
         int committed = 0;
         for (unsigned order = 0; order < ORDERS; order++)
-            committed += (search->scenario->lines[order] & 1u << p) && facts_of(search, state, order)->orders[order].state == ORDER_PAID;
+            committed += (search->scenario->lines[order] & 1u << p) && order_now(search, state, order) == ORDER_PAID;
         if (facts->products[p].held != 0 || facts->products[p].committed != committed)
             find_bad(search, "at rest: product %u has %d held and %d committed for %d paid", p, facts->products[p].held, facts->products[p].committed,
                      committed);
@@ -886,7 +988,7 @@ static void check_rest(struct search *search, const struct state *state)
             find_bad(search, "at rest: shard %u still has duties", p);
     }
     for (unsigned order = 0; order < ORDERS; order++)
-        if (facts_of(search, state, order)->orders[order].state == ORDER_RESERVED)
+        if (order_now(search, state, order) == ORDER_RESERVED)
             find_bad(search, "at rest: order %c is still reserved", 'A' + (int)order);
     check_money(search, state);
 }
@@ -899,6 +1001,17 @@ static bool is_at_rest(const struct search *search, const struct state *state)
     return true;
 }
 
+/* All that clients may have been told when the shards are like this. */
+static void tell_all(const struct search *search, struct state *state)
+{
+    state->told_done = state->told_refused = 0;
+    for (enum kind kind = 0; kind < REQUESTS; kind++)
+        if (is_done(search, state, kind))
+            state->told_done |= (uint8_t)(1u << kind);
+        else if (is_refused(search, state, kind))
+            state->told_refused |= (uint8_t)(1u << kind);
+}
+
 /* Everybody is dead. Time passes, and whoever sweeps does what is due, until all is at rest. */
 static void heal(struct search *search, const struct state *from)
 {
@@ -909,7 +1022,7 @@ static void heal(struct search *search, const struct state *from)
     memo_add(&search->healed, a, b)->value = 1;
     search->heals++;
     struct state state = *from;
-    memset(state.told, 0, sizeof(state.told)); /* looked at already */
+    tell_all(search, &state);
     for (size_t i = 0; i < sizeof(after_s) / sizeof(*after_s) && search->bad[0] == '\0'; i++) {
         recover(search, &state, time_ms(search, from->time) + after_s[i] * 1000);
         check_state(search, &state);
@@ -935,11 +1048,8 @@ static struct state first_state(struct search *search)
     state.gateway_losses = (uint8_t)scenario->gateway_losses;
     for (unsigned i = 0; i < SLOTS; i++)
         state.slots[i].left = (uint8_t)scenario->actors[i].times;
-    for (unsigned i = 0; i < scenario->before_count; i++) {
+    for (unsigned i = 0; i < scenario->before_count; i++)
         run_whole(search, &state, scenario->before[i], BEGIN_MS);
-        if (scenario->before[i] == PLACE_A)
-            state.told[0] = TOLD_PLACED;
-    }
     return state;
 }
 
@@ -1002,8 +1112,9 @@ static bool run_scenario(const struct scenario *scenario, struct lua_library *li
         plan.product_ids[i] = shop.product_ids[i];
         plan.stock[i] = scenario->stock[i];
     }
-    for (int i = 0; i < ORDERS && scenario->lines[i]; i++)
-        plan.key_hashes[i] = shop.key_hashes[i];
+    for (enum kind kind = 0; kind < KEYS_MAX; kind++)
+        if (kind >= ORDERS || scenario->lines[kind])
+            plan.key_hashes[kind] = shop.key_hashes[kind];
     struct search search = {.scenario = scenario, .machine = machine_new(make_flow), .most = most};
     search.snapshots = snapshots_new(&plan, search.machine, library);
     bool holds = search_all(&search);

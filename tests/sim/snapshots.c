@@ -79,8 +79,8 @@ static int product_of(const struct snapshots *snapshots, int64_t id)
 
 static int key_of(const struct snapshots *snapshots, struct view text)
 {
-    for (int i = 0; i < KEYS_MAX && snapshots->plan.key_hashes[i]; i++)
-        if (begins(text, snapshots->plan.key_hashes[i]))
+    for (int i = 0; i < KEYS_MAX; i++)
+        if (snapshots->plan.key_hashes[i] && begins(text, snapshots->plan.key_hashes[i]))
             return i;
     return -1;
 }
@@ -187,6 +187,8 @@ static void look_payment(struct look *look, struct view name, struct view value)
         look->facts->payments[last].refunded = (int)number_of(value);
     else if (view_equal(name, VIEW("order_id")))
         look->facts->payments[last].order_id = number_of(value);
+    else if (view_equal(name, VIEW("ikey")))
+        look->facts->payments[last].key = key_of(look->snapshots, value);
 }
 
 static void look_stock(struct look *look, struct view name, struct view value)

@@ -10,7 +10,7 @@
  */
 struct snapshots;
 
-#define KEYS_MAX 3 /* orders that may be placed */
+#define KEYS_MAX 6 /* of requests: those that place orders, then those that pay */
 #define ATTEMPTS_MAX 8
 #define SHOP_PRODUCTS 3
 #define PAYMENTS_MAX 4
@@ -43,7 +43,7 @@ struct facts {
     struct {
         int64_t id, order_id;
         char status[24];
-        int captured, refunded;
+        int captured, refunded, key; /* whose operation was begun last; -1: none that we know */
     } payments[PAYMENTS_MAX];
     unsigned payment_count;
     bool duties;
@@ -54,7 +54,7 @@ struct shop_plan {
     const struct topology *topology;
     int64_t product_ids[SHOP_PRODUCTS];
     int stock[SHOP_PRODUCTS];
-    const char *key_hashes[KEYS_MAX]; /* NULL: no more */
+    const char *key_hashes[KEYS_MAX]; /* NULL: there is no such request */
 };
 /* ${library}: see shard_sim_new. */
 struct snapshots *snapshots_new(const struct shop_plan *plan, struct machine *machine, struct lua_library *library);
