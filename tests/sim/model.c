@@ -36,7 +36,7 @@
  * (heal).
  *
  * A call and the reading of its answer are one step where no shard can lose anything: an answer changes nothing but its flow, and what the flow asks
- * for next may wait as long as one likes; so every delay of an answer is also a delay of the next call. Where shards can die, answers wait for the
+ * for next may wait as long as one likes; so every delay of an answer is also a delay of the next call. While a shard can die, answers wait for the
  * disk.
  *
  * In each state the rules below must hold (bad), and a recovery without faults, by whoever sweeps, must bring everything to its place. A state that
@@ -86,6 +86,7 @@ struct scenario {
     const char *name;
     int stock[SHOP_PRODUCTS];
     unsigned lines[ORDERS]; /* which products, one unit of each, as bits */
+    bool neighbours;        /* both buyers' orders are on shard 0; else each on a shard of its own */
     enum kind before[4];    /* what happened already, without faults */
     unsigned before_count;
     struct actor actors[SLOTS];
@@ -165,6 +166,7 @@ static const struct scenario SCENARIOS[] = {
      .before = {PLACE_A, PAY_A},
      .before_count = 2,
      .actors = {ONCE(PLACE_A), ONCE(FULFIL_A), ONCE(SETTLES)},
+     .losses = 1,
      .ticks_s = {12}},
     {.name = "a late repeat when marks are pruned",
      .stock = {2, 2, 1},
@@ -173,6 +175,92 @@ static const struct scenario SCENARIOS[] = {
      .before_count = 3,
      .actors = {ONCE(PLACE_A), ONCE(PLACE_A), TIMES(2, SETTLES)},
      .ticks_s = {660, 12}},
+    {.name = "an order over two shards, and an answer is lost",
+     .stock = {1, 1, 1},
+     .lines = {3, 0},
+     .actors = {ONCE(PLACE_A), ONCE(SETTLES), TIMES(2, PAY_A, FULFIL_A, CANCEL_A)},
+     .losses = 1,
+     .ticks_s = {12}},
+    {.name = "an order over two shards, and a call arrives twice",
+     .stock = {2, 2, 1},
+     .lines = {3, 0},
+     .actors = {ONCE(PLACE_A), ONCE(SETTLES), TIMES(2, PAY_A, FULFIL_A, CANCEL_A)},
+     .copies = 1,
+     .ticks_s = {12}},
+    {.name = "a request twice over two shards, and an answer is lost",
+     .stock = {1, 1, 1},
+     .lines = {3, 0},
+     .actors = {ONCE(PLACE_A), ONCE(PLACE_A), ONCE(SETTLES), ONCE(CANCEL_A)},
+     .losses = 1,
+     .ticks_s = {12}},
+    {.name = "a request twice over two shards, and a call too",
+     .stock = {2, 2, 1},
+     .lines = {3, 0},
+     .actors = {ONCE(PLACE_A), ONCE(PLACE_A), ONCE(SETTLES)},
+     .copies = 1,
+     .ticks_s = {12}},
+    {.name = "two rivals, a recoverer, and a call arrives twice",
+     .stock = {2, 1, 1},
+     .lines = {3, 6},
+     .actors = {ONCE(PLACE_A), ONCE(PLACE_B), ONCE(SETTLES)},
+     .copies = 1,
+     .ticks_s = {12}},
+    {.name = "two orders of one shard, asked about together",
+     .stock = {1, 1, 2},
+     .lines = {4, 4},
+     .neighbours = true,
+     .actors = {ONCE(PLACE_A), ONCE(PLACE_B), TIMES(2, SETTLE_2), ONCE(PAY_A, CANCEL_A)},
+     .ticks_s = {12, 12}},
+    {.name = "two attempts of one request, asked about together",
+     .stock = {2, 1, 1},
+     .lines = {1, 0},
+     .actors = {ONCE(PLACE_A), ONCE(PLACE_A), ONCE(SETTLE_0), ONCE(SETTLE_0)},
+     .losses = 1,
+     .ticks_s = {12, 12}},
+    {.name = "paying again after an answer that is lost",
+     .stock = {1, 1, 1},
+     .lines = {3, 0},
+     .before = {PLACE_A},
+     .before_count = 1,
+     .actors = {TIMES(2, PAY_A), ONCE(CANCEL_A), ONCE(RECONCILE_1)},
+     .losses = 1,
+     .ticks_s = {12}},
+    {.name = "fulfilling too early, and a call arrives twice",
+     .stock = {1, 1, 1},
+     .lines = {3, 0},
+     .before = {PLACE_A},
+     .before_count = 1,
+     .actors = {ONCE(PAY_A), ONCE(FULFIL_A), ONCE(FULFIL_A), ONCE(CANCEL_A)},
+     .copies = 1},
+    {.name = "capturing too early, and a call arrives twice",
+     .stock = {1, 1, 1},
+     .lines = {1, 0},
+     .before = {PLACE_A},
+     .before_count = 1,
+     .actors = {ONCE(AUTHORIZE_A), ONCE(CAPTURE_A), ONCE(CAPTURE_A), ONCE(RECONCILE_1)},
+     .copies = 1,
+     .ticks_s = {12}},
+    {.name = "a request twice, and a shard dies",
+     .stock = {1, 1, 1},
+     .lines = {3, 0},
+     .actors = {ONCE(PLACE_A), ONCE(PLACE_A), ONCE(SETTLES)},
+     .shard_deaths = 1,
+     .ticks_s = {12}},
+    {.name = "paying and cancelling, and a shard dies",
+     .stock = {1, 1, 1},
+     .lines = {2, 0}, /* its product is on another shard than the order */
+     .before = {PLACE_A},
+     .before_count = 1,
+     .actors = {TIMES(2, PAY_A), ONCE(CANCEL_A), ONCE(RECONCILE_1, DUTY_A)},
+     .shard_deaths = 1,
+     .ticks_s = {12}},
+    {.name = "fulfilling and cancelling, and a shard dies",
+     .stock = {1, 1, 1},
+     .lines = {3, 0},
+     .before = {PLACE_A, PAY_A},
+     .before_count = 2,
+     .actors = {ONCE(FULFIL_A), ONCE(FULFIL_A), ONCE(CANCEL_A), ONCE(DUTY_A)},
+     .shard_deaths = 1},
 };
 
 /* ---- the shop ---- */
@@ -344,7 +432,7 @@ static void shop_set_up(const struct scenario *scenario)
             shop.product_ids[i]++;
     }
     for (unsigned order = 0; order < ORDERS; order++) {
-        shop.homes[order] = order;
+        shop.homes[order] = scenario->neighbours ? 0 : order;
         find_user(order, shop.homes[order]);
         write_order(order, scenario->lines[order]);
     }
@@ -559,7 +647,7 @@ static uint32_t carry_out(const struct search *search, struct state *state, uint
     struct outcome_of outcome =
         snapshots_run(search->snapshots, shard, state->shards[shard], wish, time_ms(search, state->time), time_ms(search, sent) + 30000);
     state->shards[shard] = outcome.state;
-    if (search->scenario->shard_deaths == 0)
+    if (state->shard_deaths == 0)
         state->durable[shard] = outcome.state;
     return outcome.reply;
 }
@@ -625,7 +713,7 @@ static void item_comes_back(struct search *search, const struct state *from, uns
     char name[160];
     enum item_kind kind = machine_wish(search->machine, wish)->kind;
     uint32_t reply = kind == ITEM_NAP ? REPLY_NUMBER_WAKE : carry_out(search, &next, wish, slot->sent[item]);
-    if (kind == ITEM_CALL && search->scenario->shard_deaths > 0)
+    if (kind == ITEM_CALL && next.shard_deaths > 0)
         slot->pending[item] = (uint16_t)reply;
     else
         slot_step(search, &next, slot, item, reply);
@@ -738,8 +826,9 @@ static void shard_goes_on(struct search *search, const struct state *from, unsig
     }
     if (from->shard_deaths > 0) {
         struct state next = *from;
-        next.shard_deaths--;
         next.shards[shard] = next.durable[shard];
+        if (--next.shard_deaths == 0) /* nobody can lose anything any more */
+            memcpy(next.durable, next.shards, sizeof(next.durable));
         answers_leave(search, &next, shard, REPLY_NUMBER_UNKNOWN);
         emit(search, &next, "shard %u dies and comes back", shard);
     }
