@@ -15,6 +15,7 @@
 #define RING 24
 #define BUYERS 160
 #define TOO_MANY 10000
+#define NOT_THERE_YET 1000000 /* ids above it are of products that come later */
 
 struct shopper {
     struct market *market;
@@ -316,6 +317,42 @@ static void import(struct shopper *shopper)
     carry_out(shopper, op);
 }
 
+/* One more unit of a product that is not there yet, or an order of one. */
+static struct op *ask_too_early(struct shopper *shopper)
+{
+    struct op *op = history_op(shopper->market->history, dice_percent(&shopper->dice, 50) ? OP_ADJUST : OP_PLACE);
+    int64_t product = NOT_THERE_YET + op->number;
+    if (op->kind == OP_ADJUST) {
+        op->target = product;
+        op->units = 1;
+        snprintf(op->path, sizeof(op->path), "/products/%" PRId64 "/stock-adjustments", product);
+        snprintf(op->body, sizeof(op->body), "{\"delta\":1,\"reason\":\"%" PRIu32 ".0\"}", op->number);
+    } else {
+        op->line_count = 1;
+        op->lines[0] = (struct op_line){product, 1};
+        snprintf(op->path, sizeof(op->path), "/orders");
+        snprintf(op->body, sizeof(op->body), "{\"user\":\"early\",\"items\":[{\"product_id\":%" PRId64 ",\"quantity\":1}]}", product);
+    }
+    carry_out(shopper, op);
+    return op;
+}
+
+/* Then the product comes, and the same is asked again: what was refused stays refused. */
+static void come_too_early(struct shopper *shopper)
+{
+    struct op *early = ask_too_early(shopper);
+    if (early->decision == UNDECIDED)
+        return;
+    struct op *import = history_op(shopper->market->history, OP_IMPORT);
+    import->units = 1;
+    snprintf(import->path, sizeof(import->path), "/products/import");
+    snprintf(import->body, sizeof(import->body), "{\"id\":%d,\"name\":\"%" PRIu32 ".0\",\"price\":\"10.50\",\"stock\":%d}\n",
+             NOT_THERE_YET + (int)early->number, import->number, IMPORTED_UNITS);
+    carry_out(shopper, import);
+    if (import->decision == DONE)
+        attempt(shopper->market, shopper->client, &shopper->dice, early, false);
+}
+
 static void patch(struct shopper *shopper)
 {
     struct op *op = history_op(shopper->market->history, OP_PATCH);
@@ -380,6 +417,8 @@ static void step(struct shopper *shopper)
         adjust(shopper);
     else if (roll <= 83)
         import(shopper);
+    else if (roll <= 84)
+        come_too_early(shopper);
     else if (roll <= 86)
         patch(shopper);
     else if (roll <= 93)
