@@ -147,8 +147,10 @@ static const struct {
 } KEPT[] = {
     {OP_PLACE, "insufficient_stock", NULL},
     {OP_PLACE, "total_changed", NULL},
+    {OP_PLACE, "unprocessable", NULL},
     {OP_ADJUST, "insufficient_stock", NULL},
     {OP_ADJUST, "stock_changed", NULL},
+    {OP_ADJUST, "not_found", NULL},
     {OP_FULFIL, "illegal_transition", "reserved"},
     {OP_CAPTURE, "illegal_transition", NULL},
     {OP_CAPTURE, "unprocessable", NULL},
@@ -402,6 +404,12 @@ static void write_line(struct history *history, const struct op *op, unsigned n,
                 said->version, said->body_hash, said->words[0] ? said->words : "-");
 }
 
+/* Does the answer leave open what becomes of the request? "Not now" does, if it was under way when another attempt decided. */
+static bool is_open(const struct op *op, const struct said *said, int64_t sent_us)
+{
+    return said->decision == UNDECIDED || (said->decision == NOT_NOW && sent_us < op->decided_us);
+}
+
 void history_answer(struct history *history, struct op *op, unsigned n, int worker, int64_t sent_us, int64_t got_us, const struct response *response)
 {
     struct said said = understand(op, response);
@@ -422,7 +430,7 @@ void history_answer(struct history *history, struct op *op, unsigned n, int work
         op->lost_sight |= said.not_known;
     if (op->decision == NO && said.decision != UNDECIDED)
         insist(history, op, n, &said, response);
-    if (op->decision >= KEPT_NO && said.decision != UNDECIDED) /* a decision, of whatever kind: it must be the same */
+    if (op->decision >= KEPT_NO && !is_open(op, &said, sent_us)) /* a decision, of whatever kind: it must be the same */
         compare(history, op, n, &said, response);
     else if (said.decision > op->decision)
         decide(op, &said, got_us, response);

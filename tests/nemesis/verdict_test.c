@@ -261,6 +261,7 @@ static void test_repeats(void **state)
     answer(&history, op, 2, 201, PLACED);
     assert_int_equal(op->decision, DONE);
     assert_int_equal(op->id, 5);
+    answer(&history, op, 2, 409, "{\"code\":\"payment_open\"}"); /* it was under way at the same time */
     answer(&history, op, 3, 201, PLACED);
     answer(&history, op, 4, 503, "{\"code\":\"shard_unavailable\"}");
     assert_int_equal(history.replays, 1);
@@ -269,6 +270,8 @@ static void test_repeats(void **state)
     answer(&history, op, 5, 201, "{\"id\":5,\"state\":\"paid\",\"payment_status\":\"none\",\"version\":1}");
     assert_int_equal(history.mismatches, 1);
     assert_non_null(history.mismatch[0]);
+    answer(&history, op, 6, 409, "{\"code\":\"payment_open\"}");
+    assert_int_equal(history.mismatches, 2);
     assert_int_equal(op->first_sent_us, 10);
     history_free(&history);
 }
