@@ -72,7 +72,7 @@ function holds.read_all(p, id, txns)
 end
 
 -- Was this hold taken so long after its order that it cannot be the order's? ${age}: text of ms since the order was placed, -1: not known.
--- Then it was taken by a late repeat after the real one had ended and its mark was pruned. Shards' clocks may differ by the margin.
+-- Then it was taken by a late repeat after the real one had ended and its mark was pruned. Shards' clocks may move by the margin.
 function holds.is_stray(hold, age, now)
     return age ~= '-1' and now - hold.since + clock.DIFFER_MS < tonumber(age)
 end

@@ -3,8 +3,8 @@
 --   s         further fields      meaning
 --   (none)                        nothing is known
 --   aborted   a:FP                nothing is decided; attempts up to a:FP of the request with this fingerprint may no longer place
---   placed    fp id n             order id was placed by attempt n; no expiry, prune removes it
---   refused   fp status body      the order was refused with this answer to the client, for 24 h since that was told last (idem.renew)
+--   placed    fp id n             order id was placed by attempt n; no expiry, until prune gives it one
+--   refused   fp status body      the order was refused with this answer to the client, for 24 h since that was told last (idem.told)
 --   refused   fp answer request   another request was refused with this answer of the function; request is the id that its client was told
 --   done      fp …                what the function's REPLAY gives
 --   open      fp …                the effect has begun and is not yet known (a payment at its gateway, an import)
@@ -54,10 +54,14 @@ function idem.refusal(record)
     return answer
 end
 
--- The record's 24 hours begin again: whoever is told now that an order was refused may act on it a while later, and nobody must place it under the
--- same transaction's name before that.
-function idem.renew(record)
-    call('PEXPIRE', record, KEPT_MS)
+-- ${decision} of the record is told again: whoever hears it may act on it a while later, and nobody must place an order under the same transaction's
+-- name before that. So the 24 hours begin again; a placed one goes only if it was pruned, and not sooner than a mark.
+function idem.told(record, decision)
+    if decision == 'placed' then
+        call('PEXPIRE', record, int.text(holds.MARK_KEPT_MS), 'GT')
+    else
+        call('PEXPIRE', record, KEPT_MS)
+    end
 end
 
 -- For place and refuse: the answer if this key or this attempt is decided already, else nil. Also returns whether attempts were aborted
@@ -67,17 +71,21 @@ function idem.placed_already(record, p, fp, attempt, now)
         return nil, false -- as almost every time
     end
     local decision, values = idem.read(record, fp, 'id', 'n', 'status', 'body', 'a:' .. fp)
+    local order = decision == 'placed' and call('HMGET', key.order(p, values[3]), 'state', 'created')
+    local aborted = not decision and values[7]
+    if aborted and tonumber(aborted) < tonumber(attempt) then
+        aborted = nil
+    end
+    if decision or aborted then
+        idem.told(record, values[2])
+    end
     if decision == 'reused' then
         return {code.KEY_REUSED}
     elseif decision == 'placed' then
-        local order = call('HMGET', key.order(p, values[3]), 'state', 'created')
         return {code.REPLAY, values[3], values[4], order[1], now - order[2]}
     elseif decision == 'refused' then
-        idem.renew(record)
         return {code.REFUSED, values[5], values[6]}
-    end
-    local aborted = values[7]
-    if aborted and tonumber(aborted) >= tonumber(attempt) then
+    elseif aborted then
         return {code.ABORTED, aborted}
     end
     return nil, values[2] == 'aborted'

@@ -14,8 +14,8 @@
 #define SLACK_MS (CLOCKS_DIFFER_MS + 10000) /* as in audit_stock */
 #define NEVER INT64_MAX
 
-enum { ON_HAND, HELD, COMMITTED, VERSION, ASK, BRIEF, COUNTERS };
-static const char *const NAMES[COUNTERS] = {"on_hand", "held", "committed", "v", "ask", "brief"};
+enum { ON_HAND, HELD, COMMITTED, VERSION, ASK, COUNTERS };
+static const char *const NAMES[COUNTERS] = {"on_hand", "held", "committed", "v", "ask"};
 
 struct product {
     struct view id;
@@ -194,7 +194,13 @@ static void take_hold(struct shelf *shelf, struct product *product, struct view 
     audit_take_hold(shelf->flow.parent, &hold, shelf->now_ms);
 }
 
-/* The place of a counter's name in NAMES, or COUNTERS: then it is a transaction's. */
+/* Is this field of a stock a transaction's? As holds.is_name. */
+static bool is_transaction(struct view name)
+{
+    return name.len > 32 && name.at[32] == '.';
+}
+
+/* The place of a counter's name in NAMES, or COUNTERS: it is none of those. */
 static size_t counter_of(struct view name)
 {
     size_t at = 0;
@@ -211,13 +217,14 @@ static void got_stock(struct shelf *shelf, size_t index, const struct reply *rep
 
     for (size_t i = 0; i + 1 < list->count; i += 2) {
         struct view name = item_text(item_at(list, i)), text = item_text(item_at(list, i + 1));
-        size_t counter = counter_of(name);
-        if (counter < COUNTERS) {
-            product->counters[counter] = arena_copy(shelf->page, text);
-        } else {
+        if (is_transaction(name)) {
             take_hold(shelf, product, name, text);
             shelf->result.holds++;
+            continue;
         }
+        size_t counter = counter_of(name);
+        if (counter < COUNTERS)
+            product->counters[counter] = arena_copy(shelf->page, text);
     }
 }
 
@@ -262,11 +269,11 @@ static bool ask_is_right(const struct shelf *shelf, const struct product *produc
 /* check_ledger of audit_stock */
 static bool ledger_is_right(const struct product *product)
 {
-    struct view part[9]; /* the last may hold bars */
-    bool right = split_bars(product->ledger, part, 9) == 9;
+    struct view part[MOVE_PARTS];
+    bool right = split_bars(product->ledger, part, MOVE_PARTS) == MOVE_PARTS;
 
     for (size_t i = 0; right && i < ASK; i++)
-        right = view_equal(part[i + 4], product->counters[i]);
+        right = view_equal(part[MOVE_ON_HAND + i], product->counters[i]);
     return right;
 }
 

@@ -303,7 +303,8 @@ const struct metric_row CENSUS_METRICS[] = {
      "What must be done at some time: for an order (expire, confirm, release, consume), for a payment (reconcile, void, refund), a look at a "
      "product's holds.", read_duties, OWED(listed)},
     {"souk_duties_due", METRIC_GAUGE, "shard,kind", "Of these, what is due; at most 64 of a partition are looked at.", read_duties, OWED(due)},
-    {"souk_duties_older", METRIC_GAUGE, "shard,kind,age", "Of these, what is due since more than 10 s, 1 minute, 10 minutes.", read_older, 0},
+    {"souk_duties_older", METRIC_GAUGE, "shard,kind,age",
+     "Of these, what is due since more than 10 s, 1 minute, 10 minutes. A sweep is patient with holds: up to two minutes are usual.", read_older, 0},
     {"souk_duty_oldest_seconds", METRIC_GAUGE, "shard,kind", "For how long the oldest of these is due.", read_oldest, 0},
     {0},
 };

@@ -17,7 +17,7 @@
 #define HOLD_ASK_MS 10000
 /* For how long a hold that ended is remembered by its mark (holds.MARK_KEPT_MS); after that there is nothing of its name. */
 #define HOLD_MARK_KEPT_MS 600000
-/* Two shards' clocks differ by less than this, and so do two machines' that a shard was on (clock.DIFFER_MS). */
+/* Two shards' clocks move by less than this against each other, and differ by less; so do two machines' that a shard was on (clock.DIFFER_MS). */
 #define CLOCKS_DIFFER_MS 300000
 
 /* What the order's partition says of a transaction (function `settle`), and an order's state read as the same thing. */

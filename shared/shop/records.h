@@ -86,6 +86,9 @@ int64_t order_reply_now_ms(const struct reply *reply);
  */
 bool order_as_of(struct order *order, int64_t version, struct view history);
 
+/* What stock.change writes to a product's ledger, in its order: the field m of an entry. The last may hold bars. */
+enum { MOVE_KIND, MOVE_QUANTITY, MOVE_TXN, MOVE_ORDER, MOVE_ON_HAND, MOVE_HELD, MOVE_COMMITTED, MOVE_V, MOVE_REASON, MOVE_PARTS };
+
 /* Splits "a|b|c" at bars into at most ${most} views, the last one takes the rest. Returns how many there are. */
 size_t split_bars(struct view text, struct view *out, size_t most);
 

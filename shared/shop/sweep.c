@@ -17,7 +17,7 @@ struct sweep {
     struct flow flow;
     const struct sweep_kind *kind;
     unsigned shard;
-    unsigned prune_partition; /* one partition each time; only if it is this shard's */
+    unsigned partition; /* where it begins; pruned, if it is this shard's */
     struct view worker;
     int64_t products[SWEEP_AT_ONCE]; /* named and not begun yet, the next one last */
     size_t product_count;
@@ -38,7 +38,7 @@ static void start(struct flow *flow)
     call_arg(call, sweep->worker);
     call_arg_int(call, SWEEP_LEASE_MS);
     call_arg_int(call, SWEEP_AT_ONCE);
-    call_arg(call, topology_partitions_of(flow->world->topology, sweep->shard, flow->arena));
+    call_arg(call, topology_partitions_of(flow->world->topology, sweep->shard, sweep->partition, flow->arena));
     flow_call(flow, call, TAG_SWEEP, 0);
 }
 
@@ -72,7 +72,7 @@ static void spawn_products(struct sweep *sweep, const struct item *named)
 
 static void prune(struct sweep *sweep)
 {
-    unsigned partition = sweep->prune_partition;
+    unsigned partition = sweep->partition;
     if (!sweep->kind->prunes || sweep->flow.world->topology->owner[partition] != sweep->shard)
         return;
     struct call *call = call_function(sweep->flow.arena, &FN_PRUNE, partition);
@@ -115,14 +115,14 @@ static void got_child(struct flow *flow, struct flow *child)
 static const struct flow_type SWEEP = {.name = "sweep", .size = sizeof(struct sweep), .start = start, .got_reply = got_reply, .got_child = got_child};
 
 struct flow *sweep_new(struct arena *arena, const struct world *world, const struct sweep_kind *kind, unsigned shard, struct view worker,
-                       unsigned prune_partition)
+                       unsigned partition)
 {
     struct flow *flow = flow_new(arena, &SWEEP, world, NULL);
     struct sweep *sweep = (struct sweep *)flow;
     sweep->kind = kind;
     sweep->shard = shard;
     sweep->worker = worker;
-    sweep->prune_partition = prune_partition;
+    sweep->partition = partition;
     return flow;
 }
 
@@ -136,8 +136,9 @@ struct sweeper {
     struct census *census; /* NULL: nobody counts */
     struct loop_timer *timer;
     char worker[128]; /* who holds the lease: host, process, time of start */
-    unsigned prune_partition;
+    unsigned partition; /* another one each time */
     bool busy[SHARDS_MAX]; /* the last sweep of that shard has not ended */
+    int left[SHARDS_MAX];  /* sweeps that may follow at once */
     struct sweep_seat {
         struct sweeper *sweeper;
         unsigned shard;
@@ -159,7 +160,7 @@ static void got_end(void *cookie, struct flow *flow)
     struct sweep_seat *seat = cookie;
     seat->sweeper->busy[seat->shard] = false;
     note_lease(seat->sweeper, seat->shard, sweep->granted);
-    if (sweep->full)
+    if (sweep->full && seat->sweeper->left[seat->shard]-- > 0)
         sweep_shard(seat->sweeper, seat->shard);
 }
 
@@ -172,7 +173,7 @@ static void sweep_shard(struct sweeper *sweeper, unsigned shard)
         return;
     }
     struct arena *arena = arena_new();
-    struct flow *flow = sweep_new(arena, sweeper->thread->world, sweeper->kind, shard, view_of(sweeper->worker), sweeper->prune_partition);
+    struct flow *flow = sweep_new(arena, sweeper->thread->world, sweeper->kind, shard, view_of(sweeper->worker), sweeper->partition);
     sweeper->busy[shard] = true;
     sweeper->seats[shard] = (struct sweep_seat){sweeper, shard};
     engine_start(sweeper->thread->engine, flow, 0, NULL, got_end, &sweeper->seats[shard]);
@@ -183,9 +184,11 @@ static void got_timer(void *cookie)
 {
     struct sweeper *sweeper = cookie;
     const struct topology *topology = sweeper->thread->world->topology;
-    sweeper->prune_partition = (sweeper->prune_partition + 1) % topology->partitions;
-    for (unsigned shard = 0; shard < topology->shard_count; shard++)
+    sweeper->partition = (sweeper->partition + 1) % topology->partitions;
+    for (unsigned shard = 0; shard < topology->shard_count; shard++) {
+        sweeper->left[shard] = SWEEPS_IN_A_ROW - 1;
         sweep_shard(sweeper, shard);
+    }
     if (!service_draining(sweeper->thread))
         loop_timer_set(sweeper->timer, SWEEP_MS);
 }

@@ -8,7 +8,8 @@
 
 /*
  * Finishing what others left. Every SWEEP_MS a flow per shard asks for the shard's lease (one sweeper per shard and kind, whichever worker is faster)
- * and gets what is due there; each due thing becomes a child flow. When there was as much as one flow takes, the next follows at once.
+ * and gets what is due there; each due thing becomes a child flow. When there was as much as one flow takes, the next follows at once, up to
+ * SWEEPS_IN_A_ROW. Each time it begins at another partition, so that what cannot be done in one does not keep the others waiting.
  *
  *   timer ─▶ per shard: SWEEP ─┬─ not granted ─▶ end
  *                              └─ granted: orders ─▶ duty · products, one after the other ─▶ settle · (payments ─▶ the payment worker's own)
@@ -16,6 +17,7 @@
  */
 #define SWEEP_MS 500
 #define SWEEP_LEASE_MS 2000
+#define SWEEPS_IN_A_ROW 8
 #define SWEEP_AT_ONCE 64 /* named by one SWEEP, of each list */
 
 struct sweep_kind {
@@ -37,6 +39,6 @@ void sweep_stop(struct sweeper *sweeper);
 
 /* One sweep of one shard as a flow, for tests and simulators. */
 struct flow *sweep_new(struct arena *arena, const struct world *world, const struct sweep_kind *kind, unsigned shard, struct view worker,
-                       unsigned prune_partition);
+                       unsigned partition);
 
 #endif

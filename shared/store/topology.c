@@ -278,10 +278,11 @@ unsigned topology_partition_of_text(const struct topology *topology, struct view
     return hash32(text, 0) & (topology->partitions - 1);
 }
 
-struct view topology_partitions_of(const struct topology *topology, unsigned shard, struct arena *arena)
+struct view topology_partitions_of(const struct topology *topology, unsigned shard, unsigned from, struct arena *arena)
 {
     struct buffer list = {.arena = arena};
-    for (unsigned p = 0; p < topology->partitions; p++) {
+    for (unsigned i = 0; i < topology->partitions; i++) {
+        unsigned p = (from + i) % topology->partitions;
         if (topology->owner[p] != shard)
             continue;
         if (list.len)

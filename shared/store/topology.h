@@ -48,6 +48,6 @@ static inline unsigned topology_partition_of_id(const struct topology *topology,
 unsigned topology_partition_of_text(const struct topology *topology, struct view text);
 
 /* The partitions of a shard as functions take them: "3,7,9". */
-struct view topology_partitions_of(const struct topology *topology, unsigned shard, struct arena *arena);
+struct view topology_partitions_of(const struct topology *topology, unsigned shard, unsigned from, struct arena *arena);
 
 #endif

@@ -539,13 +539,23 @@ static void set_expiry(const struct order *order, int64_t at_ms)
     answer_int(order, changes);
 }
 
+/* Is this time behind the key's expiry? Not if it has none. */
+static bool is_later(const struct order *order, int64_t at_ms)
+{
+    const struct object *object = key_find(order->ks, order->argv[1]);
+    return object && object->expires_ms && at_ms > object->expires_ms;
+}
+
+/* PEXPIRE key ms [GT] */
 static void do_pexpire(const struct order *order)
 {
     int64_t ms;
-    if (integer_read(order->argv[2], &ms))
-        set_expiry(order, order->ks->now_ms + ms);
-    else
+    if (!integer_read(order->argv[2], &ms))
         order->sink->error(order->sink, "ERR value is not an integer or out of range");
+    else if (order->argc > 3 && !is_later(order, order->ks->now_ms + ms)) /* GT */
+        answer_int(order, 0);
+    else
+        set_expiry(order, order->ks->now_ms + ms);
 }
 
 static void do_persist(const struct order *order)

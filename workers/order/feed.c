@@ -95,7 +95,7 @@ static void ask_shard(struct feed *feed, unsigned shard)
     call_key(call, VIEW("souk:shard"));
     call_arg_int(call, feed->upto[shard]);
     call_arg_int(call, feed->limit);
-    call_arg(call, topology_partitions_of(flow->world->topology, shard, flow->arena));
+    call_arg(call, topology_partitions_of(flow->world->topology, shard, 0, flow->arena));
     flow_call(flow, call, 0, (int)shard);
 }
 

@@ -402,7 +402,7 @@ static void decide(struct place *place)
         end_failed(place, &place->failure);
     } else if (any_line(place, LINE_GONE)) {
         ask_settle(place);
-    } else if (any_unsettled(place)) {
+    } else if (any_unsettled(place) && !any_line(place, LINE_NOT_FOUND)) {
         answer_refuse(&place->flow, &OUTCOME_SHARD_DOWN,
                       "a product is short, and not all of the earlier orders that hold it could be asked whether they still do; try again");
         flow_end(&place->flow);
@@ -636,8 +636,8 @@ static void got_settle(struct place *place, const struct reply *reply)
 
 static void got_decision(struct place *place, const struct reply *reply)
 {
-    if (reply->kind != REPLY_OK) {
-        end_failed(place, reply);
+    if (reply->kind != REPLY_OK) { /* the key is decided: that it cannot be read is not "nothing was done" */
+        end_failed(place, &(struct reply){.kind = REPLY_UNKNOWN, .why = reply->why});
         return;
     }
     struct view decision = item_text(item_at(reply->root, 1));

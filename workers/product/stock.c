@@ -229,9 +229,6 @@ static int64_t number_of(struct view text)
     return negative ? -number : number;
 }
 
-/* What stock.change wrote, in its order: the field m of an entry. */
-enum { MOVE_KIND, MOVE_QUANTITY, MOVE_TXN, MOVE_ORDER, MOVE_ON_HAND, MOVE_HELD, MOVE_COMMITTED, MOVE_V, MOVE_REASON, MOVE_PARTS };
-
 static void move_write(struct writer *w, const struct item *entry, int64_t at_ms)
 {
     struct view part[MOVE_PARTS] = {{NULL, 0}};
