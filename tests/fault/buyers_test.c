@@ -160,7 +160,7 @@ static void test_sold_out(void **state)
         assert_int_equal(count_status(crowd->responses, BUYERS, round ? 409 : 201), BUYERS);
         responses_free(crowd->responses, BUYERS);
         print_message("%lld calls for %d buyers\n", functions_called(crowd->souk) - before, BUYERS);
-        assert_true(functions_called(crowd->souk) - before < 8LL * BUYERS);
+        assert_true(functions_called(crowd->souk) - before < 5LL * BUYERS);
         due = REDIS(souk_shard(crowd->souk, 0), "EVAL", ALL_DUE, "1", stock);
         assert_string_equal(due, "1");
         free(due);
