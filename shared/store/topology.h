@@ -47,7 +47,7 @@ static inline unsigned topology_partition_of_id(const struct topology *topology,
 }
 unsigned topology_partition_of_text(const struct topology *topology, struct view text);
 
-/* The partitions of a shard as functions take them: "3,7,9". */
+/* The partitions of a shard as functions take them, those from ${from} on first: "7,9,3". */
 struct view topology_partitions_of(const struct topology *topology, unsigned shard, unsigned from, struct arena *arena);
 
 #endif

@@ -57,11 +57,6 @@ struct look {
     enum order_state state;
 };
 
-static bool begins(struct view text, const char *with)
-{
-    return text.len >= strlen(with) && memcmp(text.at, with, strlen(with)) == 0;
-}
-
 static int64_t number_of(struct view text)
 {
     char copied[32];
@@ -80,7 +75,7 @@ static int product_of(const struct snapshots *snapshots, int64_t id)
 static int key_of(const struct snapshots *snapshots, struct view text)
 {
     for (int i = 0; i < KEYS_MAX; i++)
-        if (snapshots->plan.key_hashes[i] && begins(text, snapshots->plan.key_hashes[i]))
+        if (snapshots->plan.key_hashes[i] && view_begins(text, snapshots->plan.key_hashes[i]))
             return i;
     return -1;
 }
@@ -117,13 +112,13 @@ static void look_key(struct keyspace_visitor *visitor, struct view name, enum ke
     order_done(look);
     look->part = PART_OTHER;
     for (size_t i = 0; i < sizeof(parts) / sizeof(*parts); i++)
-        if (begins(name, parts[i].prefix))
+        if (view_begins(name, parts[i].prefix))
             look->part = parts[i].part;
     look->key = hash128(name, 1);
     look->id = number_of(last);
     look->index = look->part == PART_IDEM ? key_of(look->snapshots, last) : product_of(look->snapshots, look->id);
     look->order_at = -1;
-    look->facts->duties |= begins(name, "txn:");
+    look->facts->duties |= view_begins(name, "txn:");
     if (look->part == PART_PAYMENT) {
         CHECK(look->facts->payment_count < PAYMENTS_MAX);
         look->facts->payments[look->facts->payment_count++].id = look->id;
@@ -389,7 +384,7 @@ struct taken snapshots_taken(const struct snapshots *snapshots, uint32_t state, 
     struct book *book = book_of(snapshots, state);
     for (const struct entry *entry = book_first(book); entry; entry = entry->next) {
         struct view key = entry->wish.key;
-        if (entry->failure.len == 0 && begins(key, "souk-") && number_of((struct view){key.at + 5, key.len - 5}) == payment_id)
+        if (entry->failure.len == 0 && view_begins(key, "souk-") && number_of((struct view){key.at + 5, key.len - 5}) == payment_id)
             count_entry(&taken, entry);
     }
     book_free(book);
