@@ -17,6 +17,7 @@
 #define ASK(at) " ; HSET stock:{5}:5 ask " at " ; ZADD asks:{5} " at " 5"
 #define ABSENT STOCK("0", "0")
 #define HELD "HSET stock:{5}:5 $T held|2|7|" IN_5_S "|" AGO_5_S " ; " STOCK("2", "0") ASK("@+5000")
+#define DUE "HSET stock:{5}:5 $T held|2|7|@-1000|@-10000 ; " STOCK("2", "0") ASK("@-1000") /* the same, 5 s later and more */
 #define COMMITTED "HSET stock:{5}:5 $T committed|2|7|0|" AGO_5_S " ; " STOCK("0", "2")
 #define RELEASED "HSET stock:{5}:5 $T released|2|7|" AGO_5_S "|" AGO_5_S " ; " STOCK("0", "0") ASK("@+595000")
 #define RESTOCKED "HSET stock:{5}:5 $T restocked|2|7|" AGO_5_S "|" AGO_5_S " ; " STOCK("0", "0") ASK("@+595000")
@@ -69,17 +70,21 @@ static const struct lua_case cases[] = {
     {"consume: restocked", RESTOCKED, CONSUME "5000 263", "0 restocked", COUNTERS("9 0 0 4")},
     {"consume: consumed", CONSUMED, CONSUME "5000 263", "0 consumed", COUNTERS("9 0 0 4")},
     {"keep: absent", ABSENT, KEEP "60000", "0 ''", PHASE("(nil)") " ; HGET stock:{5}:5 ask => (nil)"},
-    {"keep: held", HELD, KEEP "60000", "0 held", COUNTERS("9 2 0 4") PHASE("held|2|7|@+60000|@-5000") ASKED("@+5000")},
+    {"keep: held", DUE, KEEP "60000", "0 held", COUNTERS("9 2 0 4") PHASE("held|2|7|@+60000|@-10000") ASKED("@-1000")},
+    {"keep: due just now", "HSET stock:{5}:5 $T held|2|7|@+0|@-10000 ; " STOCK("2", "0") ASK("@+0"), KEEP "60000", "0 held",
+     PHASE("held|2|7|@+60000|@-10000")},
+    {"keep: held, and kept before", HELD, KEEP "60000", "0 held", PHASE("held|2|7|@+5000|@-5000") ASKED("@+5000")},
+    {"keep: held, and kept before for a little longer", HELD, KEEP "4954", "0 held", PHASE("held|2|7|@+5000|@-5000") ASKED("@+5000")},
     {"keep: committed", COMMITTED, KEEP "60000", "0 committed", PHASE("committed|2|7|0|@-5000") " ; HGET stock:{5}:5 ask => (nil)"},
     {"keep: released", RELEASED, KEEP "60000", "0 released", PHASE("released|2|7|@-5000|@-5000")},
     {"keep: restocked", RESTOCKED, KEEP "60000", "0 restocked", NULL},
     {"keep: consumed", CONSUMED, KEEP "60000", "0 consumed", NULL},
     {"keep: of a deleted product", "HSET stock:{5}:5 $T released|2|7|@-5000|@-5000", KEEP "60000", "0 released", "HLEN stock:{5}:5 => 1"},
-    {"keep: several", HELD " ; HSET stock:{5}:5 $U held|1|7|@+7000|@-4000", KEEP "60000 $H.$F.7 50000 $U 40000", "0 held '' held",
-     "HMGET stock:{5}:5 $T $U => held|2|7|@+60000|@-5000 held|1|7|@+40000|@-4000 ; HEXISTS stock:{5}:5 $H.$F.7 => 0" ASKED("@+5000")},
-    {"keep: one that is held among others", COMMITTED " ; HSET stock:{5}:5 $U held|1|7|@+7000|@-4000", KEEP "60000 $U 40000", "0 committed held",
-     "HMGET stock:{5}:5 $T $U => committed|2|7|0|@-5000 held|1|7|@+40000|@-4000" ASKED("@+40000")},
-    {"keep: to a time sooner than the next look", HELD, KEEP "0", "0 held", PHASE("held|2|7|@+0|@-5000") ASKED("@+0")},
+    {"keep: several", DUE " ; HSET stock:{5}:5 $U held|1|7|@-2000|@-4000", KEEP "60000 $H.$F.7 50000 $U 40000", "0 held '' held",
+     "HMGET stock:{5}:5 $T $U => held|2|7|@+60000|@-10000 held|1|7|@+40000|@-4000 ; HEXISTS stock:{5}:5 $H.$F.7 => 0" ASKED("@-1000")},
+    {"keep: one that is held among others", COMMITTED " ; HSET stock:{5}:5 $U held|1|7|@-2000|@-4000", KEEP "60000 $U 40000", "0 committed held",
+     "HMGET stock:{5}:5 $T $U => committed|2|7|0|@-5000 held|1|7|@+40000|@-4000"},
+    {"keep: no time is left", DUE, KEEP "0", "0 held", PHASE("held|2|7|@+0|@-10000") ASKED("@-1000")},
 
     /* The age rule: this hold was taken 5 s ago. It is the order's when the order is up to 5 minutes older. */
     {"confirm: as old as the margin", HELD, CONFIRM "303000 263", "0 committed", NULL},
