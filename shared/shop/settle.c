@@ -175,13 +175,12 @@ static void keep_all(struct settle *settle)
 }
 
 /*
- * A call about several holds failed inside the function, or by an argument: there may be one among them that cannot be read. So each gets a call of
- * its own, and that one is nobody else's harm. Any other error that left all undone would meet each of them as well.
+ * A call about several holds failed by what it asks for: there may be one among them that cannot be read. So each gets a call of its own, and that
+ * one is nobody else's harm. "Not now" would meet each of them as well.
  */
 static bool call_apart(struct settle *settle, int first, const struct reply *reply, void (*call_again)(struct settle *settle, int index))
 {
-    bool error = reply->root && reply->root->type == ITEM_ERROR;
-    if (!error || (reply->kind == REPLY_NOT_SENT && !view_begins(reply->root->text, "ERR souk")) || settle->holds[first].next < 0)
+    if (!reply_is_own_fault(reply) || settle->holds[first].next < 0)
         return false;
     for (int i = first, next; i >= 0; i = next) {
         next = settle->holds[i].next;

@@ -16,6 +16,8 @@ struct row {
     const char *why;
 };
 
+#define BAD_ARGUMENT "ERR souk" /* of arguments.wrong in lua/lib/arguments.lua, before anything else */
+
 static const struct row ROWS[] = {
     {"NOREPLICAS", REPLY_NOT_SENT, true, "the shard has too few replicas to accept writes"},
     {"READONLY", REPLY_NOT_SENT, true, "the shard is a replica and accepts no writes"},
@@ -50,7 +52,7 @@ static const struct row ROWS[] = {
     {"ERR unknown subcommand", REPLY_NOT_SENT, false, "bug: the shard does not know this command"},
     {"ERR wrong number of arguments", REPLY_NOT_SENT, false, "bug: a command with the wrong number of arguments"},
     {"ERR Can not execute a script with write flag", REPLY_NOT_SENT, false, "bug: a function that writes was called as one that reads"},
-    {"ERR souk", REPLY_NOT_SENT, true, "bug: a function was called with what it does not take"}, /* arguments.wrong, before anything else */
+    {BAD_ARGUMENT, REPLY_NOT_SENT, true, "bug: a function was called with what it does not take"},
     {"UNBLOCKED", REPLY_UNKNOWN, false, "the shard gave up waiting for its replicas"},
     /* Of commands that we do not send, so whatever brought them about is not understood. */
     {"NOGROUP", REPLY_UNKNOWN, false, "bug: an answer to another command"},
@@ -145,4 +147,9 @@ struct reply reply_from(const struct function *function, const struct item *root
 bool classify_library_gone(const struct item *root)
 {
     return root->type == ITEM_ERROR && begins_with(root->text, "ERR Function not found");
+}
+
+bool reply_is_own_fault(const struct reply *reply)
+{
+    return reply->root && reply->root->type == ITEM_ERROR && (reply->kind == REPLY_UNKNOWN || begins_with(reply->root->text, BAD_ARGUMENT));
 }

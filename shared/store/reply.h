@@ -1,6 +1,7 @@
 #ifndef REPLY_H
 #define REPLY_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "view.h"
@@ -52,6 +53,12 @@ struct reply {
     const struct item *root; /* all that was sent; NULL if nothing came */
     size_t first;            /* the item of a listed root that reply_item(reply, 0) is: 1 behind a function's code, 0 for a plain command */
 };
+
+/*
+ * Did the call fail by what it asks for: inside the function, by an argument that the function does not take, or by an error that nobody knows? Then
+ * it would fail again, and only it; a shard's "not now" meets every call.
+ */
+bool reply_is_own_fault(const struct reply *reply);
 
 /*
  * The n-th item behind the code of a function's answer (0 is the first), or a nil item if there are fewer. For a plain command: of the list;

@@ -92,6 +92,33 @@ static void test_errors(void **state)
     }
 }
 
+/* Would it fail again, and only it? */
+static void test_own_fault(void **state)
+{
+    static const struct {
+        const char *error;
+        bool own;
+    } faults[] = {
+        {"ERR souk: bad argument 4 of keep", true},
+        {"ERR souk: bad argument 4 of keep script: keep, on @user_function:3.", true},
+        {"ERR user_function:2: attempt to index local 'x' (a nil value) script: boom, on @user_function:2.", true},
+        {"OOM command not allowed when used memory > 'maxmemory'. script: f, on @user_function:3.", false},
+        {"LOADING Redis is loading the dataset in memory", false},
+        {"ERR Function not found", false},
+    };
+    bool unclassified;
+
+    for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++) {
+        struct item root = {.type = ITEM_ERROR, .text = view_of(faults[i].error)};
+        struct reply reply = reply_from(&PLACE, &root, &unclassified);
+
+        if (reply_is_own_fault(&reply) != faults[i].own)
+            fail_msg("\"%s\"", faults[i].error);
+    }
+    assert_false(reply_is_own_fault(&(struct reply){.kind = REPLY_UNKNOWN}));
+    assert_false(reply_is_own_fault(&(struct reply){.kind = REPLY_REFUSED, .root = &(struct item){.type = ITEM_LIST}}));
+}
+
 /* The redis-server that PATH finds, read whole. */
 static struct view read_redis(struct arena *arena)
 {
@@ -263,8 +290,13 @@ static void test_integers_in_texts(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_errors),       cmocka_unit_test(test_every_code_of_this_redis), cmocka_unit_test(test_codes_of_functions),
-        cmocka_unit_test(test_other_shapes), cmocka_unit_test(test_items_of_replies),         cmocka_unit_test(test_integers_in_texts),
+        cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_own_fault),
+        cmocka_unit_test(test_every_code_of_this_redis),
+        cmocka_unit_test(test_codes_of_functions),
+        cmocka_unit_test(test_other_shapes),
+        cmocka_unit_test(test_items_of_replies),
+        cmocka_unit_test(test_integers_in_texts),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
