@@ -8,12 +8,14 @@
 #include <cmocka.h>
 
 #include "fault_test_lib.h"
+#include "sweep.h"
 
 /*
  * Orders that nobody pays for. A buyer who needs their units does not wait for a sweep: to see that, the test takes the sweeps' leases away.
  */
 #define HOLD_MS 1000
 #define MOMENT_MS 700 /* a worker's round trips, on a busy machine */
+#define MANY 600      /* more than SWEEPS_IN_A_ROW sweeps can name */
 
 struct shop {
     struct souk *souk;
@@ -21,20 +23,32 @@ struct shop {
     char user[32];
 };
 
-static void shop_start(struct shop *shop, bool sweeps)
+/* ${alone}: nobody takes payments, so that the order worker is the only one who sweeps. */
+static void shop_open(struct shop *shop, unsigned shards, int units, bool sweeps, bool alone)
 {
-    shop->souk = souk_start(&(struct souk_settings){.roles = {[SOUK_PRODUCT] = true, [SOUK_ORDER] = true, [SOUK_PAYMENT] = true}});
+    shop->souk =
+        souk_start(&(struct souk_settings){.shards = shards, .roles = {[SOUK_PRODUCT] = true, [SOUK_ORDER] = true, [SOUK_PAYMENT] = !alone}});
     shop->product = product_on(shop->souk, 0, 0);
-    user_on(shop->souk, 1, 0, shop->user);
-    product_put(shop->souk, shop->product, 1);
+    user_on(shop->souk, shards - 1, 0, shop->user);
+    product_put(shop->souk, shop->product, units);
     for (unsigned i = 0; !sweeps && i < souk_shard_count(shop->souk); i++)
         REDIS_DO(souk_shard(shop->souk, i), "SET", "souk:lease:order", "nobody");
 }
 
-static void shop_stop(struct shop *shop)
+static void shop_start(struct shop *shop, bool sweeps)
+{
+    shop_open(shop, 3, 1, sweeps, false);
+}
+
+static void let_sweep(struct shop *shop)
 {
     for (unsigned i = 0; i < souk_shard_count(shop->souk); i++)
         free(REDIS(souk_shard(shop->souk, i), "DEL", "souk:lease:order"));
+}
+
+static void shop_stop(struct shop *shop)
+{
+    let_sweep(shop);
     assert_true(souk_audit(shop->souk));
     assert_int_equal(souk_stop(shop->souk), 0);
 }
@@ -151,6 +165,48 @@ static void test_swept(void **state)
     shop_stop(&shop);
 }
 
+/* The longest row of sweeps of a shard that began at the same partition, by its slow log: FCALL sweep_… 1 KEY kind worker ms most partitions. */
+static int longest_row(struct redis_fixture *shard)
+{
+    enum { PARTITIONS = 7 };
+    char *log = REDIS(shard, "SLOWLOG", "GET", "-1"), *rest = log, *line, *last = NULL;
+    int row = 0, longest = 0;
+    while ((line = strsep(&rest, "\n"))) {
+        if (strncmp(line, "sweep_", 6) != 0)
+            continue;
+        for (int n = 0; n < PARTITIONS && rest; n++)
+            line = strsep(&rest, "\n");
+        row = last && strcmp(last, line) == 0 ? row + 1 : 1;
+        longest = row > longest ? row : longest;
+        last = line;
+    }
+    free(log);
+    return longest;
+}
+
+/* Far more is due than one sweep names: the next follows at once, up to a bound, and all is done. (Each timer begins at another partition.) */
+static void test_swept_in_a_row(void **state)
+{
+    struct shop shop;
+    char key[32];
+    shop_open(&shop, 1, MANY, false, true);
+    for (int i = 0; i < MANY; i++) {
+        snprintf(key, sizeof(key), "many-%d", i);
+        must_order(&shop, shop.user, key, HOLD_MS / 1000);
+    }
+    struct timespec until_due = {HOLD_MS / 1000, 1000000};
+    nanosleep(&until_due, NULL);
+    struct redis_fixture *shard = souk_shard(shop.souk, 0);
+    REDIS_DO(shard, "CONFIG", "SET", "slowlog-max-len", "100000", "slowlog-log-slower-than", "0");
+    let_sweep(&shop);
+    assert_true(stock_becomes(shop.souk, shop.product, "held", 0, 20000));
+    REDIS_DO(shard, "CONFIG", "SET", "slowlog-log-slower-than", "-1");
+    int longest = longest_row(shard);
+    print_message("%d sweeps in a row\n", longest);
+    assert_in_range(longest, 2, SWEEPS_IN_A_ROW);
+    shop_stop(&shop);
+}
+
 /* Paid in time: it does not expire, whatever looks. */
 static void test_paid_in_time(void **state)
 {
@@ -172,10 +228,8 @@ static void test_paid_in_time(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_buyer_gets_it_at_once),
-        cmocka_unit_test(test_payment_too_late),
-        cmocka_unit_test(test_swept),
-        cmocka_unit_test(test_paid_in_time),
+        cmocka_unit_test(test_buyer_gets_it_at_once), cmocka_unit_test(test_payment_too_late), cmocka_unit_test(test_swept),
+        cmocka_unit_test(test_swept_in_a_row),        cmocka_unit_test(test_paid_in_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
