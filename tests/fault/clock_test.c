@@ -20,7 +20,9 @@
 
 struct scene {
     struct souk *souk;
-    char clock[400], cursor[400];
+    char clock_env[420], cursor[400];
+    const char *clock;  /* the file; the end of clock_env */
+    const char *env[3]; /* of the shard */
     int64_t product;
 };
 
@@ -36,10 +38,7 @@ static void set_clock(const struct scene *scene, long offset_s)
 static void restart_shard(const struct scene *scene)
 {
     souk_kill_shard(scene->souk, 0);
-    setenv("LD_PRELOAD", SHARD_CLOCK_LIBRARY, 1);
-    setenv("SHARD_CLOCK", scene->clock, 1);
     souk_restart_shard(scene->souk, 0);
-    unsetenv("LD_PRELOAD");
     assert_true(souk_wait_ready(scene->souk, SOUK_ORDER, MOMENT_MS));
 }
 
@@ -103,7 +102,11 @@ static void test_set_back(void **state)
     struct scene *scene = &opened;
     scene->product = product_on(scene->souk, 0, 0);
     product_put(scene->souk, scene->product, 10);
-    snprintf(scene->clock, sizeof(scene->clock), "%s/clock", souk_dir(scene->souk));
+    snprintf(scene->clock_env, sizeof(scene->clock_env), "SHARD_CLOCK=%s/clock", souk_dir(scene->souk));
+    scene->clock = scene->clock_env + strlen("SHARD_CLOCK=");
+    scene->env[0] = "LD_PRELOAD=" SHARD_CLOCK_LIBRARY;
+    scene->env[1] = scene->clock_env;
+    redis_set_env(souk_shard(scene->souk, 0), scene->env);
     set_clock(scene, 0);
     restart_shard(scene);
     int64_t before[] = {place(scene, "before")};

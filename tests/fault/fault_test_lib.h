@@ -96,7 +96,8 @@ void loads_stop(struct load *loads, size_t count);
 void load_free(struct load *load);
 /* Waits until these have together placed ${placed} orders and failed ${failed} times. Fails the test after ${ms}. */
 void loads_reach(struct load *loads, size_t count, size_t placed, size_t failed, int ms);
-/* Asks for every order that was answered with 201: it must be there. */
+/* Asks for every order that was answered with 201: how many are not there? All must be, for loads_check. */
+size_t loads_missing(struct souk *souk, int worker, struct load *loads, size_t count);
 void loads_check(struct souk *souk, int worker, struct load *loads, size_t count);
 
 /* A program beside the test, which goes with it; ${out} gets what it prints. Ended by SIGTERM. */

@@ -26,6 +26,7 @@ struct redis_fixture {
     struct port port;
     char dir[256];
     const char *const *extra_args;
+    const char *const *env;          /* NULL: none */
     const struct redis_login *login; /* NULL: the server has no users */
     char primary_port[16];           /* of the server that this one is a replica of; empty: none */
 };
@@ -76,6 +77,8 @@ static void become_server(const struct redis_fixture *redis, pid_t test)
     }
     for (size_t i = 0; redis->extra_args && redis->extra_args[i] && count < ARGS_MAX - 1; i++)
         argv[count++] = redis->extra_args[i];
+    for (const char *const *row = redis->env; row && *row; row++)
+        putenv((char *)(uintptr_t)*row);
     execvp(argv[0], (char *const *)argv);
     _exit(127);
 }
@@ -197,6 +200,11 @@ struct redis_fixture *redis_start_replica(struct redis_fixture *primary, const c
     replica = start(NULL, extra_args, primary->login, primary);
     wait_for_link(replica);
     return replica;
+}
+
+void redis_set_env(struct redis_fixture *redis, const char *const *env)
+{
+    redis->env = env;
 }
 
 int redis_port(const struct redis_fixture *redis)

@@ -1,0 +1,162 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "fault_test_lib.h"
+#include "shard_disk.h"
+
+/*
+ * The power of a shard fails under load: what it had written and not synced is gone, and the last write may be torn. All that was acknowledged is
+ * there, since a shard answers behind its sync (appendfsync always). The same with a disk that fails to sync; and with a shard that syncs once a
+ * second something is lost, or the test would see nothing.
+ */
+#define BUYERS 3
+#define ROUNDS 6
+#define SYNC_MS 500 /* of a shard that syncs once a second */
+#define SLOW_MS 4   /* most of the time there is something that is not synced */
+
+struct scene {
+    struct souk *souk;
+    struct shard_disk *disk;
+    struct load loads[BUYERS];
+};
+
+static void power_is_back(struct scene *scene)
+{
+    souk_restart_shard(scene->souk, 0);
+    assert_true(souk_wait_ready(scene->souk, SOUK_ORDER, 5000));
+    assert_true(souk_wait_ready(scene->souk, SOUK_PRODUCT, 5000));
+}
+
+static void scene_start(struct scene *scene, const struct souk_settings *settings, unsigned slow_ms, bool retries)
+{
+    char file[400];
+    scene->souk = souk_start(settings);
+    snprintf(file, sizeof(file), "%s/disk", souk_dir(scene->souk));
+    scene->disk = shard_disk_new(file);
+    shard_disk_slow(scene->disk, slow_ms);
+    redis_set_env(souk_shard(scene->souk, 0), shard_disk_env(scene->disk));
+    power_is_back(scene);
+
+    int64_t product = product_on(scene->souk, 0, 0);
+    product_put(scene->souk, product, 1000000);
+    for (int i = 0; i < BUYERS; i++) {
+        struct load *load = &scene->loads[i];
+        const char *url = souk_url(scene->souk, SOUK_ORDER);
+        *load = (struct load){.urls = {url, url}, .product = product, .retries = retries};
+        user_on(scene->souk, 0, i, load->user);
+        snprintf(load->name, sizeof(load->name), "buyer-%d", i);
+        load_start(load);
+    }
+}
+
+static size_t placed(struct scene *scene)
+{
+    size_t sum = 0;
+    for (int i = 0; i < BUYERS; i++)
+        sum += atomic_load(&scene->loads[i].placed);
+    return sum;
+}
+
+static void place_more(struct scene *scene, size_t count)
+{
+    loads_reach(scene->loads, BUYERS, placed(scene) + count, 0, 20000);
+}
+
+static size_t lose_power(struct scene *scene, unsigned torn)
+{
+    souk_kill_shard(scene->souk, 0);
+    return shard_disk_lose(scene->disk, redis_dir(souk_shard(scene->souk, 0)), torn);
+}
+
+static void scene_free(struct scene *scene)
+{
+    for (int i = 0; i < BUYERS; i++)
+        load_free(&scene->loads[i]);
+    shard_disk_free(scene->disk);
+}
+
+static void scene_end(struct scene *scene)
+{
+    loads_stop(scene->loads, BUYERS);
+    loads_check(scene->souk, SOUK_ORDER, scene->loads, BUYERS);
+    assert_true(souk_audit(scene->souk));
+    print_message("%zu orders were placed\n", placed(scene));
+    assert_int_equal(souk_stop(scene->souk), 0);
+    scene_free(scene);
+}
+
+static const struct souk_settings SAFE = {.roles = {[SOUK_PRODUCT] = true, [SOUK_ORDER] = true}};
+
+static void test_power_fails(void **state)
+{
+    struct scene scene;
+    size_t lost = 0;
+    scene_start(&scene, &SAFE, SLOW_MS, true);
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        place_more(&scene, 20);
+        lost += lose_power(&scene, round * 7919);
+        power_is_back(&scene);
+    }
+    place_more(&scene, 20);
+    print_message("%zu bytes were lost\n", lost);
+    assert_true(lost > 0);
+    scene_end(&scene);
+}
+
+static bool shard_has_ended(void *cookie)
+{
+    const struct scene *scene = cookie;
+    return !redis_runs(souk_shard(scene->souk, 0));
+}
+
+/* A shard that cannot sync ends by itself: it must not acknowledge anything any more. */
+static void test_sync_fails(void **state)
+{
+    struct scene scene;
+    scene_start(&scene, &SAFE, 0, true);
+    place_more(&scene, 20);
+    shard_disk_break(scene.disk, true);
+    assert_true(souk_wait(shard_has_ended, &scene, 10000));
+    size_t lost = lose_power(&scene, 0);
+    print_message("%zu bytes were lost\n", lost);
+    assert_true(lost > 0);
+    shard_disk_break(scene.disk, false);
+    power_is_back(&scene);
+    place_more(&scene, 20);
+    scene_end(&scene);
+}
+
+/* What is declared as unsafe is unsafe, and this test would see it. */
+static void test_everysec_loses(void **state)
+{
+    static const char *const EVERYSEC[] = {"--appendfsync", "everysec", NULL};
+    const struct souk_settings unsafe = {.roles = {[SOUK_PRODUCT] = true, [SOUK_ORDER] = true}, .shard_args = EVERYSEC};
+    struct scene scene;
+    scene_start(&scene, &unsafe, SYNC_MS, false);
+    for (int64_t since = clock_now_ms(); clock_now_ms() - since < 1000 + 2 * SYNC_MS;) /* until it has synced, and written more */
+        place_more(&scene, 20);
+    size_t lost = lose_power(&scene, 0);
+    loads_stop(scene.loads, BUYERS); /* before it is back: another order might get the id of a lost one */
+    power_is_back(&scene);
+    size_t missing = loads_missing(scene.souk, SOUK_ORDER, scene.loads, BUYERS);
+    print_message("%zu bytes were lost, and %zu of %zu acknowledged orders\n", lost, missing, placed(&scene));
+    assert_true(missing > 0);
+    souk_stop(scene.souk);
+    scene_free(&scene);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_power_fails),
+        cmocka_unit_test(test_sync_fails),
+        cmocka_unit_test(test_everysec_loses),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

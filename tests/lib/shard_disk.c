@@ -1,0 +1,96 @@
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "shard_disk.h"
+#include "shard_disk_internal.h"
+
+struct shard_disk {
+    struct shard_disk_facts *facts;
+    char file[512], file_env[600];
+    const char *env[3];
+};
+
+struct shard_disk *shard_disk_new(const char *file)
+{
+    static const struct shard_disk_facts NOTHING = {.synced = -1};
+    struct shard_disk *disk = calloc(1, sizeof(*disk));
+    int fd = open(file, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    void *mapped = MAP_FAILED;
+
+    if (disk && fd >= 0 && write(fd, &NOTHING, sizeof(NOTHING)) == sizeof(NOTHING))
+        mapped = mmap(NULL, sizeof(NOTHING), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (mapped == MAP_FAILED) {
+        fprintf(stderr, "shard_disk: cannot make %s: %s\n", file, strerror(errno));
+        abort();
+    }
+    close(fd);
+    disk->facts = mapped;
+    snprintf(disk->file, sizeof(disk->file), "%s", file);
+    snprintf(disk->file_env, sizeof(disk->file_env), "SHARD_DISK=%s", file);
+    disk->env[0] = "LD_PRELOAD=" SHARD_DISK_LIBRARY;
+    disk->env[1] = disk->file_env;
+    return disk;
+}
+
+void shard_disk_free(struct shard_disk *disk)
+{
+    if (disk == NULL)
+        return;
+    munmap(disk->facts, sizeof(*disk->facts));
+    unlink(disk->file);
+    free(disk);
+}
+
+const char *const *shard_disk_env(const struct shard_disk *disk)
+{
+    return disk->env;
+}
+
+void shard_disk_slow(struct shard_disk *disk, unsigned ms)
+{
+    disk->facts->slow_ms = ms;
+}
+
+void shard_disk_break(struct shard_disk *disk, bool broken)
+{
+    disk->facts->broken = broken;
+}
+
+/* Returns how many bytes of this file are lost. */
+static size_t cut(const struct shard_disk_facts *facts, const char *path, unsigned torn)
+{
+    struct stat file;
+
+    if (stat(path, &file) != 0 || file.st_ino != facts->inode || file.st_size <= facts->synced)
+        return 0;
+    off_t unsynced = file.st_size - facts->synced, kept = (off_t)torn % (unsynced + 1);
+    if (truncate(path, facts->synced + kept) != 0) {
+        perror(path);
+        return 0;
+    }
+    return (size_t)(unsynced - kept);
+}
+
+size_t shard_disk_lose(struct shard_disk *disk, const char *dir, unsigned torn)
+{
+    char folder[400], path[700];
+    size_t lost = 0;
+    struct dirent *file;
+
+    snprintf(folder, sizeof(folder), "%s/appendonlydir", dir);
+    DIR *files = disk->facts->synced < 0 ? NULL : opendir(folder);
+    while (files && (file = readdir(files)) != NULL) {
+        snprintf(path, sizeof(path), "%s/%s", folder, file->d_name);
+        lost += cut(disk->facts, path, torn);
+    }
+    if (files)
+        closedir(files);
+    return lost;
+}
