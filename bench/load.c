@@ -94,7 +94,8 @@ struct load {
     uint64_t done, requests, refused, without_retry_after, conflicts, server_errors, others, broken;
     uint64_t done_measured, refused_measured;
     struct latencies accepted, turned_away, late;
-    char first_failure[FAILURE_MAX];
+    char worst_failure[FAILURE_MAX];
+    int worst; /* how bad that is: of enum badness */
 };
 
 static int64_t now_us(void)
@@ -120,11 +121,25 @@ static bool is_measured(const struct load *load)
     return load->warm_s == 0 || (load->last_us >= load->measured_us && load->last_us < load->end_us);
 }
 
-/* The first answer that is not 2xx, in one line: who reads the counts will want to know who refused what, and why. */
+/* "Not now" says when to come again: 503, or 504 when the time of the request was over. Nothing else of 5xx should be. */
+enum badness { GOOD, REFUSED, NOT_NOW, WRONG };
+
+static enum badness how_bad(const struct connection *connection)
+{
+    bool not_now = connection->status == 503 || connection->status == 504;
+
+    if (connection->status / 100 == 2)
+        return GOOD;
+    if (connection->status < 500)
+        return REFUSED;
+    return not_now && strcasestr(connection->answer, "\r\nRetry-After:") ? NOT_NOW : WRONG;
+}
+
+/* The first of the worst answers, in one line: who reads the counts will want to know who refused what, and why. */
 static void keep_failure(struct client *client, const struct connection *connection)
 {
     const struct step *step = &client->load->steps[client->step];
-    char *text = client->load->first_failure;
+    char *text = client->load->worst_failure;
 
     snprintf(text, FAILURE_MAX, "%s %s of job %llu after %lld us: %.*s", step->method, step->path, (unsigned long long)client->number,
              (long long)(client->load->last_us - client->due_us), FAILURE_MAX / 2, connection->answer);
@@ -136,20 +151,22 @@ static void keep_failure(struct client *client, const struct connection *connect
 static void count_answer(struct client *client, const struct connection *connection)
 {
     struct load *load = client->load;
-    int status = connection->status;
+    int status = connection->status, bad = how_bad(connection);
 
     load->last_us = now_us();
-    if (status / 100 != 2 && !load->first_failure[0])
+    if (bad > load->worst) {
+        load->worst = bad;
         keep_failure(client, connection);
+    }
     if (is_measured(load) && (status / 100 == 2 || status == 503 || status == 409))
         add_latency(status / 100 == 2 ? &load->accepted : &load->turned_away, load->last_us - client->due_us);
     if (status / 100 == 2) {
         load->done++;
         load->done_measured += is_measured(load);
-    } else if (status == 503) {
+    } else if (status == 503 || status == 504) {
         load->refused++;
         load->refused_measured += is_measured(load);
-        load->without_retry_after += strcasestr(connection->answer, "\r\nRetry-After:") == NULL;
+        load->without_retry_after += bad == WRONG;
     } else if (status == 409) {
         load->conflicts++;
     } else if (status >= 500) {
@@ -526,8 +543,8 @@ static void print_result(struct load *load)
     print_latencies("accepted", &load->accepted);
     print_latencies("refused", &load->turned_away);
     print_latencies("sent_late", &load->late);
-    if (load->first_failure[0])
-        printf("first_failure=%s\n", load->first_failure);
+    if (load->worst_failure[0])
+        printf("worst_failure=%s\n", load->worst_failure);
 }
 
 static bool read_options(struct load *load, int argc, char **argv)
@@ -537,7 +554,7 @@ static bool read_options(struct load *load, int argc, char **argv)
 
     load->seconds = 600;
     load->client_count = 64;
-    while ((option = getopt(argc, argv, "r:s:n:c:w:H:")) != -1) {
+    while ((option = getopt(argc, argv, "r:s:n:c:w:H:")) != -1)
         if (option == 'r')
             load->rate = atof(optarg);
         else if (option == 's')
@@ -552,7 +569,6 @@ static bool read_options(struct load *load, int argc, char **argv)
             headers += (size_t)sprintf(load->headers + headers, "%s\r\n", optarg);
         else
             return false;
-    }
     return optind == argc - 1 && load->client_count > 0 && load->warm_s < load->seconds && read_plan(load, argv[optind]);
 }
 
@@ -589,9 +605,8 @@ int main(int argc, char **argv)
     static struct load load;
 
     if (!read_options(&load, argc, argv)) {
-        fprintf(stderr,
-                "usage: souk-bench-load [-r RATE] [-s SECONDS] [-n JOBS] [-c CLIENTS] [-w WARM-UP SECONDS] [-H HEADER]… PLAN\n"
-                "PLAN: PORT, METHOD, PATH, BODY with tabs between them; + before a line that goes on with the job before it\n");
+        fprintf(stderr, "usage: souk-bench-load [-r RATE] [-s SECONDS] [-n JOBS] [-c CLIENTS] [-w WARM-UP SECONDS] [-H HEADER]… PLAN\n"
+                        "PLAN: PORT, METHOD, PATH, BODY with tabs between them; + before a line that goes on with the job before it\n");
         return 2;
     }
     load.clients = calloc(load.client_count, sizeof(struct client));

@@ -1,13 +1,9 @@
-#include <fcntl.h>
 #include <setjmp.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -360,97 +356,4 @@ int crowd_teardown(void **state)
     unsigned wrong = souk_stop(crowd->souk);
     free(crowd);
     return wrong ? -1 : 0;
-}
-
-/* ---- programs beside the test ---- */
-
-pid_t beside_launch(const char *out, const char *const *command)
-{
-    pid_t pid = fork();
-
-    assert_true(pid >= 0);
-    if (pid == 0) {
-        int fd = open(out, O_WRONLY | O_CREAT | O_TRUNC, 0600);
-
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-        dup2(fd, STDOUT_FILENO);
-        dup2(fd, STDERR_FILENO);
-        execvp(command[0], (char *const *)(uintptr_t)command);
-        _exit(127);
-    }
-    return pid;
-}
-
-void beside_end(pid_t pid)
-{
-    kill(pid, SIGTERM);
-    waitpid(pid, NULL, 0);
-}
-
-FILE *generator_plan(struct generator *generator, struct souk *souk, const char *name)
-{
-    FILE *plan;
-
-    snprintf(generator->plan, sizeof(generator->plan), "%s/%s.plan", souk_dir(souk), name);
-    snprintf(generator->report, sizeof(generator->report), "%s/%s.report", souk_dir(souk), name);
-    plan = fopen(generator->plan, "w");
-    assert_non_null(plan);
-    return plan;
-}
-
-void generator_start(struct generator *generator, FILE *plan, const char *rate, const char *clients)
-{
-    fclose(plan);
-    generator->pid =
-        beside_launch(generator->report, (const char *const[]){SOUK_BIN "/souk-bench-load", "-r", rate, "-c", clients, generator->plan, NULL});
-}
-
-void generator_end(struct generator *generator)
-{
-    beside_end(generator->pid);
-}
-
-/* What the report says of ${name}, or false if it says nothing. */
-static bool generator_fact(const struct generator *generator, const char *name, char *value, size_t size)
-{
-    char line[2048];
-    FILE *report = fopen(generator->report, "r");
-    size_t len = strlen(name);
-    bool found = false;
-
-    assert_non_null(report);
-    while (!found && fgets(line, sizeof(line), report)) {
-        found = strncmp(line, name, len) == 0 && line[len] == '=';
-        if (found)
-            snprintf(value, size, "%s", line + len + 1);
-    }
-    fclose(report);
-    return found;
-}
-
-long long generator_count(const struct generator *generator, const char *name)
-{
-    char value[32];
-
-    if (!generator_fact(generator, name, value, sizeof(value)))
-        fail_msg("the generator did not count \"%s\"; see %s", name, generator->report);
-    return atoll(value);
-}
-
-long long generator_failures(const struct generator *generator)
-{
-    static const char *const NAMES[] = {"refused", "conflicts", "server_errors", "others", "broken", "unanswered", "unsent"};
-    long long sum = 0;
-    char first[2048];
-
-    for (size_t i = 0; i < sizeof(NAMES) / sizeof(*NAMES); i++) {
-        long long count = generator_count(generator, NAMES[i]);
-
-        if (count)
-            print_message("%s: %lld of %lld requests\n", NAMES[i], count, generator_count(generator, "jobs"));
-        sum += count;
-    }
-    if (generator_fact(generator, "first_failure", first, sizeof(first)))
-        print_message("the first: %s", first);
-    return sum;
 }

@@ -100,28 +100,6 @@ void loads_reach(struct load *loads, size_t count, size_t placed, size_t failed,
 size_t loads_missing(struct souk *souk, int worker, struct load *loads, size_t count);
 void loads_check(struct souk *souk, int worker, struct load *loads, size_t count);
 
-/* A program beside the test, which goes with it; ${out} gets what it prints. Ended by SIGTERM. */
-pid_t beside_launch(const char *out, const char *const *command);
-void beside_end(pid_t pid);
-
-/*
- * souk-bench-load (bench/load.c has the language of its plans), which asks by many clients and counts what became of it. The caller writes the plan
- * to what generator_plan returns. ${rate}: requests a second; "0": each client asks when it has its answer.
- */
-struct generator {
-    pid_t pid;
-    char plan[200], report[200];
-};
-FILE *generator_plan(struct generator *generator, struct souk *souk, const char *name);
-void generator_start(struct generator *generator, FILE *plan, const char *rate, const char *clients);
-/*
- * No more requests; waits for the answers to those under way. Then what it counted can be asked for, and how many requests were not answered with
- * 2xx.
- */
-void generator_end(struct generator *generator);
-long long generator_count(const struct generator *generator, const char *name);
-long long generator_failures(const struct generator *generator);
-
 /* Many clients who ask two order workers at once. crowd_setup and crowd_teardown are a cmocka group's. */
 #define CROWD_MAX 200
 struct crowd {

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "fault_test_lib.h"
+#include "generator.h"
 
 /*
  * One shard of three is stopped: it takes connections and says nothing. Many ask for what lives there, more than the worker may have inside. Who asks
@@ -77,11 +78,11 @@ static bool stop_and_look(struct souk *souk, const char *rate, long long least)
     souk_pause_shard(souk, STOPPED);
     plan = generator_plan(&crowd, souk, "crowd");
     add_orders(souk, plan, STOPPED);
-    generator_start(&crowd, plan, "300", "1500");
+    generator_start(&crowd, plan, "300", "1500", NULL);
     plan = generator_plan(&guests, souk, "guests");
     add_orders(souk, plan, 0);
     add_orders(souk, plan, 1);
-    generator_start(&guests, plan, rate, "2");
+    generator_start(&guests, plan, rate, "2", NULL);
     while (clock_now_ms() < until) {
         long in_flight = figure(souk, "souk_shard_in_flight");
 

@@ -12,6 +12,7 @@
 #include "port.h"
 
 #include "fault_test_lib.h"
+#include "generator.h"
 
 /*
  * A rolling update under load: every worker is replaced, one after another, behind a load balancer, and no request fails.
@@ -135,7 +136,7 @@ static void start_load(struct fleet *fleet)
                 "%d\tPOST\t/orders\t{\"user\":\"user-%%n\",\"items\":[{\"product_id\":%lld,\"quantity\":1},{\"product_id\":%lld,\"quantity\":1}]}\n",
                 fleet->fronts[1].number, a, b);
     }
-    generator_start(&fleet->load, plan, "0", "12");
+    generator_start(&fleet->load, plan, "0", "12", NULL);
 }
 
 /* ---- the update ---- */

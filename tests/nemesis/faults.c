@@ -8,11 +8,12 @@
 #include "clock.h"
 
 #include "redis_fixture.h"
+#include "shard_disk.h"
 
 #include "faults.h"
+#include "rush.h"
 
 #define ENDS_MAX 128
-#define SHARDS_OF_FLEET 3
 
 enum fault_kind {
     KILL_WORKER,
@@ -28,6 +29,8 @@ enum fault_kind {
     LINE_SWALLOW_BACK,
     LINE_REFUSE,
     DISK_FULL,
+    DISK_SLOW,
+    DISK_BROKEN,
     MEMORY_FULL,
     FUNCTIONS_FLUSHED,
     FUNCTIONS_DELETED,
@@ -35,8 +38,9 @@ enum fault_kind {
     CLOCK_JUMPED,
     REWRITE_AND_KILL,
     REWRITE,
+    RUSH,
 };
-#define FAULT_KINDS 20
+#define FAULT_KINDS 23
 
 /* What ends something, and when. */
 typedef void ender(struct faults *faults, int which);
@@ -52,6 +56,7 @@ enum stream { WORKER_STREAM, SHARD_STREAM, OTHER_STREAM };
 struct faults {
     struct fleet *fleet;
     struct pace pace;
+    const struct market *market;
     struct history *history;
     struct dice dice[STREAMS];
     int64_t next_ms[STREAMS];
@@ -59,7 +64,9 @@ struct faults {
     unsigned end_count;
     bool mending;                              /* everything is being ended */
     int64_t worker_since_us[SOUK_WORKERS_MAX]; /* since when something is done to it; 0: nothing is */
-    bool shard_busy[SHARDS_OF_FLEET], line_busy[PROXY_LINES_MAX];
+    bool shard_busy[FLEET_SHARDS], line_busy[PROXY_LINES_MAX];
+    struct rush rush;
+    size_t unsynced; /* bytes that were lost with the power of shards */
     unsigned long counts[FAULT_KINDS];
 };
 
@@ -165,7 +172,7 @@ static bool stop_worker(struct faults *faults, struct dice *dice)
 
 static int free_shard(struct faults *faults, struct dice *dice)
 {
-    int shard = dice_between(dice, 0, SHARDS_OF_FLEET - 1);
+    int shard = dice_between(dice, 0, FLEET_SHARDS - 1);
     return faults->shard_busy[shard] ? -1 : shard;
 }
 
@@ -201,11 +208,20 @@ static void lose_bytes(struct faults *faults, int shard)
         closedir(files);
 }
 
-static void shard_dies(struct faults *faults, int shard, int down)
+/* The power fails: with the shard, which is dead, goes what it had not synced. */
+static void power_fails(struct faults *faults, struct dice *dice, int shard)
 {
-    souk_kill_shard(souk_of(faults), (unsigned)shard);
+    unsigned torn = (unsigned)dice_between(dice, 0, 1 << 20);
     if (faults->pace.lose_bytes)
         lose_bytes(faults, shard);
+    else
+        faults->unsynced += shard_disk_lose(faults->fleet->disks[shard], redis_dir(shard_of(faults, shard)), torn);
+}
+
+static void shard_dies(struct faults *faults, struct dice *dice, int shard, int down)
+{
+    souk_kill_shard(souk_of(faults), (unsigned)shard);
+    power_fails(faults, dice, shard);
     faults->shard_busy[shard] = true;
     end_later(faults, down, shard_starts, shard);
 }
@@ -215,7 +231,7 @@ static bool kill_shard(struct faults *faults, struct dice *dice)
     int shard = free_shard(faults, dice), down = dice_between(dice, 0, faults->pace.down_ms * 2);
     if (shard < 0)
         return false;
-    shard_dies(faults, shard, down);
+    shard_dies(faults, dice, shard, down);
     return true;
 }
 
@@ -281,7 +297,7 @@ static bool rewrite_and_kill(struct faults *faults, struct dice *dice)
     if (!TELL(faults, shard, "BGREWRITEAOF"))
         return false;
     usleep((useconds_t)wait * 1000);
-    shard_dies(faults, shard, down);
+    shard_dies(faults, dice, shard, down);
     faults->counts[KILL_SHARD]++;
     return true;
 }
@@ -323,6 +339,42 @@ static bool fill_disk(struct faults *faults, struct dice *dice)
         return false;
     faults->shard_busy[0] = true;
     end_later(faults, ms, disk_is_large, 0);
+    return true;
+}
+
+static void disk_is_fast(struct faults *faults, int shard)
+{
+    fleet_calm_disk(faults->fleet, shard);
+}
+
+static bool slow_disk(struct faults *faults, struct dice *dice)
+{
+    int shard = dice_between(dice, 0, FLEET_SHARDS - 1), sync_ms = dice_percent(dice, 70) ? dice_between(dice, 5, 50) : dice_between(dice, 50, 900);
+    int ms = dice_between(dice, 200, 2500);
+    shard_disk_slow(faults->fleet->disks[shard], (unsigned)sync_ms);
+    end_later(faults, ms, disk_is_fast, shard);
+    return true;
+}
+
+static void disk_is_whole(struct faults *faults, int shard)
+{
+    shard_disk_break(faults->fleet->disks[shard], false);
+    faults->shard_busy[shard] = false;
+    if (redis_runs(shard_of(faults, shard)))
+        return;
+    power_fails(faults, &faults->dice[OTHER_STREAM], shard);
+    souk_launch_shard(souk_of(faults), (unsigned)shard);
+}
+
+/* The shard ends by itself when it cannot sync (appendfsync always). */
+static bool break_disk(struct faults *faults, struct dice *dice)
+{
+    int shard = free_shard(faults, dice), ms = dice_between(dice, 50, 800);
+    if (shard < 0)
+        return false;
+    shard_disk_break(faults->fleet->disks[shard], true);
+    faults->shard_busy[shard] = true;
+    end_later(faults, ms, disk_is_whole, shard);
     return true;
 }
 
@@ -393,6 +445,37 @@ static bool jump_clock(struct faults *faults, struct dice *dice)
     return true;
 }
 
+/* ---- too many at once ---- */
+
+static void rush_ends(struct faults *faults, int worker)
+{
+    while (!rush_over(&faults->rush, faults->history)) {
+        if (!faults->mending) {
+            end_later(faults, 100, rush_ends, worker);
+            return;
+        }
+        pause_ms(10);
+    }
+}
+
+static void rush_calms(struct faults *faults, int worker)
+{
+    rush_calm(&faults->rush);
+    rush_ends(faults, worker);
+}
+
+static bool rush(struct faults *faults, struct dice *dice)
+{
+    const struct fleet *fleet = faults->fleet;
+    const struct fleet_worker *worker = &fleet->workers[dice_between(dice, 0, (int)fleet->worker_count - 1)];
+    int ms = dice_between(dice, 200, 1500);
+    if (faults->rush.under_way)
+        return false;
+    rush_begin(&faults->rush, fleet->souk, worker, faults->market);
+    end_later(faults, ms, rush_calms, worker->number);
+    return true;
+}
+
 /* ---- the plan ---- */
 
 /* weight: of the third stream; 0: this kind has a stream of its own. */
@@ -402,7 +485,7 @@ static const struct {
     bool (*begin)(struct faults *faults, struct dice *dice);
 } KINDS[FAULT_KINDS] = {
     [KILL_WORKER] = {"worker killed (kill -9)", 0, kill_worker},
-    [KILL_SHARD] = {"shard killed (kill -9), started from its file", 0, kill_shard},
+    [KILL_SHARD] = {"shard killed (kill -9, and what was not synced is lost), started from its file", 0, kill_shard},
     [KILL_GATEWAY] = {"gateway killed", 4, kill_gateway},
     [STOP_WORKER] = {"worker stopped and continued", 14, stop_worker},
     [STOP_SHARD] = {"shard stopped and continued", 8, stop_shard},
@@ -414,6 +497,8 @@ static const struct {
     [LINE_SWALLOW_BACK] = {"half-open: answers lost", 10, swallow_back},
     [LINE_REFUSE] = {"connections refused", 6, refuse_line},
     [DISK_FULL] = {"disk of a shard full", 4, fill_disk},
+    [DISK_SLOW] = {"disk of a shard slow", 6, slow_disk},
+    [DISK_BROKEN] = {"disk of a shard does not sync", 4, break_disk},
     [MEMORY_FULL] = {"memory of a shard full (maxmemory)", 4, fill_memory},
     [FUNCTIONS_FLUSHED] = {"functions flushed", 4, flush_functions},
     [FUNCTIONS_DELETED] = {"function library deleted", 4, delete_functions},
@@ -421,6 +506,7 @@ static const struct {
     [CLOCK_JUMPED] = {"clock of a worker jumped", 6, jump_clock},
     [REWRITE_AND_KILL] = {"file rewritten, shard killed meanwhile", 3, rewrite_and_kill},
     [REWRITE] = {"file rewritten", 4, rewrite},
+    [RUSH] = {"a worker gets more than it can do", 8, rush},
 };
 
 static unsigned pick_kind(struct dice *dice)
@@ -480,18 +566,19 @@ void faults_mend(struct faults *faults)
     fleet_set_clock(faults->fleet, 0);
     souk_mend(souk_of(faults));
     faults->mending = false;
-    for (int shard = 0; shard < SHARDS_OF_FLEET; shard++)
+    for (int shard = 0; shard < FLEET_SHARDS; shard++)
         memory_is_enough(faults, shard);
 }
 
-struct faults *faults_new(struct fleet *fleet, uint64_t seed, const struct pace *pace, struct history *history)
+struct faults *faults_new(struct fleet *fleet, const struct pace *pace, const struct market *market)
 {
     struct faults *faults = calloc(1, sizeof(*faults));
     faults->fleet = fleet;
     faults->pace = *pace;
-    faults->history = history;
+    faults->market = market;
+    faults->history = market->history;
     for (unsigned i = 0; i < STREAMS; i++)
-        faults->dice[i] = dice_of(seed, i);
+        faults->dice[i] = dice_of(market->seed, i);
     const int means[STREAMS] = {pace->worker_kill_ms, pace->shard_kill_ms, pace->other_ms};
     for (unsigned i = 0; i < STREAMS; i++)
         faults->next_ms[i] = now_ms() + means[i];
@@ -509,6 +596,11 @@ const char *faults_name(const struct faults *faults, unsigned n, unsigned long *
         return NULL;
     *count = faults->counts[n];
     return KINDS[n].name;
+}
+
+size_t faults_unsynced(const struct faults *faults)
+{
+    return faults->unsynced;
 }
 
 unsigned long faults_worker_kills(const struct faults *faults)

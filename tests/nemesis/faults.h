@@ -21,8 +21,8 @@ struct pace {
 
 struct faults;
 
-/* ${history}: told of each time in which a worker was dead or stopped; its file notes each fault among what the clients saw. */
-struct faults *faults_new(struct fleet *fleet, uint64_t seed, const struct pace *pace, struct history *history);
+/* The market's history is told of each time in which a worker was dead or stopped; its file notes each fault among what the clients saw. */
+struct faults *faults_new(struct fleet *fleet, const struct pace *pace, const struct market *market);
 void faults_free(struct faults *faults);
 
 /* Does what is due. To be called every few milliseconds. */
@@ -32,6 +32,8 @@ void faults_mend(struct faults *faults);
 
 /* For reports: the n-th kind of fault and how often it was done; NULL: there are no more. */
 const char *faults_name(const struct faults *faults, unsigned n, unsigned long *count);
+/* How many bytes were lost since they were not synced when a shard's power failed. */
+size_t faults_unsynced(const struct faults *faults);
 unsigned long faults_worker_kills(const struct faults *faults);
 unsigned long faults_shard_kills(const struct faults *faults);
 

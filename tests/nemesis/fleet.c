@@ -11,10 +11,11 @@
 #include <unistd.h>
 
 #include "redis_fixture.h"
+#include "shard_disk.h"
 
 #include "fleet.h"
 
-#define SHARDS 3
+#define SYNC_MS 2
 #define DISK_OPTIONS "size=1g,mode=700"
 
 #define ENV_OF_ALL "SOUK_GATEWAY_TIMEOUT_MS=600", "SOUK_DEADLINE_MS=2500", "SOUK_LOG_LEVEL=warn"
@@ -150,7 +151,7 @@ static void add_through_proxy(struct fleet *fleet, enum souk_role role, const ch
 {
     struct fleet_worker *worker = worker_add(fleet, role);
     char shards[256] = "", gateway[64];
-    for (unsigned i = 0; i < SHARDS; i++) {
+    for (unsigned i = 0; i < FLEET_SHARDS; i++) {
         char shard[16];
         size_t len = strlen(shards);
         snprintf(shard, sizeof(shard), "shard-%u", i + 1);
@@ -188,16 +189,37 @@ static void add_with_clock(struct fleet *fleet)
     worker->number = souk_add_with(fleet->souk, SOUK_ORDER, worker->env);
 }
 
+void fleet_calm_disk(struct fleet *fleet, int shard)
+{
+    shard_disk_slow(fleet->disks[shard], SYNC_MS);
+}
+
+/* Each shard begins anew, with the library that stands for its disk. */
+static void add_disks(struct fleet *fleet)
+{
+    for (unsigned i = 0; i < FLEET_SHARDS; i++) {
+        char name[32];
+        snprintf(name, sizeof(name), "/disk-%u", i + 1);
+        char *file = text_of(fleet->dir, name);
+        fleet->disks[i] = shard_disk_new(file);
+        fleet_calm_disk(fleet, (int)i);
+        redis_set_env(souk_shard(fleet->souk, i), shard_disk_env(fleet->disks[i]));
+        souk_restart_shard(fleet->souk, i);
+        free(file);
+    }
+}
+
 void fleet_start(struct fleet *fleet, const char *const *shard_args)
 {
     const struct souk_settings settings = {
-        .shards = SHARDS,
+        .shards = FLEET_SHARDS,
         .roles = {[SOUK_PRODUCT] = true, [SOUK_ORDER] = true, [SOUK_PAYMENT] = true},
         .env = shard_args ? ENV_OF_UNSAFE : ENV,
         .shard_home = {fleet->disk},
         .shard_args = shard_args,
     };
     fleet->souk = souk_start(&settings);
+    add_disks(fleet);
     fleet->proxy = proxy_start();
     for (int role = 0; role < SOUK_SANDBOX; role++)
         worker_add(fleet, (enum souk_role)role)->number = role;
@@ -226,6 +248,8 @@ unsigned fleet_stop(struct fleet *fleet)
 {
     unsigned wrong = souk_stop(fleet->souk);
     proxy_stop(fleet->proxy);
+    for (unsigned i = 0; i < FLEET_SHARDS; i++)
+        shard_disk_free(fleet->disks[i]);
     if (fleet->clock)
         unlink(fleet->clock);
     if (fleet->disk)

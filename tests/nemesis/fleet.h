@@ -16,9 +16,11 @@
  *   product, order, payment          the same through the fault proxy, each with lines of its own
  *   order                            with a wall clock that can be set (libfaketime)
  *   shard-1                          on a small disk of its own (tmpfs) that can be filled
+ *   each shard                       on a disk that can be slow or broken, and whose power can fail (shard_disk.h)
  *
  * What this machine does not allow is left out, and said: fleet->no_disk, fleet->no_clock are then sentences.
  */
+#define FLEET_SHARDS 3
 #define FLEET_WORKERS_MAX 16
 #define FLEET_ENV_MAX 6
 
@@ -36,8 +38,9 @@ struct fleet {
     char line_names[PROXY_LINES_MAX][48];
     struct fleet_worker workers[FLEET_WORKERS_MAX];
     unsigned worker_count;
-    char *dir;   /* of the disk and the clock's file */
-    char *disk;  /* mount point, NULL: there is none */
+    char *dir;  /* of the disk and the clock's file */
+    char *disk; /* mount point, NULL: there is none */
+    struct shard_disk *disks[FLEET_SHARDS];
     char *clock; /* the clock's file, NULL: there is none */
     const char *no_disk, *no_clock;
 };
@@ -56,6 +59,8 @@ unsigned fleet_stop(struct fleet *fleet);
 #define FLEET_HISTORY "/history"
 void fleet_forget(struct fleet *fleet, bool keep);
 
+/* Back to how long a shard's disk takes to sync: as one that is not bad does, so that something is nearly always not synced yet. */
+void fleet_calm_disk(struct fleet *fleet, int shard);
 /* No byte more fits on shard-1's disk, or it is large again. Returns false, and nothing changes, if that cannot be done now. */
 bool fleet_fill_disk(struct fleet *fleet);
 bool fleet_free_disk(struct fleet *fleet);

@@ -387,12 +387,20 @@ static void decide(struct op *op, const struct said *said, int64_t got_us, const
     op->answer = said->decision >= KEPT_NO && op_is_post(op->kind) ? must(strdup(response->body)) : NULL;
 }
 
-static void add_broken(struct history *history, const char *what, const struct response *response)
+/* ${text}: belongs to the history from now on. */
+static void note_broken(struct history *history, char *text)
 {
     if (history->broken < MISMATCHES_MAX)
-        history->broken_text[history->broken] =
-            text_of("%s was answered %d%s %s", what, response->status, response_says_when(response) ? "" : " without Retry-After", response->body);
+        history->broken_text[history->broken] = text;
+    else
+        free(text);
     history->broken++;
+}
+
+static void add_broken(struct history *history, const char *what, const struct response *response)
+{
+    note_broken(history, text_of("%s was answered %d%s %s", what, response->status, response_says_when(response) ? "" : " without Retry-After",
+                                 response->body));
 }
 
 static void write_line(struct history *history, const struct op *op, unsigned n, int worker, int64_t sent_us, int64_t got_us, const struct said *said,
@@ -474,5 +482,18 @@ void history_bad_request(struct history *history, const struct listed *listed, i
         add_broken(history, what, response);
     if (!is_listed_status(listed, 0))
         add_unanswered(history, what, worker, sent_us, got_us, response->silence);
+    pthread_mutex_unlock(&history->lock);
+}
+
+/* ---- too many at once ---- */
+
+void history_rush(struct history *history, const struct rush_counts *counts)
+{
+    pthread_mutex_lock(&history->lock);
+    history->rushed += counts->requests;
+    history->rushed_not_now += counts->not_now;
+    if (counts->without_retry_after + counts->server_errors > 0)
+        note_broken(history, text_of("%" PRIu64 " requests of a rush were answered neither well nor when to come again: %s",
+                                     counts->without_retry_after + counts->server_errors, counts->worst));
     pthread_mutex_unlock(&history->lock);
 }

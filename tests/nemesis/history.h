@@ -108,10 +108,11 @@ struct history {
     struct disturbance *disturbances;
     size_t disturbance_count, disturbance_room;
     uint64_t attempts, silent, replays, twins;
-    uint64_t bad_requests;          /* those that nobody should send */
-    uint64_t mismatches;            /* repeats of a decided request whose answer had other bytes */
-    char *mismatch[MISMATCHES_MAX]; /* the first of them, in words */
-    uint64_t insisted, taken_back;  /* repeats of a request that was told "no", and those among them that were then told something else */
+    uint64_t bad_requests;           /* those that nobody should send */
+    uint64_t rushed, rushed_not_now; /* requests of rushes, and those among them that were told to come later */
+    uint64_t mismatches;             /* repeats of a decided request whose answer had other bytes */
+    char *mismatch[MISMATCHES_MAX];  /* the first of them, in words */
+    uint64_t insisted, taken_back;   /* repeats of a request that was told "no", and those among them that were then told something else */
     char *taken_back_text[MISMATCHES_MAX];
     uint64_t broken; /* answers that no client should ever get: 500, a status or code that the interface does not name, a 503 without Retry-After */
     char *broken_text[MISMATCHES_MAX];
@@ -146,6 +147,12 @@ void history_disturb(struct history *history, int worker, int64_t from_us, int64
 #define NOBODYS_OPERATION 4000000000U
 void history_bad_request(struct history *history, const struct listed *listed, int worker, int64_t sent_us, int64_t got_us,
                          const struct response *response);
+/* What came of a rush (rush.h). Every answer of 5xx has to be 503 or 504 and to say when to come again; ${worst}: one of the worst, in a line. */
+struct rush_counts {
+    uint64_t requests, not_now, without_retry_after, server_errors;
+    const char *worst;
+};
+void history_rush(struct history *history, const struct rush_counts *counts);
 /* For tests of the checks: a sight without a request. */
 void history_see(struct history *history, struct sight sight);
 

@@ -276,7 +276,7 @@ static void run_start(struct run *run)
     fleet_open(&run->fleet, &run->market);
     stock_up(run->fleet.souk, &run->market);
     verdict_init(&run->verdict);
-    run->faults = faults_new(&run->fleet, run->options.seed, &run->options.pace, &run->history);
+    run->faults = faults_new(&run->fleet, &run->options.pace, &run->market);
 }
 
 static void run_end(struct run *run, bool keep)

@@ -90,16 +90,19 @@ void report_print(FILE *out, const struct report_facts *facts, enum report_form 
     print_requests(out, form, facts);
     print_rules(out, form, facts);
     fprintf(out, "\nCommit %s, function library %.*s.\n", SOUK_COMMIT, VIEW_ARG(SOUK_LIBRARIES[0].name));
-    fprintf(out,
-            "Seed %" PRIu64 ", %.0f s of shopping by %d shoppers. %" PRIu64 " attempts, %" PRIu64 " of them without an answer; %" PRIu64
-            " requests that nobody should send; %zu requests that a worker had taken and left; %" PRIu64 " repeats of decided requests, %" PRIu64
-            " of refused ones; %zu answers that show a record's version. In the store: %zu orders, %zu payments; in the journal %zu "
-            "entries.\n"
-            "%zu operations had been left open by their shoppers and were decided in the calm. %.0f worker kills and %.1f shard kills a minute.\n",
-            facts->seed, facts->seconds, facts->shoppers, history->attempts, history->silent, history->bad_requests, history->unanswered_count,
-            history->replays, history->insisted, history->sight_count, facts->evidence->order_count, facts->evidence->payment_count,
-            facts->evidence->journal_count, facts->left_open, (double)faults_worker_kills(facts->faults) * rate,
-            (double)faults_shard_kills(facts->faults) * rate);
+    fprintf(
+        out,
+        "Seed %" PRIu64 ", %.0f s of shopping by %d shoppers. %" PRIu64 " attempts, %" PRIu64 " of them without an answer; %" PRIu64
+        " requests that nobody should send; %" PRIu64 " in rushes, of which %" PRIu64
+        " were told to come later; %zu requests that a worker had taken and left; %" PRIu64 " repeats of decided requests, %" PRIu64
+        " of refused ones; %zu answers that show a record's version. In the store: %zu orders, %zu payments; in the journal %zu "
+        "entries.\n"
+        "%zu operations had been left open by their shoppers and were decided in the calm. %.0f worker kills and %.1f shard kills a minute; with the "
+        "shards' power %zu bytes went that were not synced.\n",
+        facts->seed, facts->seconds, facts->shoppers, history->attempts, history->silent, history->bad_requests, history->rushed,
+        history->rushed_not_now, history->unanswered_count, history->replays, history->insisted, history->sight_count, facts->evidence->order_count,
+        facts->evidence->payment_count, facts->evidence->journal_count, facts->left_open, (double)faults_worker_kills(facts->faults) * rate,
+        (double)faults_shard_kills(facts->faults) * rate, faults_unsynced(facts->faults));
     fprintf(
         out,
         "The seed makes the plan of faults and what each shopper wants; the interleaving of real processes is their own and cannot be replayed.\n");

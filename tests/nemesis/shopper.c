@@ -14,7 +14,6 @@
 #define ATTEMPTS_AT_ONCE 12 /* then a shopper does something else first; what is left is decided in the calm */
 #define RING 24
 #define BUYERS 160
-#define TOO_MANY 10000
 #define NOT_THERE_YET 1000000 /* ids above it are of products that come later */
 
 struct shopper {

@@ -42,6 +42,8 @@ void market_worker(struct market *market, enum souk_role role, int number, const
 /* How long any client waits for an answer. */
 #define TIMEOUT_MS 4000
 void pause_ms(int ms);
+/* More units than there ever are of any product. */
+#define TOO_MANY 10000
 
 struct shopper;
 struct shopper *shopper_start(struct market *market, unsigned number);

@@ -409,7 +409,7 @@ void judge_answers(struct verdict *verdict, const struct history *history, const
     judge_linearizable(verdict, history, evidence);
     judge_noticed(verdict, RULE_REFUSED, history->insisted, history->taken_back, history->taken_back_text);
     judge_noticed(verdict, RULE_REPLAYS, history->replays, history->mismatches, history->mismatch);
-    judge_noticed(verdict, RULE_ANSWERS, history->attempts + history->bad_requests, history->broken, history->broken_text);
+    judge_noticed(verdict, RULE_ANSWERS, history->attempts + history->bad_requests + history->rushed, history->broken, history->broken_text);
     judge_unanswered(verdict, history);
     effects_free(&effects);
 }

@@ -374,13 +374,34 @@ static void test_bad_requests(void **state)
     }
 }
 
+static void test_rushes(void **state)
+{
+    static const struct {
+        struct rush_counts counts;
+        bool broken;
+    } cases[] = {
+        {{.requests = 9}, false},
+        {{.requests = 9, .not_now = 9}, false},
+        {{.requests = 9, .not_now = 9, .without_retry_after = 1, .worst = "503"}, true},
+        {{.requests = 9, .server_errors = 1, .worst = "500"}, true},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        struct history history;
+        history_init(&history, NULL);
+        history_rush(&history, &cases[i].counts);
+        assert_int_equal(history.rushed, 9);
+        assert_int_equal(history.broken > 0, cases[i].broken);
+        history_free(&history);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_linearizable), cmocka_unit_test(test_decisions),        cmocka_unit_test(test_kept),
         cmocka_unit_test(test_repeats),      cmocka_unit_test(test_import_decisions), cmocka_unit_test(test_catalogue),
         cmocka_unit_test(test_unanswered),   cmocka_unit_test(test_refused_for_good), cmocka_unit_test(test_says_when),
-        cmocka_unit_test(test_bad_requests),
+        cmocka_unit_test(test_bad_requests), cmocka_unit_test(test_rushes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
