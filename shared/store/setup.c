@@ -103,8 +103,8 @@ static const char *bad_setting(const struct shard_address *address, const char *
 static const char *check_settings(redisContext *context, const struct store_settings *settings, const struct shard_address *address,
                                   char appendfsync[16])
 {
-    static const char *const names[] = {"maxmemory-policy", "appendonly", "appendfsync", "no-appendfsync-on-rewrite"};
-    enum setting { POLICY, APPENDONLY, APPENDFSYNC, ON_REWRITE, COUNT };
+    static const char *const names[] = {"maxmemory-policy", "appendonly", "appendfsync", "no-appendfsync-on-rewrite", "aof-load-truncated"};
+    enum setting { POLICY, APPENDONLY, APPENDFSYNC, ON_REWRITE, TRUNCATED, COUNT };
     char values[COUNT][32];
     for (int i = 0; i < COUNT; i++) {
         const char *error = read_setting(context, address, names[i], values[i], sizeof(values[i]));
@@ -115,6 +115,9 @@ static const char *check_settings(redisContext *context, const struct store_sett
         return bad_setting(address, names[POLICY], values[POLICY], "it would delete orders when memory is short", "noeviction");
     bool has_file = strcmp(values[APPENDONLY], "yes") == 0, pauses = strcmp(values[ON_REWRITE], "no") != 0;
     snprintf(appendfsync, 16, "%.15s", has_file && !pauses ? values[APPENDFSYNC] : "no");
+    if (settings->fsync_least > FSYNC_NO && has_file && strcmp(values[TRUNCATED], "no") != 0)
+        return bad_setting(address, names[TRUNCATED], values[TRUNCATED],
+                           "when its machine fails while it writes, it would lose what it answers behind its next start", "it to no");
     if (fsync_of(view_of(appendfsync)) >= settings->fsync_least)
         return NULL;
     if (!has_file)

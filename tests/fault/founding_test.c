@@ -25,7 +25,7 @@ struct ring {
 
 static void ring_start(struct ring *ring)
 {
-    static const char *const args[] = {"--appendonly", "yes", "--appendfsync", "always", NULL};
+    static const char *const args[] = {"--appendonly", "yes", "--appendfsync", "always", "--aof-load-truncated", "no", NULL};
     size_t len = 0;
 
     *ring = (struct ring){.text = ""};

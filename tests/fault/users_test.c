@@ -562,6 +562,7 @@ static void test_the_loader_refuses_unsafe_shards(void **state)
         {"appendfsync", "no", "always", "appendfsync no, and SOUK_FSYNC=everysec wants at least that"},
         {"no-appendfsync-on-rewrite", "yes", "no", "no-appendfsync-on-rewrite yes: while its file is rewritten"},
         {"appendonly", "no", "yes", "appendonly no: it keeps nothing on disk"},
+        {"aof-load-truncated", "yes", "no", "aof-load-truncated yes: when its machine fails while it writes"},
     };
     struct souk *souk = *state;
     char path[512], said[65536];

@@ -20,6 +20,7 @@
 
 #define ARGS_MAX 64
 #define START_MS 10000
+#define START_SHARD SOUK_SOURCE "/deploy/redis/start-shard"
 
 struct redis_fixture {
     pid_t pid; /* 0: it does not run */
@@ -56,7 +57,7 @@ static int64_t now_ms(void)
 /* In the child: becomes the server. Its output goes to the file "log" in its directory. */
 static void become_server(const struct redis_fixture *redis, pid_t test)
 {
-    const char *argv[ARGS_MAX] = {"redis-server", "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", redis->dir};
+    const char *argv[ARGS_MAX] = {START_SHARD, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", redis->dir};
     char port[16];
     size_t count = 9;
     int log;
@@ -79,7 +80,7 @@ static void become_server(const struct redis_fixture *redis, pid_t test)
         argv[count++] = redis->extra_args[i];
     for (const char *const *row = redis->env; row && *row; row++)
         putenv((char *)(uintptr_t)*row);
-    execvp(argv[0], (char *const *)argv);
+    execv(argv[0], (char *const *)argv);
     _exit(127);
 }
 
