@@ -25,7 +25,7 @@
 #define LIVENESS_MAX_US (INT64_C(6) * 3600 * 1000000)
 #define LOOK_EVERY_US INT64_C(20000000)
 #define FEED_EVERY_MS 3000
-#define FEED_REST_US INT64_C(300000000) /* a clock that was set back has caught up, and the last page is read */
+#define FEED_REST_US INT64_C(300000000) /* a clock that was set back has caught up */
 #define LIVENESS_SWEEP_MS \
     5000 /* what a worker does every half second, it may as well do every five: most of a history's calls are sweeps that find nothing */
 
@@ -104,6 +104,15 @@ static void leap(struct shop *shop, struct subscriber *subscriber, struct random
     liveness(shop);
 }
 
+/* All events are old enough to be told, and the subscriber asks until there are no more: he may have slept through the leap. */
+static void let_follow(struct fleet *fleet, const struct subscriber *subscriber)
+{
+    go_until(fleet, fleet_now_us(fleet) + FEED_REST_US);
+    int64_t rest_us = fleet_now_us(fleet);
+    while (subscriber->followed_us < rest_us && fleet_now_us(fleet) < rest_us + LIVENESS_MAX_US && !fleet_wrong(fleet)[0])
+        go_until(fleet, fleet_now_us(fleet) + LOOK_EVERY_US);
+}
+
 struct audit {
     int status;
     struct view body;
@@ -123,8 +132,7 @@ static void audit_got(void *cookie, const struct answer *answer)
         snprintf(audit->text, sizeof(audit->text), "%.*s", VIEW_ARG(answer->body));
 }
 
-static const struct request_kind AUDIT = {
-    .role = ROLE_ORDER, .flow = &AUDIT_FLOW, .deadline_ms = 60000, .make = audit_make, .got_answer = audit_got};
+static const struct request_kind AUDIT = {.role = ROLE_ORDER, .flow = &AUDIT_FLOW, .deadline_ms = 60000, .make = audit_make, .got_answer = audit_got};
 
 static void audit_once(struct fleet *fleet, struct audit *audit)
 {
@@ -207,7 +215,7 @@ static void run_traced(struct fleet *fleets[FLEET_SHARDS_MAX], struct lua_librar
     liveness(&shop);
     if (random_chance(&random, 100))
         leap(&shop, &subscriber, &random);
-    go_until(fleet, fleet_now_us(fleet) + FEED_REST_US);
+    let_follow(fleet, &subscriber);
     oracle_check(&shop, &subscriber);
     check_by_audit(fleet);
     report->totals = totals_of(&shop, fleet_now_us(fleet) - begin_us);
@@ -258,7 +266,7 @@ int main(int argc, char **argv)
                                           {"library", 1, NULL, 'l'}, {"help", 0, NULL, 'h'},     {NULL, 0, NULL, 0}};
     struct jobs jobs = {.first = 1, .processes = 1, .run = run_seed};
     uint64_t *numbers[128] = {['s'] = &jobs.first, ['n'] = &jobs.seeds, ['o'] = &jobs.orders};
-    for (int option; (option = getopt_long(argc, argv, "", longs, NULL)) != -1;) {
+    for (int option; (option = getopt_long(argc, argv, "", longs, NULL)) != -1;)
         if (option == 'j')
             jobs.processes = (unsigned)number_of(optarg);
         else if (option == '1')
@@ -275,7 +283,6 @@ int main(int argc, char **argv)
             return usage(option == 'h' ? 0 : 2);
         else if ((*numbers[option] = number_of(optarg)) == 0)
             return usage(2);
-    }
     if (jobs.processes < 1 || jobs.processes > 64)
         return usage(2);
     if (jobs.seeds == 0 && jobs.orders == 0)

@@ -8,7 +8,7 @@
 
 #include "subscriber.h"
 
-#define PAGE_EVENTS "200"
+#define PAGE_EVENTS 200
 
 /* ---- what it was told ---- */
 
@@ -45,10 +45,13 @@ static void take_page(struct subscriber *subscriber, const struct answer *answer
 {
     struct view body = answer->body;
     int64_t order_id, version;
-    while (next_number(&body, "\"order_id\":", &order_id)) {
+    int events = 0;
+    for (; next_number(&body, "\"order_id\":", &order_id); events++) {
         CHECK(next_number(&body, "\"version\":", &version));
         take_event(subscriber, order_id, version);
     }
+    if (events < PAGE_EVENTS)
+        subscriber->followed_us = subscriber->asked_us;
     CHECK(answer->header_count > 0 && sscanf(answer->headers[0].value, "</events?after=%511[^&]", subscriber->cursor) == 1);
 }
 
@@ -58,7 +61,7 @@ static void page_make(struct arena *arena, struct ask *ask, void *cookie)
 {
     struct subscriber *subscriber = cookie;
     struct param *params = ARENA_ARRAY(arena, struct param, 2);
-    params[0] = (struct param){VIEW("limit"), VIEW(PAGE_EVENTS)};
+    params[0] = (struct param){VIEW("limit"), arena_printf(arena, "%d", PAGE_EVENTS)};
     params[1] = (struct param){VIEW("after"), arena_copy(arena, view_of(subscriber->cursor))};
     *ask = (struct ask){.method = METHOD_GET,
                         .route = "/events",
@@ -75,6 +78,7 @@ static const struct request_kind PAGE = {.role = ROLE_ORDER, .flow = &EVENTS_FLO
 static void page_ask(void *cookie)
 {
     struct subscriber *subscriber = cookie;
+    subscriber->asked_us = fleet_now_us(subscriber->fleet);
     fleet_ask(subscriber->fleet, &PAGE, subscriber);
 }
 

@@ -9,7 +9,8 @@
  */
 struct subscriber {
     struct fleet *fleet;
-    int64_t every_ms; /* between two pages; may be changed */
+    int64_t every_ms;              /* between two pages; may be changed */
+    int64_t asked_us, followed_us; /* the last page; the last that ended before it was full: what was there then has been told */
     char cursor[512];
     int64_t *told; /* by order: the highest version so far */
     size_t room;
