@@ -115,7 +115,7 @@ static const char *check_settings(redisContext *context, const struct store_sett
         return bad_setting(address, names[POLICY], values[POLICY], "it would delete orders when memory is short", "noeviction");
     bool has_file = strcmp(values[APPENDONLY], "yes") == 0, pauses = strcmp(values[ON_REWRITE], "no") != 0;
     snprintf(appendfsync, 16, "%.15s", has_file && !pauses ? values[APPENDFSYNC] : "no");
-    if (settings->fsync_least > FSYNC_NO && has_file && strcmp(values[TRUNCATED], "no") != 0)
+    if (has_file && strcmp(values[TRUNCATED], "no") != 0)
         return bad_setting(address, names[TRUNCATED], values[TRUNCATED],
                            "when its machine fails while it writes, it would lose what it answers behind its next start", "it to no");
     if (fsync_of(view_of(appendfsync)) >= settings->fsync_least)

@@ -155,42 +155,53 @@ static void test_everysec_loses(void **state)
 struct torn {
     struct redis_fixture *redis;
     char path[500];
-    char whole[4000];
-    size_t len;
+    char whole[12000];
+    size_t len, begin; /* where the transaction begins, which is the last that was written */
 };
 
-/* What the file is after the transaction, which is the last that was written. Returns where it begins. */
-static size_t write_transaction(struct torn *torn)
+static size_t read_file(const struct torn *torn, char *out)
 {
-    static const char *const SETTINGS[] = {"--include", SOUK_SOURCE "/deploy/redis/redis.conf", NULL};
-    torn->redis = redis_start(SETTINGS);
-    snprintf(torn->path, sizeof(torn->path), "%s/appendonlydir/appendonly.aof.1.incr.aof", redis_dir(torn->redis));
-    REDIS_DO(torn->redis, "SET", "before", "1");
     FILE *file = fopen(torn->path, "r");
-    size_t begin = fread(torn->whole, 1, sizeof(torn->whole), file);
+    size_t len = fread(out, 1, sizeof(torn->whole), file);
+    assert_true(len < sizeof(torn->whole));
     fclose(file);
-    REDIS_DO(torn->redis, "EVAL", "for _, name in ipairs({'a', 'b'}) do redis.call('SET', name, '1') end", "0");
-    redis_kill(torn->redis);
-    file = fopen(torn->path, "r");
-    torn->len = fread(torn->whole, 1, sizeof(torn->whole), file);
-    fclose(file);
-    assert_true(begin > 0 && torn->len > begin && torn->len < sizeof(torn->whole));
-    return begin;
+    return len;
 }
 
-static void write_bytes(const struct torn *torn, const char *bytes, size_t len)
+static void write_file(const struct torn *torn, const char *bytes, size_t len)
 {
     FILE *file = fopen(torn->path, "w");
     assert_int_equal(fwrite(bytes, 1, len, file), len);
     assert_int_equal(fclose(file), 0);
 }
 
-static void expect(struct redis_fixture *redis, size_t cut, const char *when, const char *const *names, const char *const *values)
+/* Values are what could be taken for something else: for a manifest, a command, the end of a transaction. */
+static void torn_begin(struct torn *torn)
 {
-    for (; *names; names++, values++) {
-        char *value = REDIS(redis, "GET", *names);
-        if (value == NULL || strcmp(value, *values) != 0)
-            fail_msg("a write torn behind byte %zu: %s is %s %s, and not %s", cut, *names, value, when, *values);
+    static const char *const SETTINGS[] = {"--include", SOUK_SOURCE "/deploy/redis/redis.conf", NULL};
+    torn->redis = redis_start(SETTINGS);
+    snprintf(torn->path, sizeof(torn->path), "%s/appendonlydir/appendonly.aof.1.incr.aof", redis_dir(torn->redis));
+    REDIS_DO(torn->redis, "SET", "before", "file cabinet");
+    REDIS_DO(torn->redis, "EVAL", "redis.call('SET', 'wide', string.rep('file', 2000))", "0");
+    REDIS_DO(torn->redis, "EVAL", "redis.call('SET', 'one', 'EXEC') redis.call('SET', 'two', 'MULTI')", "0");
+    REDIS_DO(torn->redis, "SET", "single", "*3");
+    torn->begin = read_file(torn, torn->whole);
+    REDIS_DO(torn->redis, "EVAL", "redis.call('SET', 'a', 'EXEC') redis.call('SET', 'b', 'file')", "0");
+    redis_kill(torn->redis);
+    torn->len = read_file(torn, torn->whole);
+    assert_true(torn->begin > 8000 && torn->len > torn->begin);
+}
+
+struct fact {
+    const char *name, *value;
+};
+
+static void expect(struct redis_fixture *redis, size_t cut, const char *when, const struct fact *facts)
+{
+    for (; facts->name; facts++) {
+        char *value = REDIS(redis, "GET", facts->name);
+        if (value == NULL || strcmp(value, facts->value) != 0)
+            fail_msg("a write torn behind byte %zu: %s is %s %s, and not %s", cut, facts->name, value, when, facts->value);
         free(value);
     }
 }
@@ -201,21 +212,21 @@ static void expect(struct redis_fixture *redis, size_t cut, const char *when, co
  */
 static void test_torn_anywhere(void **state)
 {
-    static const char *const NAMES[] = {"before", "a", "b", "after", NULL};
     struct torn torn;
-    size_t begin = write_transaction(&torn);
-    for (size_t cut = begin; cut <= torn.len; cut++) {
+    torn_begin(&torn);
+    for (size_t cut = torn.begin; cut <= torn.len; cut++) {
+        bool whole = cut == torn.len;
         char after[32];
-        const char *one = cut == torn.len ? "1" : "(nil)";
-        const char *values[] = {"1", one, one, "(nil)", NULL};
-        write_bytes(&torn, torn.whole, cut);
+        struct fact facts[] = {{"before", "file cabinet"},      {"single", "*3"},   {"a", whole ? "EXEC" : "(nil)"},
+                               {"b", whole ? "file" : "(nil)"}, {"after", "(nil)"}, {NULL, NULL}};
+        write_file(&torn, torn.whole, cut);
         redis_restart(torn.redis);
-        expect(torn.redis, cut, "at first", NAMES, values);
+        expect(torn.redis, cut, "at first", facts);
         snprintf(after, sizeof(after), "%zu", cut);
         REDIS_DO(torn.redis, "SET", "after", after);
         redis_restart(torn.redis);
-        values[3] = after;
-        expect(torn.redis, cut, "behind another start", NAMES, values);
+        facts[4].value = after;
+        expect(torn.redis, cut, "behind another start", facts);
         redis_kill(torn.redis);
     }
     redis_stop(torn.redis);
@@ -226,21 +237,24 @@ static bool has_ended(void *cookie)
     return !redis_runs(cookie);
 }
 
-/* What is damaged in another place than at its end is not repaired by leaving out what follows, which was answered. */
+/* What is damaged in another place than at its end is not repaired by leaving out what follows, which was answered: the shard does not start. */
 static void test_damaged_in_the_middle(void **state)
 {
+    static const char *const PLACES[] = {"*3\r\n$3\r\nSET\r\n$6\r\nbefore", "*3\r\n$3\r\nSET\r\n$6\r\nsingle", "*1\r\n$5\r\nMULTI"};
     struct torn torn;
     char bytes[sizeof(torn.whole)], now[sizeof(torn.whole)];
-    size_t begin = write_transaction(&torn);
-    memcpy(bytes, torn.whole, torn.len);
-    bytes[begin + 1] = 'x';
-    write_bytes(&torn, bytes, torn.len);
-    redis_launch(torn.redis);
-    assert_true(souk_wait(has_ended, torn.redis, 5000));
-    FILE *file = fopen(torn.path, "r");
-    assert_int_equal(fread(now, 1, sizeof(now), file), torn.len);
-    fclose(file);
-    assert_memory_equal(now, bytes, torn.len);
+    torn_begin(&torn);
+    for (size_t i = 0; i < sizeof(PLACES) / sizeof(*PLACES); i++) {
+        char *place = memmem(torn.whole, torn.len, PLACES[i], strlen(PLACES[i]));
+        assert_non_null(place);
+        memcpy(bytes, torn.whole, torn.len);
+        bytes[place - torn.whole] = 'X';
+        write_file(&torn, bytes, torn.len);
+        redis_launch(torn.redis);
+        assert_true(souk_wait(has_ended, torn.redis, 5000));
+        assert_int_equal(read_file(&torn, now), torn.len);
+        assert_memory_equal(now, bytes, torn.len);
+    }
     redis_stop(torn.redis);
 }
 

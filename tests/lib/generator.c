@@ -101,6 +101,13 @@ static bool generator_fact(const struct generator *generator, const char *name, 
     return found;
 }
 
+bool generator_reported(const struct generator *generator)
+{
+    char value[32];
+
+    return generator_fact(generator, "requests", value, sizeof(value));
+}
+
 long long generator_count(const struct generator *generator, const char *name)
 {
     char value[32];

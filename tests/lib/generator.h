@@ -28,6 +28,8 @@ void generator_stop(struct generator *generator);
 bool generator_ended(struct generator *generator);
 /* Both, and waits for it. Then what it counted can be asked for, and how many requests were not answered with 2xx. */
 void generator_end(struct generator *generator);
+/* Is there a report? A generator that is told to end while it begins leaves none. */
+bool generator_reported(const struct generator *generator);
 long long generator_count(const struct generator *generator, const char *name);
 long long generator_failures(const struct generator *generator);
 /* The worst answer that was not 2xx, in a line, empty if there was none. */

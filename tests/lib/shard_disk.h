@@ -9,6 +9,8 @@
  * had not been synced is gone. A library that is preloaded into the server (shard_disk_preload.c) notes how far the file was synced; kill -9 alone
  * loses nothing of it, since the kernel lives on.
  *
+ * What start-shard runs has the library as well: mend a broken disk before the server is started.
+ *
  *   redis_set_env(shard, shard_disk_env(disk)) ─▶ started again ─▶ … ─▶ killed ─▶ shard_disk_lose ─▶ started again
  */
 struct shard_disk;

@@ -47,12 +47,14 @@ bool rush_over(struct rush *rush, struct history *history)
     char worst[512];
     if (!rush->under_way || !generator_ended(&rush->generator))
         return !rush->under_way;
+    rush->under_way = false;
+    if (!generator_reported(&rush->generator)) /* it was told to end before it had begun */
+        return true;
     generator_worst(&rush->generator, worst, sizeof(worst));
     history_rush(history, &(struct rush_counts){.requests = (uint64_t)generator_count(&rush->generator, "requests"),
                                                 .not_now = (uint64_t)generator_count(&rush->generator, "refused"),
                                                 .without_retry_after = (uint64_t)generator_count(&rush->generator, "without_retry_after"),
                                                 .server_errors = (uint64_t)generator_count(&rush->generator, "server_errors"),
                                                 .worst = worst});
-    rush->under_way = false;
     return true;
 }
