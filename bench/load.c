@@ -554,7 +554,7 @@ static bool read_options(struct load *load, int argc, char **argv)
 
     load->seconds = 600;
     load->client_count = 64;
-    while ((option = getopt(argc, argv, "r:s:n:c:w:H:")) != -1)
+    while ((option = getopt(argc, argv, "r:s:n:c:w:H:")) != -1) {
         if (option == 'r')
             load->rate = atof(optarg);
         else if (option == 's')
@@ -569,6 +569,7 @@ static bool read_options(struct load *load, int argc, char **argv)
             headers += (size_t)sprintf(load->headers + headers, "%s\r\n", optarg);
         else
             return false;
+    }
     return optind == argc - 1 && load->client_count > 0 && load->warm_s < load->seconds && read_plan(load, argv[optind]);
 }
 
@@ -605,8 +606,9 @@ int main(int argc, char **argv)
     static struct load load;
 
     if (!read_options(&load, argc, argv)) {
-        fprintf(stderr, "usage: souk-bench-load [-r RATE] [-s SECONDS] [-n JOBS] [-c CLIENTS] [-w WARM-UP SECONDS] [-H HEADER]… PLAN\n"
-                        "PLAN: PORT, METHOD, PATH, BODY with tabs between them; + before a line that goes on with the job before it\n");
+        fprintf(stderr,
+                "usage: souk-bench-load [-r RATE] [-s SECONDS] [-n JOBS] [-c CLIENTS] [-w WARM-UP SECONDS] [-H HEADER]… PLAN\n"
+                "PLAN: PORT, METHOD, PATH, BODY with tabs between them; + before a line that goes on with the job before it\n");
         return 2;
     }
     load.clients = calloc(load.client_count, sizeof(struct client));

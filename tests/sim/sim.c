@@ -132,7 +132,8 @@ static void audit_got(void *cookie, const struct answer *answer)
         snprintf(audit->text, sizeof(audit->text), "%.*s", VIEW_ARG(answer->body));
 }
 
-static const struct request_kind AUDIT = {.role = ROLE_ORDER, .flow = &AUDIT_FLOW, .deadline_ms = 60000, .make = audit_make, .got_answer = audit_got};
+static const struct request_kind AUDIT = {
+    .role = ROLE_ORDER, .flow = &AUDIT_FLOW, .deadline_ms = 60000, .make = audit_make, .got_answer = audit_got};
 
 static void audit_once(struct fleet *fleet, struct audit *audit)
 {
@@ -266,7 +267,7 @@ int main(int argc, char **argv)
                                           {"library", 1, NULL, 'l'}, {"help", 0, NULL, 'h'},     {NULL, 0, NULL, 0}};
     struct jobs jobs = {.first = 1, .processes = 1, .run = run_seed};
     uint64_t *numbers[128] = {['s'] = &jobs.first, ['n'] = &jobs.seeds, ['o'] = &jobs.orders};
-    for (int option; (option = getopt_long(argc, argv, "", longs, NULL)) != -1;)
+    for (int option; (option = getopt_long(argc, argv, "", longs, NULL)) != -1;) {
         if (option == 'j')
             jobs.processes = (unsigned)number_of(optarg);
         else if (option == '1')
@@ -283,6 +284,7 @@ int main(int argc, char **argv)
             return usage(option == 'h' ? 0 : 2);
         else if ((*numbers[option] = number_of(optarg)) == 0)
             return usage(2);
+    }
     if (jobs.processes < 1 || jobs.processes > 64)
         return usage(2);
     if (jobs.seeds == 0 && jobs.orders == 0)
