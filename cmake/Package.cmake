@@ -1,6 +1,6 @@
 # The Debian packages: `cmake --build --preset release --target package`, or cpack in the build folder. One for each thing that a machine can be:
 #   souk          the workers, soukctl, the function library, their units and documents
-#   souk-shard    the settings and the unit of a shard; Redis itself is the distribution's
+#   souk-shard    what a shard begins by, its settings and its unit; Redis itself is the distribution's
 #   souk-sandbox  the test gateway
 # A package starts, restarts and enables nothing: which worker runs where, and when it may be replaced, is the operator's to say (docs/packages.md).
 set(CPACK_GENERATOR DEB)
@@ -37,12 +37,12 @@ This package has the workers, the operator's command soukctl, and systemd
 units.")
 
 set(CPACK_DEBIAN_SHARD_PACKAGE_NAME souk-shard)
-set(CPACK_DEBIAN_SHARD_PACKAGE_ARCHITECTURE all)
+set(CPACK_DEBIAN_SHARD_PACKAGE_SHLIBDEPS ON)
 set(CPACK_DEBIAN_SHARD_PACKAGE_DEPENDS "redis-server (>= 5:7.0), systemd | systemd-standalone-sysusers | systemd-sysusers")
 set(CPACK_DEBIAN_SHARD_PACKAGE_SUGGESTS souk)
 set(CPACK_DEBIAN_SHARD_PACKAGE_CONTROL_EXTRA "${CMAKE_SOURCE_DIR}/deploy/debian/shard/conffiles;${CMAKE_SOURCE_DIR}/deploy/debian/shard/postinst;${CMAKE_SOURCE_DIR}/deploy/debian/shard/prerm;${CMAKE_SOURCE_DIR}/deploy/debian/shard/postrm")
 set(CPACK_COMPONENT_SHARD_DESCRIPTION "shards of Souk: Redis servers with the settings of a ledger
-The settings and the systemd unit of a shard of Souk, a shop's back end. A
+The program, the settings and the systemd unit of a shard of Souk, a shop's back end. A
 shard writes each change to disk before it acknowledges it, evicts nothing,
 and does not start empty once it had data.")
 

@@ -20,7 +20,7 @@
 
 #define ARGS_MAX 64
 #define START_MS 10000
-#define START_SHARD SOUK_SOURCE "/deploy/redis/start-shard"
+#define SOUK_SHARD SOUK_BIN "/souk-shard"
 
 struct redis_fixture {
     pid_t pid; /* 0: it does not run */
@@ -57,7 +57,7 @@ static int64_t now_ms(void)
 /* In the child: becomes the server. Its output goes to the file "log" in its directory. */
 static void become_server(const struct redis_fixture *redis, pid_t test)
 {
-    const char *argv[ARGS_MAX] = {START_SHARD, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", redis->dir};
+    const char *argv[ARGS_MAX] = {SOUK_SHARD, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", redis->dir};
     char port[16];
     size_t count = 9;
     int log;

@@ -5,7 +5,7 @@
 #include <sys/types.h>
 
 /*
- * A real redis-server for one test, started by deploy/redis/start-shard: on 127.0.0.1 and a free port, in a directory of its own below $TMPDIR,
+ * A real redis-server for one test, started by souk-shard: on 127.0.0.1 and a free port, in a directory of its own below $TMPDIR,
  * without RDB files and (unless asked for) without AOF. It dies with the test process. Whatever goes wrong here (no redis-server, no port) prints a
  * sentence and aborts the test.
  */

@@ -14,13 +14,15 @@
 struct shard_disk {
     struct shard_disk_facts *facts;
     char file[512], file_env[600];
-    const char *env[3];
+    char asan_env[300];
+    const char *env[4];
 };
 
 struct shard_disk *shard_disk_new(const char *file)
 {
     static const struct shard_disk_facts NOTHING = {.synced = -1};
     struct shard_disk *disk = calloc(1, sizeof(*disk));
+    const char *asan = getenv("ASAN_OPTIONS");
     int fd = open(file, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     void *mapped = MAP_FAILED;
 
@@ -36,6 +38,9 @@ struct shard_disk *shard_disk_new(const char *file)
     snprintf(disk->file_env, sizeof(disk->file_env), "SHARD_DISK=%s", file);
     disk->env[0] = "LD_PRELOAD=" SHARD_DISK_LIBRARY;
     disk->env[1] = disk->file_env;
+    /* A sanitizer's library wants to be the first; ours is before it and leaves its functions alone. */
+    snprintf(disk->asan_env, sizeof(disk->asan_env), "ASAN_OPTIONS=%s%sverify_asan_link_order=0", asan ? asan : "", asan ? ":" : "");
+    disk->env[2] = disk->asan_env;
     return disk;
 }
 
@@ -63,8 +68,8 @@ void shard_disk_break(struct shard_disk *disk, bool broken)
     disk->facts->broken = broken;
 }
 
-/* Returns how many bytes of this file are lost. */
-static size_t cut(const struct shard_disk_facts *facts, const char *path, unsigned torn)
+/* Returns how many bytes of this file are lost. What is left of it is on the disk. */
+static size_t cut(struct shard_disk_facts *facts, const char *path, unsigned torn)
 {
     struct stat file;
 
@@ -75,6 +80,7 @@ static size_t cut(const struct shard_disk_facts *facts, const char *path, unsign
         perror(path);
         return 0;
     }
+    facts->synced += kept;
     return (size_t)(unsynced - kept);
 }
 

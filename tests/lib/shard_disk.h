@@ -9,7 +9,7 @@
  * had not been synced is gone. A library that is preloaded into the server (shard_disk_preload.c) notes how far the file was synced; kill -9 alone
  * loses nothing of it, since the kernel lives on.
  *
- * What start-shard runs has the library as well: mend a broken disk before the server is started.
+ * souk-shard, by which it begins, has the library as well: mend a broken disk before it is started.
  *
  *   redis_set_env(shard, shard_disk_env(disk)) ─▶ started again ─▶ … ─▶ killed ─▶ shard_disk_lose ─▶ started again
  */

@@ -75,11 +75,11 @@ static int sync_file(int fd, long call)
     return result;
 }
 
-/* What was there when the server began is on the disk. */
+/* A file that was not seen before is on the disk as it is. Of one that was, what an earlier server left unsynced is still that. */
 static int note_opened(int fd)
 {
     struct stat file;
-    if (fd >= 0 && facts && is_append_only_file(fd) && fstat(fd, &file) == 0)
+    if (fd >= 0 && facts && is_append_only_file(fd) && fstat(fd, &file) == 0 && (file.st_ino != facts->inode || file.st_size < facts->synced))
         note_synced(&file);
     return fd;
 }
