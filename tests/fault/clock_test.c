@@ -21,8 +21,7 @@
 struct scene {
     struct souk *souk;
     char clock_env[420], cursor[400];
-    const char *clock;  /* the file; the end of clock_env */
-    const char *env[3]; /* of the shard */
+    const char *clock; /* the file; the end of clock_env */
     int64_t product;
 };
 
@@ -104,9 +103,7 @@ static void test_set_back(void **state)
     product_put(scene->souk, scene->product, 10);
     snprintf(scene->clock_env, sizeof(scene->clock_env), "SHARD_CLOCK=%s/clock", souk_dir(scene->souk));
     scene->clock = scene->clock_env + strlen("SHARD_CLOCK=");
-    scene->env[0] = "LD_PRELOAD=" SHARD_CLOCK_LIBRARY;
-    scene->env[1] = scene->clock_env;
-    redis_set_env(souk_shard(scene->souk, 0), scene->env);
+    redis_preload(souk_shard(scene->souk, 0), SHARD_CLOCK_LIBRARY, scene->clock_env);
     set_clock(scene, 0);
     restart_shard(scene);
     int64_t before[] = {place(scene, "before")};

@@ -40,7 +40,7 @@ static void scene_open(struct scene *scene, const struct souk_settings *settings
     snprintf(file, sizeof(file), "%s/disk", souk_dir(scene->souk));
     scene->disk = shard_disk_new(file);
     shard_disk_slow(scene->disk, slow_ms);
-    redis_set_env(souk_shard(scene->souk, 0), shard_disk_env(scene->disk));
+    shard_disk_put(scene->disk, souk_shard(scene->souk, 0));
     power_is_back(scene);
 }
 

@@ -262,7 +262,7 @@ static void test_cannot_be_synced(void **state)
     torn_begin(&torn);
     path_in(&torn, "disk", file);
     struct shard_disk *disk = shard_disk_new(file);
-    redis_set_env(torn.redis, shard_disk_env(disk));
+    shard_disk_put(disk, torn.redis);
     shard_disk_break(disk, true);
     must_not_begin(&torn);
     shard_must_have_said(&torn, "the shard does not begin");

@@ -31,8 +31,8 @@ struct redis_fixture *redis_start_in(const char *home, const char *const *extra_
  */
 struct redis_fixture *redis_start_replica(struct redis_fixture *primary, const char *const *extra_args);
 
-/* More environment for this server, from its next start on: "NAME=value", ended by NULL, borrowed until redis_stop. NULL: no more. */
-void redis_set_env(struct redis_fixture *redis, const char *const *env);
+/* From its next start on this library is in front of the C library, and is told ${variable}, "NAME=value". Both are borrowed until redis_stop. */
+void redis_preload(struct redis_fixture *redis, const char *library, const char *variable);
 
 int redis_port(const struct redis_fixture *redis);
 const char *redis_dir(const struct redis_fixture *redis);

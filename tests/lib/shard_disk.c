@@ -8,21 +8,19 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "redis_fixture.h"
 #include "shard_disk.h"
 #include "shard_disk_internal.h"
 
 struct shard_disk {
     struct shard_disk_facts *facts;
-    char file[512], file_env[600];
-    char asan_env[300];
-    const char *env[4];
+    char file[512], variable[600];
 };
 
 struct shard_disk *shard_disk_new(const char *file)
 {
     static const struct shard_disk_facts NOTHING = {.synced = -1};
     struct shard_disk *disk = calloc(1, sizeof(*disk));
-    const char *asan = getenv("ASAN_OPTIONS");
     int fd = open(file, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     void *mapped = MAP_FAILED;
 
@@ -35,12 +33,7 @@ struct shard_disk *shard_disk_new(const char *file)
     close(fd);
     disk->facts = mapped;
     snprintf(disk->file, sizeof(disk->file), "%s", file);
-    snprintf(disk->file_env, sizeof(disk->file_env), "SHARD_DISK=%s", file);
-    disk->env[0] = "LD_PRELOAD=" SHARD_DISK_LIBRARY;
-    disk->env[1] = disk->file_env;
-    /* A sanitizer's library wants to be the first; ours is before it and leaves its functions alone. */
-    snprintf(disk->asan_env, sizeof(disk->asan_env), "ASAN_OPTIONS=%s%sverify_asan_link_order=0", asan ? asan : "", asan ? ":" : "");
-    disk->env[2] = disk->asan_env;
+    snprintf(disk->variable, sizeof(disk->variable), "SHARD_DISK=%s", file);
     return disk;
 }
 
@@ -53,9 +46,9 @@ void shard_disk_free(struct shard_disk *disk)
     free(disk);
 }
 
-const char *const *shard_disk_env(const struct shard_disk *disk)
+void shard_disk_put(struct shard_disk *disk, struct redis_fixture *redis)
 {
-    return disk->env;
+    redis_preload(redis, SHARD_DISK_LIBRARY, disk->variable);
 }
 
 void shard_disk_slow(struct shard_disk *disk, unsigned ms)

@@ -11,16 +11,17 @@
  *
  * souk-shard, by which it begins, has the library as well: mend a broken disk before it is started.
  *
- *   redis_set_env(shard, shard_disk_env(disk)) ─▶ started again ─▶ … ─▶ killed ─▶ shard_disk_lose ─▶ started again
+ *   shard_disk_put ─▶ started again ─▶ … ─▶ killed ─▶ shard_disk_lose ─▶ started again
  */
 struct shard_disk;
+struct redis_fixture;
 
 /* ${file}: where the library and the test meet; made here. Aborts the test if it cannot be made. */
 struct shard_disk *shard_disk_new(const char *file);
 /* Removes the file. */
 void shard_disk_free(struct shard_disk *disk);
-/* What the server must have in its environment. Valid until shard_disk_free. */
-const char *const *shard_disk_env(const struct shard_disk *disk);
+/* Below this server, from its next start on. */
+void shard_disk_put(struct shard_disk *disk, struct redis_fixture *redis);
 
 /* Each sync takes so much longer; each sync fails (EIO), which ends a server with appendfsync always. */
 void shard_disk_slow(struct shard_disk *disk, unsigned ms);

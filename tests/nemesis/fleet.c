@@ -204,7 +204,7 @@ static void add_disks(struct fleet *fleet)
         char *file = text_of(fleet->dir, name);
         fleet->disks[i] = shard_disk_new(file);
         fleet_calm_disk(fleet, (int)i);
-        redis_set_env(souk_shard(fleet->souk, i), shard_disk_env(fleet->disks[i]));
+        shard_disk_put(fleet->disks[i], souk_shard(fleet->souk, i));
         souk_restart_shard(fleet->souk, i);
         free(file);
     }
