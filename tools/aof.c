@@ -1,3 +1,4 @@
+#include <ctype.h>
 #include <strings.h>
 
 #include "aof.h"
@@ -13,8 +14,8 @@ enum found {
 
 struct reader {
     struct view bytes;
-    size_t at;        /* behind what was read; of SHORT the end, of WRONG the first byte that cannot be */
-    struct view word; /* of SHORT: as much as there is of a word that has no end */
+    size_t at;             /* behind what was read; of SHORT the end, of WRONG the first byte that cannot be */
+    bool doubts, in_doubt; /* words that could hide others are looked for; one was found */
 };
 
 struct command {
@@ -62,6 +63,22 @@ static enum found read_number(struct reader *reader, char mark, size_t most, siz
     return read_line_end(reader);
 }
 
+/* Is there a line like those between words ("$5", "*3") in it? Without an end, it may also end in a line's end. */
+static bool could_hide(struct view word, bool whole)
+{
+    const char *end = word.at + word.len;
+    for (const char *line = word.at; (line = memmem(line, (size_t)(end - line), "\r\n", 2));) {
+        const char *mark = line += 2, *digit = mark + 1;
+        if (mark == end)
+            return !whole;
+        while (digit < end && isdigit((unsigned char)*digit))
+            digit++;
+        if ((*mark == '$' || *mark == '*') && digit > mark + 1 && (digit == end || *digit == '\r'))
+            return true;
+    }
+    return false;
+}
+
 /* "$5\r\nhello\r\n" */
 static enum found read_word(struct reader *reader, struct view *word)
 {
@@ -73,8 +90,8 @@ static enum found read_word(struct reader *reader, struct view *word)
     *word = (struct view){reader->bytes.at + reader->at, len < left ? len : left};
     reader->at += word->len;
     found = len <= left ? read_line_end(reader) : SHORT;
-    if (found == SHORT)
-        reader->word = *word;
+    if (reader->doubts)
+        reader->in_doubt |= could_hide(*word, found == WHOLE);
     return found;
 }
 
@@ -155,34 +172,22 @@ size_t aof_whole(struct view bytes)
 
 /* ---- the rest ---- */
 
-static bool is_all_nul(struct view bytes)
+static bool is_few_nuls(struct view bytes)
 {
     for (size_t i = 0; i < bytes.len; i++)
         if (bytes.at[i] != '\0')
             return false;
-    return true;
-}
-
-/* Whole words and commands end like that; so does this word, perhaps with others inside it, if its length is right no more. */
-static bool ends_a_line(struct view word)
-{
-    return word.len >= 2 && memcmp(word.at + word.len - 2, "\r\n", 2) == 0;
+    return bytes.len <= AOF_NULS_MAX;
 }
 
 enum aof_rest aof_judge(struct view rest)
 {
-    struct reader reader = {.bytes = rest};
+    struct reader reader = {.bytes = rest, .doubts = true};
     if (rest.len == 0)
         return AOF_NOTHING;
     if (rest.len > AOF_REST_MAX)
-        return AOF_DAMAGED;
-    switch (read_write(&reader)) {
-    case SHORT:
-        return ends_a_line(reader.word) ? AOF_DAMAGED : AOF_UNFINISHED;
-    case WRONG:
-        return is_all_nul((struct view){rest.at + reader.at, rest.len - reader.at}) ? AOF_UNFINISHED : AOF_DAMAGED;
-    case WHOLE:
-        break;
-    }
-    return AOF_DAMAGED; /* whoever asks has taken the whole ones off */
+        return AOF_TOO_LONG;
+    enum found found = read_write(&reader); /* WHOLE: whoever asks has not taken that off */
+    bool ends = found == SHORT || (found == WRONG && is_few_nuls((struct view){rest.at + reader.at, rest.len - reader.at}));
+    return ends && !reader.in_doubt ? AOF_UNFINISHED : AOF_DAMAGED;
 }

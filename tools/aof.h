@@ -13,8 +13,9 @@
  * aof-timestamp-enabled. The formats: "Redis serialization protocol specification" of redis.io, and loadSingleAppendOnlyFile in aof.c of Redis 7.
  */
 
-/* A rest that is longer is no unfinished write. */
+/* A longer rest is not judged; and so many NULs are not what one write lacks. */
 #define AOF_REST_MAX ((size_t)64 << 20)
+#define AOF_NULS_MAX ((size_t)8 << 20)
 
 /* How many bytes at the front of ${bytes} are whole writes. */
 size_t aof_whole(struct view bytes);
@@ -23,12 +24,13 @@ enum aof_rest {
     AOF_NOTHING,
     AOF_UNFINISHED, /* the beginning of one write, and behind it nothing, or NULs only: the file had its length before it had its bytes */
     AOF_DAMAGED,
+    AOF_TOO_LONG,
 };
 
 /*
- * What ${rest} is: all that stands behind the last whole write. DAMAGED is also what could be whole writes that a changed length of a word hides (the
- * file ends as whole writes do): in doubt nothing is called unfinished. One change is not told from an unfinished write: that of the number of words
- * in the last command, if that is in no transaction.
+ * What ${rest} is: all that stands behind the last whole write. In doubt it is DAMAGED: when a word could be longer than it was and hide what stands
+ * behind it, since lines like those between words are inside it, or it has no end and ends in a line's end. One change of a whole file is not told
+ * from an unfinished write: that of the number of words in the last command, if that is in no transaction.
  */
 enum aof_rest aof_judge(struct view rest);
 

@@ -16,8 +16,8 @@
 
 struct finder {
     struct shard_files *files;
-    char dir[PATH_MAX], folder[NAME_MAX + 1], name[NAME_MAX + 1]; /* what is set */
-    char last[NAME_MAX + 1];                                      /* of the manifest's files; empty: none */
+    char folder[NAME_MAX + 1], name[NAME_MAX + 1]; /* what is set */
+    char last[NAME_MAX + 1];                       /* of the manifest's files; empty: none */
     unsigned depth;
 };
 
@@ -116,22 +116,40 @@ static bool each_line(struct finder *finder, const char *path, bool (*got_words)
 
 /* ---- settings ---- */
 
-static bool set(struct finder *finder, char *out, size_t cap, const char *value)
+static bool set(struct finder *finder, char name[NAME_MAX + 1], const char *value)
 {
-    if (strlen(value) >= cap)
+    if (strlen(value) > NAME_MAX)
         return fail(finder, "%.40s… is longer than a name can be", value);
-    strcpy(out, value);
+    strcpy(name, value);
     return true;
+}
+
+static bool join(struct finder *finder, char path[PATH_MAX], const char *folder, const char *name, const char *end)
+{
+    bool from_here = name[0] == '/' || strcmp(folder, ".") == 0;
+    int len = from_here ? snprintf(path, PATH_MAX, "%s%s", name, end) : snprintf(path, PATH_MAX, "%s/%s%s", folder, name, end);
+    return len < PATH_MAX || fail(finder, "%.40s… is longer than a path can be", from_here ? name : folder);
+}
+
+/* redis-server goes there at once. */
+static bool enter(struct finder *finder, const char *dir)
+{
+    char from[PATH_MAX];
+    strcpy(from, finder->files->dir);
+    return join(finder, finder->files->dir, from, dir, "");
 }
 
 static bool got_setting(struct finder *finder, char **words, int count);
 
-static bool include(struct finder *finder, const char *pattern)
+static bool include(struct finder *finder, const char *name)
 {
+    char pattern[PATH_MAX];
     glob_t found;
     bool good = true;
     if (finder->depth == INCLUDES_MAX)
         return fail(finder, "%d settings files include each other", INCLUDES_MAX);
+    if (!join(finder, pattern, finder->files->dir, name, ""))
+        return false;
     if (glob(pattern, 0, NULL, &found) != 0)
         return true; /* redis-server says what it thinks of that */
     finder->depth++;
@@ -147,32 +165,44 @@ static bool got_setting(struct finder *finder, char **words, int count)
     if (count < 2)
         return true;
     if (strcasecmp(words[0], "dir") == 0)
-        return set(finder, finder->dir, sizeof(finder->dir), words[1]);
+        return enter(finder, words[1]);
     if (strcasecmp(words[0], "appenddirname") == 0)
-        return set(finder, finder->folder, sizeof(finder->folder), words[1]);
+        return set(finder, finder->folder, words[1]);
     if (strcasecmp(words[0], "appendfilename") == 0)
-        return set(finder, finder->name, sizeof(finder->name), words[1]);
+        return set(finder, finder->name, words[1]);
     return strcasecmp(words[0], "include") != 0 || include(finder, words[1]);
 }
 
-static bool is_option(const char *argument)
+/*
+ * Options: "--NAME VALUE", or both in one argument, are a line of a settings file. What follows a name is its value, whatever it looks like, but for
+ * --save, which may have none.
+ */
+static bool options_read(struct finder *finder, int argc, char **argv, int first)
 {
-    return strncmp(argument, "--", 2) == 0;
+    bool good = true;
+    for (int i = first; good && i < argc; i++) {
+        char *words[WORDS_MAX], *option = strncmp(argv[i], "--", 2) == 0 ? strdup(argv[i] + 2) : NULL;
+        int count = option ? words_of(option, words) : 0;
+        bool wants_value = count == 1 && i + 1 < argc && (strcasecmp(words[0], "save") != 0 || strncmp(argv[i + 1], "--", 2) != 0);
+        if (wants_value)
+            words[count++] = argv[++i];
+        good = count <= 0 || got_setting(finder, words, count);
+        free(option);
+    }
+    return good;
 }
 
-static bool settings_read(struct finder *finder, int argc, char **argv)
+bool shard_files_settings(struct shard_files *files, int argc, char **argv)
 {
-    int first = argc > 1 && !is_option(argv[1]) ? 2 : 1;
-    if (first == 2 && strcmp(argv[1], "-") == 0)
-        return fail(finder, "the settings come from standard input");
-    if (first == 2 && !each_line(finder, argv[1], got_setting))
+    struct finder finder = {.files = files, .folder = "appendonlydir", .name = "appendonly.aof"};
+    int first = argc > 1 && argv[1][0] != '-' ? 2 : 1;
+    strcpy(files->dir, ".");
+    if (argc > 1 && strcmp(argv[argc - 1], "-") == 0)
+        return fail(&finder, "there are settings in the standard input");
+    if (first == 2 && !each_line(&finder, argv[1], got_setting))
         return false;
-    for (int i = first; i + 1 < argc; i++) {
-        char *words[] = {argv[i] + 2, argv[i + 1]}; /* as in a line of a settings file */
-        if (is_option(argv[i]) && !is_option(argv[i + 1]) && !got_setting(finder, words, 2))
-            return false;
-    }
-    return true;
+    return options_read(&finder, argc, argv, first) && join(&finder, files->folder, files->dir, finder.folder, "") &&
+           join(&finder, files->manifest, files->folder, finder.name, ".manifest");
 }
 
 /* ---- the manifest ---- */
@@ -182,24 +212,15 @@ static bool got_file(struct finder *finder, char **words, int count)
 {
     if (count < 6 || strcmp(words[0], "file") != 0 || strcmp(words[4], "type") != 0)
         return fail(finder, "its manifest has a line that names no file");
-    return strcmp(words[5], "i") != 0 || set(finder, finder->last, sizeof(finder->last), words[1]);
+    return strcmp(words[5], "i") != 0 || set(finder, finder->last, words[1]);
 }
 
-static bool join(struct finder *finder, char out[PATH_MAX], const char *folder, const char *name, const char *end)
+enum shard_found shard_files_find(struct shard_files *files)
 {
-    return snprintf(out, PATH_MAX, "%s/%s%s", folder, name, end) < PATH_MAX || fail(finder, "%.40s… is longer than a path can be", folder);
-}
-
-enum shard_found shard_files_find(struct shard_files *files, int argc, char **argv)
-{
-    struct finder finder = {.files = files, .dir = ".", .folder = "appendonlydir", .name = "appendonly.aof"};
-    char manifest[PATH_MAX];
-    if (!settings_read(&finder, argc, argv) || !join(&finder, files->folder, finder.dir, finder.folder, "") ||
-        !join(&finder, manifest, files->folder, finder.name, ".manifest"))
-        return SHARD_UNKNOWN;
-    if (access(manifest, F_OK) != 0 && errno == ENOENT)
+    struct finder finder = {.files = files};
+    if (access(files->manifest, F_OK) != 0 && errno == ENOENT)
         return SHARD_NEW;
-    if (!each_line(&finder, manifest, got_file))
+    if (!each_line(&finder, files->manifest, got_file))
         return SHARD_UNKNOWN;
     if (finder.last[0] == '\0')
         return SHARD_NEW;

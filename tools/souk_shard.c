@@ -3,9 +3,12 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "aof.h"
@@ -14,20 +17,24 @@
 /*
  * souk-shard ARGUMENTS…: becomes redis-server with these arguments. Every shard begins by it.
  *
- *   find the file ─▶ nobody else has it? ─▶ read it to its end ─▶ take off what is unfinished ─▶ sync ─▶ redis-server
+ *   lock the folder ─▶ find the file ─▶ see what the disk has ─▶ read it to its end ─▶ take off what is unfinished ─▶ sync ─▶ redis-server
  *
  * When a machine loses its power, the last write to the append-only file can be torn. Redis takes an unfinished command off the file's end and leaves
  * the transaction open that the command was part of. What is written behind it becomes part of that transaction: at the next start it is lost, or
  * done with a half of the other (seen with 7.0.15; valkey-io/valkey#4342). So here the whole unfinished write is taken off, and kept beside the file
- * as torn.BYTE. With appendfsync always nobody was told of it. redis.conf says aof-load-truncated no: a shard that is started in another way refuses
- * such a file.
+ * as torn.FILE.BYTE. With appendfsync always nobody was told of it. redis.conf says aof-load-truncated no: a shard that is started in another way
+ * refuses such a file.
  *
  * What a shard has read at its start it tells to whoever asks again, and a replay writes nothing. But the server that wrote it may have ended before
- * its sync. So the file is synced before a shard begins, or a failing power would take back what was answered.
+ * its sync. So the file is synced before a shard begins, or a failing power would take back what was answered. And it may have ended since its sync
+ * had failed: Linux reports that once, takes the pages for clean, and the next sync succeeds without them. So the end of the file is read from the
+ * disk, where such pages are NULs, and not from memory: or the next writes would stand behind a hole.
  *
- * A file that is not only unfinished is left as it is, and redis-server says what is wrong with it. So it is when anything here fails but the sync.
+ * A file that is not only unfinished is left as it is, and redis-server says what is wrong with it. So it is when anything here fails but the lock
+ * and the sync.
  */
 #define PIECE ((size_t)1 << 20)
+#define LOCK_MS 5000
 
 static void say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
@@ -42,6 +49,16 @@ static void say(const char *format, ...)
 }
 
 /* ---- reading it to its end ---- */
+
+/* Of what may have been written and not synced, only what is on the disk. */
+static void forget_memory(const char *path, int file)
+{
+    off_t len = lseek(file, 0, SEEK_END), from = len > (off_t)AOF_REST_MAX ? len - (off_t)AOF_REST_MAX : 0;
+    if (fsync(file) != 0)
+        say("a sync of %s fails (%s): what the disk does not have of it is lost", path, strerror(errno));
+    posix_fadvise(file, from, 0, POSIX_FADV_DONTNEED);
+    lseek(file, 0, SEEK_SET);
+}
 
 struct tail {
     off_t whole; /* where the rest begins */
@@ -91,10 +108,11 @@ static bool write_all(int file, const char *at, size_t len)
     return true;
 }
 
+/* Some file systems have no sync of a folder. */
 static bool sync_folder(const char *path)
 {
     int folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    bool good = folder >= 0 && fsync(folder) == 0;
+    bool good = folder >= 0 && (fsync(folder) == 0 || errno == EINVAL || errno == EBADF);
     if (folder >= 0)
         close(folder);
     return good;
@@ -117,72 +135,124 @@ static bool keep_rest(const struct shard_files *files, const struct tail *tail, 
     return good;
 }
 
+static size_t nuls_at_end(const struct tail *tail)
+{
+    size_t count = 0;
+    while (count < tail->len && tail->rest[tail->len - 1 - count] == '\0')
+        count++;
+    return count;
+}
+
 static void take_off(const struct shard_files *files, int file, const struct tail *tail)
 {
-    char name[PATH_MAX + 40];
-    snprintf(name, sizeof(name), "%s/torn.%lld", files->folder, (long long)tail->whole);
+    char name[2 * PATH_MAX];
+    long long from = (long long)tail->whole;
+    snprintf(name, sizeof(name), "%s/torn.%s.%lld", files->folder, strrchr(files->file, '/') + 1, from);
     if (!keep_rest(files, tail, name))
         say("%s has an unfinished write from byte %lld on. It cannot be kept as %s (%s), so it is not taken off: make room there, then start the "
             "shard again",
-            files->file, (long long)tail->whole, name, strerror(errno));
+            files->file, from, name, strerror(errno));
     else if (ftruncate(file, tail->whole) != 0)
-        say("%s has an unfinished write from byte %lld on, which could not be taken off: %s", files->file, (long long)tail->whole, strerror(errno));
+        say("%s has an unfinished write from byte %lld on, which could not be taken off: %s", files->file, from, strerror(errno));
     else
-        say("the last write to %s was not finished when the shard ended: what there was of it, from byte %lld on, is in %s now", files->file,
-            (long long)tail->whole, name);
+        say("the last write to %s was not finished when the shard ended: what there was of it, %zu bytes from byte %lld on, the last %zu of them "
+            "NULs, is "
+            "in %s now",
+            files->file, tail->len, from, nuls_at_end(tail), name);
+}
+
+static void mend_end(const struct shard_files *files, int file, const struct tail *tail)
+{
+    long long from = (long long)tail->whole;
+    switch (aof_judge((struct view){tail->rest, tail->len})) {
+    case AOF_NOTHING:
+        break;
+    case AOF_UNFINISHED:
+        take_off(files, file, tail);
+        break;
+    case AOF_DAMAGED:
+        say("%s is not whole from byte %lld on, and not only unfinished: redis-server decides (docs/operate.md, \"When a shard's file is damaged\")",
+            files->file, from);
+        break;
+    case AOF_TOO_LONG:
+        say("%s has a write from byte %lld on that is longer than any of ours, so its end is not looked at: redis-server decides", files->file, from);
+        break;
+    }
 }
 
 /* ---- in order ---- */
 
-/* A lease for reading is given while nobody has the file open for writing. Where there are no leases, nobody is found. */
-static bool is_written(const char *path)
+static int64_t now_ms(void)
 {
-    int file = open(path, O_RDONLY | O_CLOEXEC);
-    signal(SIGIO, SIG_IGN); /* somebody opens it now */
-    bool written = file >= 0 && fcntl(file, F_SETLEASE, F_RDLCK) != 0 && errno == EAGAIN;
-    if (file >= 0)
-        close(file);
-    signal(SIGIO, SIG_DFL);
-    return written;
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/*
+ * One server at a time for one folder: two would write into one file. The lock goes to redis-server, which knows nothing of it, and ends with its
+ * last process: that may be one that still rewrites the file. Returns false if somebody else keeps it. Where there are no locks, nobody is found.
+ */
+static bool lock_folder(const char *path)
+{
+    const struct timespec moment = {0, 50000000};
+    int64_t until_ms = now_ms() + LOCK_MS;
+    int folder = open(path, O_RDONLY | O_DIRECTORY);
+    if (folder < 0)
+        return true;
+    while (flock(folder, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+        if (now_ms() >= until_ms)
+            return false;
+        nanosleep(&moment, NULL);
+    }
+    return true;
 }
 
 /* Returns false if the shard must not begin. */
-static bool mend(const struct shard_files *files, int file)
+static bool mend(const struct shard_files *files)
 {
     struct tail tail;
-    if (!read_tail(file, &tail)) {
-        say("cannot read %s (%s), so its end is not looked at", files->file, strerror(errno));
-    } else {
-        enum aof_rest rest = aof_judge((struct view){tail.rest, tail.len});
-        if (rest == AOF_UNFINISHED)
-            take_off(files, file, &tail);
-        else if (rest == AOF_DAMAGED)
-            say("%s is not whole from byte %lld on, and not only unfinished: redis-server decides (docs/operate.md, \"When a shard's file is "
-                "damaged\")",
-                files->file, (long long)tail.whole);
-    }
-    free(tail.rest);
-    if (fsync(file) == 0)
-        return true;
-    say("cannot sync %s (%s): the shard does not begin, since it would tell what its disk does not have", files->file, strerror(errno));
-    return false;
-}
-
-/* Returns false if the shard must not begin. */
-static bool look_at(const struct shard_files *files)
-{
-    if (is_written(files->file)) {
-        say("another process has %s open, so its end is not looked at. Does the shard run already?", files->file);
-        return true;
-    }
     int file = open(files->file, O_RDWR | O_CLOEXEC);
     if (file < 0) {
         say("cannot open %s (%s), so its end is not looked at", files->file, strerror(errno));
         return true;
     }
-    bool good = mend(files, file);
+    forget_memory(files->file, file);
+    if (read_tail(file, &tail))
+        mend_end(files, file, &tail);
+    else
+        say("cannot read %s (%s), so its end is not looked at", files->file, strerror(errno));
+    free(tail.rest);
+    bool synced = fsync(file) == 0;
+    if (!synced)
+        say("cannot sync %s (%s): the shard does not begin, since it would tell what its disk does not have", files->file, strerror(errno));
     close(file);
-    return good;
+    return synced;
+}
+
+/* Returns false if the shard must not begin. */
+static bool begin(int argc, char **argv)
+{
+    struct shard_files files;
+    bool told = shard_files_settings(&files, argc, argv);
+    if (told && !lock_folder(files.dir)) {
+        say("another shard uses %s, so this one does not begin: two would write into one file. Does the shard run already?", files.dir);
+        return false;
+    }
+    enum shard_found found = told ? shard_files_find(&files) : SHARD_UNKNOWN;
+    if (found == SHARD_FOUND)
+        return mend(&files);
+    if (found == SHARD_NEW)
+        say("there is no append-only file in %s yet", files.folder);
+    else
+        say("%s, so the end of the append-only file is not looked at", files.error);
+    return true;
+}
+
+/* As the first process of a container it would not hear of it otherwise. What is half done is done again at the next start. */
+static void leave(int number)
+{
+    _exit(128 + number);
 }
 
 static int usage(void)
@@ -200,15 +270,13 @@ static int usage(void)
 
 int main(int argc, char **argv)
 {
-    struct shard_files files;
     if (argc == 2 && strcmp(argv[1], "--help") == 0)
         return usage();
     if (argc == 2 && strcmp(argv[1], "--version") == 0)
         return printf("souk-shard %s\n", SOUK_VERSION) < 0;
-    enum shard_found found = shard_files_find(&files, argc, argv);
-    if (found == SHARD_UNKNOWN)
-        say("%s, so the end of the append-only file is not looked at", files.error);
-    if (found == SHARD_FOUND && !look_at(&files))
+    signal(SIGTERM, leave);
+    signal(SIGINT, leave);
+    if (!begin(argc, argv))
         return 1;
     argv[0] = (char *)"redis-server"; /* it is called so in a list of processes */
     execvp(argv[0], argv);

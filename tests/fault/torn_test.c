@@ -93,9 +93,12 @@ static bool has_ended(void *cookie)
     return !redis_runs(cookie);
 }
 
-/* It begins, and ends by itself. */
+/* It begins, with a new log, and ends by itself. */
 static void must_not_begin(struct torn *torn)
 {
+    char path[500];
+    path_in(torn, "log", path);
+    write_file(path, "", 0);
     redis_launch(torn->redis);
     assert_true(souk_wait(has_ended, torn->redis, 5000));
 }
@@ -210,11 +213,11 @@ static void test_other_names(void **state)
     write_file(manifest, files, len);
     write_file(torn.path, torn.whole, torn.begin);
     write_file(second, torn.whole + torn.begin, torn.len - 20 - torn.begin);
-    must_be_taken_off(&torn, "the log/torn.0", torn.whole + torn.begin);
+    must_be_taken_off(&torn, "the log/torn.shard one.aof.2.incr.aof.0", torn.whole + torn.begin);
     redis_stop(torn.redis);
 }
 
-/* Who starts a shard a second time, while it runs and writes, does not cut its file. */
+/* Who starts a shard a second time, while it runs and writes, does not cut its file, and does not write into it. */
 static void test_in_use(void **state)
 {
     struct torn torn;
@@ -227,9 +230,9 @@ static void test_in_use(void **state)
     fclose(file);
     size_t len = read_file(torn.path, now);
     path_in(&torn, "second", said);
-    snprintf(command, sizeof(command), "timeout 10 '%s/souk-shard' '%s' --bind 127.0.0.1 --port %d --dir '%s' >'%s' 2>&1", SOUK_BIN, SHARD_CONF,
+    snprintf(command, sizeof(command), "timeout 8 '%s/souk-shard' '%s' --bind 127.0.0.1 --port %d --dir '%s' >'%s' 2>&1", SOUK_BIN, SHARD_CONF,
              port.number, redis_dir(torn.redis), said);
-    assert_int_not_equal(system(command), 0);
+    assert_int_equal(WEXITSTATUS(system(command)), 1);
     must_have_said(said, "Does the shard run already?");
     assert_file(torn.path, now, len);
     port_release(&port);
@@ -249,7 +252,7 @@ static void test_cannot_be_kept(void **state)
     assert_file(torn.path, torn.whole, torn.len - 20);
     shard_must_have_said(&torn, "so it is not taken off: make room there");
     assert_int_equal(rmdir(in_its_place), 0);
-    snprintf(kept, sizeof(kept), "appendonlydir/torn.%zu", torn.begin);
+    snprintf(kept, sizeof(kept), "appendonlydir/torn.appendonly.aof.1.incr.aof.%zu", torn.begin);
     must_be_taken_off(&torn, kept, torn.whole + torn.begin);
     redis_stop(torn.redis);
 }
@@ -265,7 +268,7 @@ static void test_cannot_be_synced(void **state)
     shard_disk_put(disk, torn.redis);
     shard_disk_break(disk, true);
     must_not_begin(&torn);
-    shard_must_have_said(&torn, "the shard does not begin");
+    shard_must_have_said(&torn, "the shard does not begin, since it would tell");
     shard_disk_break(disk, false);
     redis_restart(torn.redis);
     value_is(torn.redis, "a", "EXEC");
@@ -281,7 +284,7 @@ static void test_cannot_tell(void **state)
         int status;
     } cases[] = {
         {"/usr/bin", "/dev/null/none.conf", "souk-shard: cannot read /dev/null/none.conf", 1},
-        {"/usr/bin", "- --port none </dev/null", "souk-shard: the settings come from standard input", 1},
+        {"/usr/bin", "--port none - </dev/null", "souk-shard: there are settings in the standard input", 1},
         {"/dev/null", "--port 0", "souk-shard: cannot start redis-server", 127},
     };
     char command[600], said[600];
@@ -292,7 +295,7 @@ static void test_cannot_tell(void **state)
         said[fread(said, 1, sizeof(said) - 1, pipe)] = '\0';
         int status = pclose(pipe);
         print_message("%s", said);
-        assert_int_equal(strncmp(said, cases[i].says, strlen(cases[i].says)), 0);
+        assert_non_null(strstr(said, cases[i].says));
         assert_int_equal(WEXITSTATUS(status), cases[i].status);
     }
 }

@@ -64,17 +64,21 @@ void shard_disk_break(struct shard_disk *disk, bool broken)
 /* Returns how many bytes of this file are lost. What is left of it is on the disk. */
 static size_t cut(struct shard_disk_facts *facts, const char *path, unsigned torn)
 {
+    int fd = open(path, O_RDWR | O_CLOEXEC);
     struct stat file;
+    size_t lost = 0;
 
-    if (stat(path, &file) != 0 || file.st_ino != facts->inode || file.st_size <= facts->synced)
-        return 0;
-    off_t unsynced = file.st_size - facts->synced, kept = (off_t)torn % (unsynced + 1);
-    if (truncate(path, facts->synced + kept) != 0) {
-        perror(path);
-        return 0;
+    if (fd >= 0 && fstat(fd, &file) == 0 && file.st_ino == facts->inode) {
+        off_t unsynced = file.st_size > facts->synced ? file.st_size - facts->synced : 0, kept = (off_t)torn % (unsynced + 1);
+        shard_disk_fill_hole(facts, fd);
+        if (unsynced > 0 && ftruncate(fd, facts->synced + kept) != 0)
+            perror(path);
+        facts->synced += unsynced > 0 ? kept : 0;
+        lost = (size_t)(unsynced - kept);
     }
-    facts->synced += kept;
-    return (size_t)(unsynced - kept);
+    if (fd >= 0)
+        close(fd);
+    return lost;
 }
 
 size_t shard_disk_lose(struct shard_disk *disk, const char *dir, unsigned torn)

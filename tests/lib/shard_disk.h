@@ -7,7 +7,8 @@
 /*
  * The disk below one redis-server, for tests: it can be slow or broken, and when the power fails, all that was written to the append-only file and
  * had not been synced is gone. A library that is preloaded into the server (shard_disk_preload.c) notes how far the file was synced; kill -9 alone
- * loses nothing of it, since the kernel lives on.
+ * loses nothing of it, since the kernel lives on. What a sync could not write is lost for good: the kernel takes it for clean, shows it to who reads
+ * it from memory, and no later sync writes it.
  *
  * souk-shard, by which it begins, has the library as well: mend a broken disk before it is started.
  *

@@ -52,9 +52,21 @@ static void note_synced(const struct stat *file)
     static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
     pthread_mutex_lock(&lock);
     facts->synced = -1;
+    if (facts->inode != file->st_ino)
+        facts->hole = facts->hole_end = 0;
     facts->inode = file->st_ino;
     facts->synced = file->st_size;
     pthread_mutex_unlock(&lock);
+}
+
+/* A kernel reports a failed sync once. What it could not write it takes for clean: no later sync writes it. */
+static void note_hole(const struct stat *file)
+{
+    if (file->st_ino != facts->inode || file->st_size <= facts->synced)
+        return;
+    if (facts->hole_end == 0)
+        facts->hole = facts->synced;
+    facts->hole_end = file->st_size;
 }
 
 /* Only what was written before the call is sure to be on the disk behind it. */
@@ -66,6 +78,7 @@ static int sync_file(int fd, long call)
     if (facts->slow_ms)
         be_slow();
     if (facts->broken) {
+        note_hole(&before);
         errno = EIO;
         return -1;
     }
@@ -111,6 +124,14 @@ int open64(const char *path, int flags, ...)
 int fsync(int fd)
 {
     return sync_file(fd, SYS_fsync);
+}
+
+/* Who lets go of what is in memory sees what the disk has. */
+int posix_fadvise(int fd, off_t offset, off_t len, int advice)
+{
+    if (facts && advice == POSIX_FADV_DONTNEED && is_append_only_file(fd))
+        shard_disk_fill_hole(facts, fd);
+    return (int)syscall(SYS_fadvise64, fd, offset, len, advice) == 0 ? 0 : errno;
 }
 
 int fdatasync(int fd)

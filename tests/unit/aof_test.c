@@ -2,7 +2,9 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -65,6 +67,14 @@ static void test_files(void **state)
         {"NULs alone", VIEW(SET "\0\0\0\0\0\0\0\0"), sizeof(SET) - 1, AOF_UNFINISHED},
         {"NULs in the place of the rest", VIEW(SET MULTI "*2\r\n$3\r\nDEL\r\n$3\r\non\0\0\0\0\0\0\0"), sizeof(SET) - 1, AOF_UNFINISHED},
         {"NULs, and something behind them", VIEW(SET MULTI "*2\r\n$3\r\nDEL\r\n$3\r\non\0\0\0\0\0\0\0" SET), sizeof(SET) - 1, AOF_DAMAGED},
+        {"a word that hides others, and goes on well", VIEW(SET MULTI "*4\r\n$3\r\nSET\r\n$21\r\nk\r\n$5\r\nvalue\r\n$1\r\nx\r\n"), sizeof(SET) - 1,
+         AOF_DAMAGED},
+        {"a word that hides EXEC",
+         VIEW(MULTI "*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$18\r\nvalue\r\n"
+                    "*1\r\n$4\r\nEXEC\r\n" SET),
+         0, AOF_DAMAGED},
+        {"a value with a price in it", VIEW(SET "*3\r\n$3\r\nSET\r\n$1\r\nx\r\n$20\r\nonly\r\n$5 a piece"), sizeof(SET) - 1, AOF_UNFINISHED},
+        {"a value with a line like ours in it", VIEW(SET "*3\r\n$3\r\nSET\r\n$1\r\nx\r\n$20\r\nonly\r\n$5\r\na pi"), sizeof(SET) - 1, AOF_DAMAGED},
         {"NULs that are a value", VIEW("*3\r\n$3\r\nSET\r\n$1\r\nx\r\n$2\r\n\0\0\r\n"), 28, AOF_NOTHING},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
@@ -149,6 +159,78 @@ static void test_every_change(void **state)
     assert_int_equal(looks_unfinished(WRITES.file, 0), 1);
 }
 
+/* ---- files of chance ---- */
+
+#define CHANCE_FILES 40
+#define CHANCE_MAX 4000
+
+struct chance {
+    char file[CHANCE_MAX];
+    size_t len;
+    uint32_t state;
+};
+
+static unsigned below(struct chance *chance, unsigned bound)
+{
+    chance->state = chance->state * 1664525 + 1013904223;
+    return (chance->state >> 8) % bound;
+}
+
+static void add(struct chance *chance, const char *text)
+{
+    size_t len = strlen(text);
+    assert_true(chance->len + len < CHANCE_MAX);
+    memcpy(chance->file + chance->len, text, len);
+    chance->len += len;
+}
+
+/* Lengths from 0 to 99, so that many a changed digit makes a word end where another one does. */
+static void add_command(struct chance *chance)
+{
+    unsigned words = 2 + below(chance, 4);
+    char text[120];
+    snprintf(text, sizeof(text), "*%u\r\n$3\r\nSET\r\n", words);
+    add(chance, text);
+    for (unsigned n = 1; n < words; n++) {
+        unsigned len = below(chance, 2) ? below(chance, 12) : below(chance, 100);
+        snprintf(text, sizeof(text), "$%u\r\n%.*s\r\n", len, (int)len,
+                 "abcdefghijklmnopqrstuvwxyz$*0123456789abcdefghijklmnopqrstuvwxyz$*0123456789abcdefghijklmnopqrstuvwxyz");
+        add(chance, text);
+    }
+}
+
+/* Some writes, the last of them a transaction. */
+static void make_file(struct chance *chance, uint32_t seed)
+{
+    *chance = (struct chance){.state = seed};
+    for (unsigned n = 3 + below(chance, 4); n > 0; n--) {
+        bool together = n == 1 || below(chance, 2);
+        add(chance, together ? MULTI : "");
+        for (unsigned commands = together ? 1 + below(chance, 3) : 1; commands > 0; commands--)
+            add_command(chance);
+        add(chance, together ? EXEC : "");
+    }
+}
+
+static void test_changes_of_many_files(void **state)
+{
+    static const char BYTES[] = "0123456789$*\r\nE";
+    struct chance chance;
+    for (uint32_t seed = 1; seed <= CHANCE_FILES; seed++) {
+        make_file(&chance, seed);
+        for (size_t at = 0; at < chance.len; at++) {
+            char was = chance.file[at];
+            for (const char *byte = BYTES; *byte; byte++) {
+                size_t whole;
+                chance.file[at] = *byte;
+                if (rest_of((struct view){chance.file, chance.len}, &whole) == AOF_UNFINISHED)
+                    fail_msg("file %u, byte %zu as 0x%02x: unfinished from byte %zu on", seed, at, (unsigned)*byte, whole);
+            }
+            chance.file[at] = was;
+        }
+    }
+}
+
 /* If the last write is one command: also the number of its words, made larger. */
 static void test_every_change_of_a_command(void **state)
 {
@@ -180,7 +262,17 @@ static void test_too_long(void **state)
     assert_non_null(rest);
     memcpy(rest, BEGIN, sizeof(BEGIN) - 1);
     assert_int_equal(aof_judge((struct view){rest, AOF_REST_MAX}), AOF_UNFINISHED);
-    assert_int_equal(aof_judge((struct view){rest, AOF_REST_MAX + 1}), AOF_DAMAGED);
+    assert_int_equal(aof_judge((struct view){rest, AOF_REST_MAX + 1}), AOF_TOO_LONG);
+    free(rest);
+}
+
+/* So many are no end of one write, but a disk that has lost what it had. */
+static void test_nuls(void **state)
+{
+    char *rest = calloc(1, AOF_NULS_MAX + 1);
+    assert_non_null(rest);
+    assert_int_equal(aof_judge((struct view){rest, AOF_NULS_MAX}), AOF_UNFINISHED);
+    assert_int_equal(aof_judge((struct view){rest, AOF_NULS_MAX + 1}), AOF_DAMAGED);
     free(rest);
 }
 
@@ -194,6 +286,8 @@ int main(void)
         cmocka_unit_test(test_every_change_of_a_command),
         cmocka_unit_test(test_in_pieces),
         cmocka_unit_test(test_too_long),
+        cmocka_unit_test(test_changes_of_many_files),
+        cmocka_unit_test(test_nuls),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -47,21 +47,28 @@ static void test_settings(void **state)
         const char *name, *one, *two, *arguments[ARGS_MAX]; /* two settings files, and what stands behind "souk-shard" */
         const char *folder;                                 /* where the manifest must be looked for; NULL: it cannot be told */
     } cases[] = {
-        {"presets", "", "", {NULL}, "./appendonlydir"},
+        {"presets", "", "", {NULL}, "appendonlydir"},
         {"an option", "", "", {"--dir", "data"}, "data/appendonlydir"},
         {"a settings file", "dir data\n", "", {"one.conf"}, "data/appendonlydir"},
         {"capitals and blanks", "\t DIR\t  data \r\n", "", {"one.conf"}, "data/appendonlydir"},
-        {"both", "dir data\n", "", {"one.conf", "--dir", "other"}, "other/appendonlydir"},
-        {"twice", "dir data\ndir other\n", "", {"one.conf"}, "other/appendonlydir"},
+        {"both", "dir /data\n", "", {"one.conf", "--dir", "/other"}, "/other/appendonlydir"},
+        {"one in the other", "dir data\n", "", {"one.conf", "--dir", "other"}, "data/other/appendonlydir"},
+        {"twice", "dir data\ndir other\n", "", {"one.conf"}, "data/other/appendonlydir"},
+        {"an absolute one behind", "dir data\ndir /other\n", "", {"one.conf"}, "/other/appendonlydir"},
         {"options alone", "dir data\n", "", {"--port", "1", "--dir", "other", "--save", ""}, "other/appendonlydir"},
         {"an option without its value", "", "", {"--dir", "other", "--dir"}, "other/appendonlydir"},
-        {"two options", "", "", {"--daemonize", "--dir", "other"}, "other/appendonlydir"},
+        {"a value like an option", "", "", {"--appenddirname", "--dir", "other"}, "--dir"},
+        {"save without a value", "", "", {"--save", "--dir", "other"}, "other/appendonlydir"},
+        {"save with an empty value", "", "", {"--save", "", "--dir", "other"}, "other/appendonlydir"},
+        {"more values than one", "", "", {"--save", "60", "1", "--dir", "other"}, "other/appendonlydir"},
+        {"both in one argument", "", "", {"--dir other", "--port 1"}, "other/appendonlydir"},
+        {"both in one argument, quoted", "", "", {"--dir \"my data\""}, "my data/appendonlydir"},
         {"another folder", "dir data\nappenddirname log\n", "", {"one.conf"}, "data/log"},
         {"another name", "appendfilename shard.aof\n", "", {"one.conf", "--dir", "data"}, "data/appendonlydir"},
         {"a comment", "  # dir other \"\ndir data\n#dir other\n", "", {"one.conf"}, "data/appendonlydir"},
         {"no value", "dir\ndir data\n", "", {"one.conf"}, "data/appendonlydir"},
         {"more values", "save 3600 1 300 100 60 10000 10 1 2 3\ndir data\n", "", {"one.conf"}, "data/appendonlydir"},
-        {"an empty settings file", "", "", {"one.conf"}, "./appendonlydir"},
+        {"an empty settings file", "", "", {"one.conf"}, "appendonlydir"},
         {"without an end of line", "dir data", "", {"one.conf"}, "data/appendonlydir"},
         {"quotes", "dir \"my data\"\nappenddirname 'log'\n", "", {"one.conf"}, "my data/log"},
         {"quotes inside", "dir my\" data\"\n", "", {"one.conf"}, "my data/appendonlydir"},
@@ -72,12 +79,14 @@ static void test_settings(void **state)
         {"a quote in the middle", "dir \"da\"ta\n", "", {"one.conf"}, NULL},
         {"an include", "include two.conf\n", "dir data\n", {"one.conf"}, "data/appendonlydir"},
         {"an include as option", "", "dir data\n", {"--include", "two.conf"}, "data/appendonlydir"},
-        {"an include, then a line", "include two.conf\ndir other\n", "dir data\n", {"one.conf"}, "other/appendonlydir"},
+        {"an include, then a line", "include two.conf\ndir other\n", "dir data\n", {"one.conf"}, "data/other/appendonlydir"},
+        {"an include from another folder", "dir data\ninclude ../two.conf\n", "appenddirname log\n", {"one.conf"}, "data/log"},
         {"an include of many", "include *.conf\n", "dir data\n", {"--include", "tw?.conf"}, "data/appendonlydir"},
         {"an include of none", "include none.conf\ndir data\n", "", {"one.conf"}, "data/appendonlydir"},
         {"an include of itself", "include one.conf\n", "", {"one.conf"}, NULL},
         {"no settings file", "", "", {"none.conf"}, NULL},
         {"standard input", "", "", {"-"}, NULL},
+        {"standard input behind options", "", "", {"--dir", "data", "-"}, NULL},
         {"a folder as settings file", "", "", {"."}, NULL},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
@@ -86,12 +95,13 @@ static void test_settings(void **state)
         int argc = 1;
         for (const char *const *argument = cases[i].arguments; *argument; argument++)
             argv[argc++] = (char *)(uintptr_t)*argument;
+        mkdir("data", 0700); /* there may be one */
         write_text("one.conf", cases[i].one);
         write_text("two.conf", cases[i].two);
         print_message("%s\n", cases[i].name);
-        enum shard_found found = shard_files_find(&files, argc, argv);
-        assert_int_equal(found, cases[i].folder ? SHARD_NEW : SHARD_UNKNOWN);
-        if (cases[i].folder)
+        bool told = shard_files_settings(&files, argc, argv);
+        assert_int_equal(told, cases[i].folder != NULL);
+        if (told)
             assert_string_equal(files.folder, cases[i].folder);
         else
             print_message("    %s\n", files.error);
@@ -106,13 +116,13 @@ static void test_too_long(void **state)
     memset(long_name, 'x', sizeof(long_name) - 1);
     long_name[sizeof(long_name) - 1] = '\0';
     strcpy(folder, "log");
-    assert_int_equal(shard_files_find(&files, 5, argv), SHARD_UNKNOWN);
+    assert_false(shard_files_settings(&files, 5, argv));
     long_name[PATH_MAX - 5] = '\0'; /* it fits, and the folder in it does not */
-    assert_int_equal(shard_files_find(&files, 5, argv), SHARD_UNKNOWN);
+    assert_false(shard_files_settings(&files, 5, argv));
     strcpy(long_name, "data");
     memset(folder, 'x', sizeof(folder) - 1);
     folder[sizeof(folder) - 1] = '\0';
-    assert_int_equal(shard_files_find(&files, 5, argv), SHARD_UNKNOWN);
+    assert_false(shard_files_settings(&files, 5, argv));
 }
 
 static void test_manifests(void **state)
@@ -135,12 +145,16 @@ static void test_manifests(void **state)
         {"half a row", BASE "file appendonly.aof.1.incr.aof seq", SHARD_UNKNOWN, NULL},
     };
     char *argv[] = {(char *)"souk-shard", (char *)"--dir", (char *)"log/..", (char *)"--appenddirname", (char *)"log", NULL};
+    struct shard_files none;
+    assert_true(shard_files_settings(&none, 5, argv));
+    assert_int_equal(shard_files_find(&none), SHARD_NEW);
     assert_int_equal(mkdir("log", 0700), 0);
     for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
         struct shard_files files;
         print_message("%s\n", cases[i].name);
         write_text("log/appendonly.aof.manifest", cases[i].text);
-        assert_int_equal(shard_files_find(&files, 5, argv), cases[i].found);
+        assert_true(shard_files_settings(&files, 5, argv));
+        assert_int_equal(shard_files_find(&files), cases[i].found);
         if (cases[i].file) {
             assert_int_equal(strncmp(files.file, "log/../", 7), 0);
             assert_string_equal(files.file + 7, cases[i].file);
