@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -17,7 +16,7 @@
 /*
  * souk-shard ARGUMENTS…: becomes redis-server with these arguments. Every shard begins by it.
  *
- *   lock the folder ─▶ find the file ─▶ see what the disk has ─▶ read it to its end ─▶ take off what is unfinished ─▶ sync ─▶ redis-server
+ *   lock the directory ─▶ find the file ─▶ see what the disk has ─▶ read it to its end ─▶ take off what is unfinished ─▶ sync ─▶ redis-server
  *
  * When a machine loses its power, the last write to the append-only file can be torn. Redis takes an unfinished command off the file's end and leaves
  * the transaction open that the command was part of. What is written behind it becomes part of that transaction: at the next start it is lost, or
@@ -190,17 +189,21 @@ static int64_t now_ms(void)
 }
 
 /*
- * One server at a time for one folder: two would write into one file. The lock goes to redis-server, which knows nothing of it, and ends with its
- * last process: that may be one that still rewrites the file. Returns false if somebody else keeps it. Where there are no locks, nobody is found.
+ * One server at a time for one directory: two would write into one file. The lock is the process', and so redis-server's, which knows nothing of it;
+ * a process that it has forked does not keep it. Returns false if somebody else has it. Where there are no locks, nobody is found.
  */
-static bool lock_folder(const char *path)
+static bool lock_dir(const char *dir)
 {
     const struct timespec moment = {0, 50000000};
     int64_t until_ms = now_ms() + LOCK_MS;
-    int folder = open(path, O_RDONLY | O_DIRECTORY);
-    if (folder < 0)
+    char path[PATH_MAX + 20];
+    snprintf(path, sizeof(path), "%s/souk-shard.lock", dir);
+    int file = open(path, O_RDWR | O_CREAT, 0600); /* stays open */
+    if (file < 0) {
+        say("cannot open %s (%s), so another server on this directory would not be noticed", path, strerror(errno));
         return true;
-    while (flock(folder, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+    }
+    while (fcntl(file, F_SETLK, &(struct flock){.l_type = F_WRLCK, .l_whence = SEEK_SET}) != 0 && (errno == EAGAIN || errno == EACCES)) {
         if (now_ms() >= until_ms)
             return false;
         nanosleep(&moment, NULL);
@@ -235,7 +238,7 @@ static bool begin(int argc, char **argv)
 {
     struct shard_files files;
     bool told = shard_files_settings(&files, argc, argv);
-    if (told && !lock_folder(files.dir)) {
+    if (told && !lock_dir(files.dir)) {
         say("another shard uses %s, so this one does not begin: two would write into one file. Does the shard run already?", files.dir);
         return false;
     }

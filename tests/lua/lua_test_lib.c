@@ -219,11 +219,16 @@ static char *cmd_as(struct lua_shard *shard, const char *user, const char *const
     return redis_cmd_on(at->link, argv);
 }
 
-static bool is_denied(const char *function, const char *answer)
+/* Inside a function, as Redis 7.0 says it, and as later ones and Valkey do. */
+static bool is_denied_inside(const char *answer)
 {
-    return strncmp(answer, "-NOPERM", 7) == 0 || (strcmp(function, "list") == 0 && strstr(answer, "can't access at least one of the keys"));
+    return strstr(answer, "can't access at least one of the keys") || strstr(answer, "No permissions to access a key");
 }
 
+static bool is_denied(const char *function, const char *answer)
+{
+    return strncmp(answer, "-NOPERM", 7) == 0 || (strcmp(function, "list") == 0 && is_denied_inside(answer));
+}
 
 /*
  * Runs FCALL as one who calls that function. Who may not have the keys that it is given is passed over (the sweep's leases are each service's own,
