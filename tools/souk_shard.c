@@ -154,9 +154,7 @@ static void take_off(const struct shard_files *files, int file, const struct tai
     else if (ftruncate(file, tail->whole) != 0)
         say("%s has an unfinished write from byte %lld on, which could not be taken off: %s", files->file, from, strerror(errno));
     else
-        say("the last write to %s was not finished when the shard ended: what there was of it, %zu bytes from byte %lld on, the last %zu of them "
-            "NULs, is "
-            "in %s now",
+        say("the last write to %s was not finished when the shard ended: its %zu bytes from byte %lld on (%zu NULs at the end) are in %s now",
             files->file, tail->len, from, nuls_at_end(tail), name);
 }
 

@@ -302,6 +302,12 @@ void souk_keep(struct souk *souk)
     souk->keep = true;
 }
 
+/* Not while one of the shards still reads its file. */
+static bool library_is_loaded(void *cookie)
+{
+    return souk_control(cookie, "load") == 0;
+}
+
 void souk_mend(struct souk *souk)
 {
     for (unsigned i = 0; i < souk->settings.shards; i++) {
@@ -313,7 +319,7 @@ void souk_mend(struct souk *souk)
             redis_restart(souk->shards[i]);
         free(pong);
     }
-    souk_control(souk, "load");
+    souk_wait(library_is_loaded, souk, READY_MS);
     for (int i = 0; i < SOUK_WORKERS_MAX; i++) {
         if (souk->used[i])
             souk_resume(souk, i);

@@ -565,10 +565,10 @@ void faults_mend(struct faults *faults)
         line_is_good(faults, line);
     fleet_free_disk(faults->fleet);
     fleet_set_clock(faults->fleet, 0);
-    souk_mend(souk_of(faults));
-    faults->mending = false;
     for (int shard = 0; shard < FLEET_SHARDS; shard++)
         memory_is_enough(faults, shard);
+    souk_mend(souk_of(faults));
+    faults->mending = false;
 }
 
 struct faults *faults_new(struct fleet *fleet, const struct pace *pace, const struct market *market)
