@@ -31,6 +31,7 @@ enum aof_rest {
  * What ${rest} is: all that stands behind the last whole write. In doubt it is DAMAGED: when a word could be longer than it was and hide what stands
  * behind it, since lines like those between words are inside it, or it has no end and ends in a line's end. One change of a whole file is not told
  * from an unfinished write: that of the number of words in the last command, if that is in no transaction.
+ * What a file without checksums cannot tell: a changed byte inside of a word, or NULs there in the place of what the disk never got.
  */
 enum aof_rest aof_judge(struct view rest);
 

@@ -197,7 +197,7 @@ bool shard_files_settings(struct shard_files *files, int argc, char **argv)
     struct finder finder = {.files = files, .folder = "appendonlydir", .name = "appendonly.aof"};
     int first = argc > 1 && argv[1][0] != '-' ? 2 : 1;
     strcpy(files->dir, ".");
-    if (argc > 1 && strcmp(argv[argc - 1], "-") == 0)
+    if (argc > 1 && (strcmp(argv[1], "-") == 0 || strcmp(argv[argc - 1], "-") == 0))
         return fail(&finder, "there are settings in the standard input");
     if (first == 2 && !each_line(&finder, argv[1], got_setting))
         return false;

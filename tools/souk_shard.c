@@ -144,9 +144,10 @@ static size_t nuls_at_end(const struct tail *tail)
 
 static void take_off(const struct shard_files *files, int file, const struct tail *tail)
 {
-    char name[2 * PATH_MAX];
+    char name[2 * PATH_MAX + 40];
     long long from = (long long)tail->whole;
-    snprintf(name, sizeof(name), "%s/torn.%s.%lld", files->folder, strrchr(files->file, '/') + 1, from);
+    const char *slash = strrchr(files->file, '/');
+    snprintf(name, sizeof(name), "%s/torn.%s.%lld", files->folder, slash ? slash + 1 : files->file, from);
     if (!keep_rest(files, tail, name))
         say("%s has an unfinished write from byte %lld on. It cannot be kept as %s (%s), so it is not taken off: make room there, then start the "
             "shard again",
@@ -188,7 +189,8 @@ static int64_t now_ms(void)
 
 /*
  * One server at a time for one directory: two would write into one file. The lock is the process', and so redis-server's, which knows nothing of it;
- * a process that it has forked does not keep it. Returns false if somebody else has it. Where there are no locks, nobody is found.
+ * a process that it has forked does not keep it, so daemonize must be no. Returns false if somebody else has it. Where there are no locks, nobody is
+ * found.
  */
 static bool lock_dir(const char *dir)
 {
@@ -224,7 +226,7 @@ static bool mend(const struct shard_files *files)
     else
         say("cannot read %s (%s), so its end is not looked at", files->file, strerror(errno));
     free(tail.rest);
-    bool synced = fsync(file) == 0;
+    bool synced = fsync(file) == 0 && sync_folder(files->folder);
     if (!synced)
         say("cannot sync %s (%s): the shard does not begin, since it would tell what its disk does not have", files->file, strerror(errno));
     close(file);
@@ -250,7 +252,7 @@ static bool begin(int argc, char **argv)
     return true;
 }
 
-/* As the first process of a container it would not hear of it otherwise. What is half done is done again at the next start. */
+/* The first process of a container does not hear of what it has no handler for. What is half done is done again at the next start. */
 static void leave(int number)
 {
     _exit(128 + number);
@@ -275,8 +277,10 @@ int main(int argc, char **argv)
         return usage();
     if (argc == 2 && strcmp(argv[1], "--version") == 0)
         return printf("souk-shard %s\n", SOUK_VERSION) < 0;
-    signal(SIGTERM, leave);
-    signal(SIGINT, leave);
+    if (getpid() == 1) {
+        signal(SIGTERM, leave);
+        signal(SIGINT, leave);
+    }
     if (!begin(argc, argv))
         return 1;
     argv[0] = (char *)"redis-server"; /* it is called so in a list of processes */

@@ -1,7 +1,6 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -46,17 +45,12 @@ static void be_slow(void)
         ;
 }
 
-/* redis-server also syncs in a thread: of a file that a rewritten one follows. */
 static void note_synced(const struct stat *file)
 {
-    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-    pthread_mutex_lock(&lock);
-    facts->synced = -1;
     if (facts->inode != file->st_ino)
         facts->hole = facts->hole_end = 0;
     facts->inode = file->st_ino;
     facts->synced = file->st_size;
-    pthread_mutex_unlock(&lock);
 }
 
 /* A kernel reports a failed sync once. What it could not write it takes for clean: no later sync writes it. */
@@ -83,7 +77,7 @@ static int sync_file(int fd, long call)
         return -1;
     }
     int result = (int)syscall(call, fd);
-    if (result == 0)
+    if (result == 0 && before.st_ino == facts->inode) /* a thread syncs the file before this one, behind a rewrite */
         note_synced(&before);
     return result;
 }

@@ -86,6 +86,7 @@ static void test_settings(void **state)
         {"an include of itself", "include one.conf\n", "", {"one.conf"}, NULL},
         {"no settings file", "", "", {"none.conf"}, NULL},
         {"standard input", "", "", {"-"}, NULL},
+        {"standard input before options", "", "", {"-", "--dir", "data"}, NULL},
         {"standard input behind options", "", "", {"--dir", "data", "-"}, NULL},
         {"a folder as settings file", "", "", {"."}, NULL},
     };
