@@ -222,9 +222,9 @@ static void shop(struct run *run)
 static void calm_down(struct run *run)
 {
     char text[200] = "";
-    int64_t since = clock_us(), limit_ms = run->options.expect >= 0 ? 1000 : CALM_MS;
     run->left_open = market_undecided(&run->market);
     size_t undecided = market_decide_all(&run->market, 60000);
+    int64_t since = clock_us(), limit_ms = run->options.expect >= 0 ? 1000 : CALM_MS;
     printf("calm: %zu operations stay undecided\n", undecided);
     for (long due = 1; due != 0 || clock_us() - since < YOUNG_MS * INT64_C(1000);) {
         due = evidence_due(run->fleet.souk, run->market.products, run->market.product_count, text, sizeof(text));

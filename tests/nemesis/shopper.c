@@ -484,6 +484,8 @@ size_t market_decide_all(struct market *market, int ms)
                 continue;
             if (clock_us() < deadline)
                 attempt(market, client, &dice, op, false);
+            if (op->decision != UNDECIDED)
+                deadline = clock_us() + (int64_t)ms * 1000;
             undecided += op->decision == UNDECIDED;
         }
         pause_ms(undecided ? 100 : 0);
