@@ -54,8 +54,8 @@ void shopper_free(struct shopper *shopper);
 /* How many operations are undecided. */
 size_t market_undecided(const struct market *market);
 /*
- * When nobody is shopping any more: sends each operation that is still undecided again with its key. Returns how many stay undecided when none was decided
- * for ${ms}.
+ * When nobody is shopping any more: sends each operation that is still undecided again with its key. Returns how many stay undecided when none was
+ * decided for ${ms}.
  */
 size_t market_decide_all(struct market *market, int ms);
 /* Asks for more units of every product than there can be: who is refused makes the holds that are due be looked at. */
