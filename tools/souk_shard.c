@@ -33,7 +33,7 @@
  * and the sync.
  */
 #define PIECE ((size_t)1 << 20)
-#define LOCK_MS 5000
+#define LOCK_MS 2000
 
 static void say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 

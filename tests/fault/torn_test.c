@@ -230,7 +230,7 @@ static void test_in_use(void **state)
     fclose(file);
     size_t len = read_file(torn.path, now);
     path_in(&torn, "second", said);
-    snprintf(command, sizeof(command), "timeout 8 '%s/souk-shard' '%s' --bind 127.0.0.1 --port %d --dir '%s' >'%s' 2>&1", SOUK_BIN, SHARD_CONF,
+    snprintf(command, sizeof(command), "timeout 5 '%s/souk-shard' '%s' --bind 127.0.0.1 --port %d --dir '%s' >'%s' 2>&1", SOUK_BIN, SHARD_CONF,
              port.number, redis_dir(torn.redis), said);
     assert_int_equal(WEXITSTATUS(system(command)), 1);
     must_have_said(said, "Does the shard run already?");

@@ -223,7 +223,7 @@ static void calm_down(struct run *run)
 {
     char text[200] = "";
     run->left_open = market_undecided(&run->market);
-    size_t undecided = market_decide_all(&run->market, 60000);
+    size_t undecided = market_decide_all(&run->market, 40000);
     int64_t since = clock_us(), limit_ms = run->options.expect >= 0 ? 1000 : CALM_MS;
     printf("calm: %zu operations stay undecided\n", undecided);
     for (long due = 1; due != 0 || clock_us() - since < YOUNG_MS * INT64_C(1000);) {
