@@ -285,7 +285,7 @@ static void test_cannot_tell(void **state)
     } cases[] = {
         {"/usr/bin", "/dev/null/none.conf", "souk-shard: cannot read /dev/null/none.conf", 1},
         {"/usr/bin", "--port none - </dev/null", "souk-shard: there are settings in the standard input", 1},
-        {"/dev/null", "--port 0", "souk-shard: cannot start redis-server", 127},
+        {"/dev/null", "--port 0 --dir /dev/null", "souk-shard: cannot start redis-server", 127},
     };
     char command[600], said[600];
     for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
