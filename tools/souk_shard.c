@@ -10,6 +10,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "clock.h"
+
 #include "aof.h"
 #include "shard_files.h"
 
@@ -180,13 +182,6 @@ static void mend_end(const struct shard_files *files, int file, const struct tai
 
 /* ---- in order ---- */
 
-static int64_t now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 /*
  * One server at a time for one directory: two would write into one file. The lock is the process', and so redis-server's, which knows nothing of it;
  * a process that it has forked does not keep it, so daemonize must be no. Returns false if somebody else has it. Where there are no locks, nobody is
@@ -195,7 +190,7 @@ static int64_t now_ms(void)
 static bool lock_dir(const char *dir)
 {
     const struct timespec moment = {0, 50000000};
-    int64_t until_ms = now_ms() + LOCK_MS;
+    int64_t until_us = clock_us() + LOCK_MS * INT64_C(1000);
     char path[PATH_MAX + 20];
     snprintf(path, sizeof(path), "%s/souk-shard.lock", dir);
     int file = open(path, O_RDWR | O_CREAT, 0600); /* stays open */
@@ -204,7 +199,7 @@ static bool lock_dir(const char *dir)
         return true;
     }
     while (fcntl(file, F_SETLK, &(struct flock){.l_type = F_WRLCK, .l_whence = SEEK_SET}) != 0 && (errno == EAGAIN || errno == EACCES)) {
-        if (now_ms() >= until_ms)
+        if (clock_us() >= until_us)
             return false;
         nanosleep(&moment, NULL);
     }
