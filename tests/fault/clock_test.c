@@ -49,6 +49,16 @@ static long shard_seconds(const struct scene *scene)
     return seconds;
 }
 
+/* The server's clock is behind ${seconds} by now, or within a moment: Valkey 9.1 asks the system once a millisecond and counts on from that itself. */
+static bool is_set_back(const struct scene *scene, long seconds)
+{
+    int64_t until = clock_now_ms() + MOMENT_MS;
+    while (shard_seconds(scene) >= seconds - BACK_S / 2)
+        if (clock_now_ms() >= until)
+            return false;
+    return true;
+}
+
 static int64_t place(const struct scene *scene, const char *key)
 {
     struct post post;
@@ -112,10 +122,10 @@ static void test_set_back(void **state)
 
     long seconds = shard_seconds(scene);
     set_clock(scene, -BACK_S);
-    assert_true(shard_seconds(scene) < seconds - BACK_S / 2);
+    assert_true(is_set_back(scene, seconds));
     int64_t after[3] = {place(scene, "while-it-runs")};
     restart_shard(scene);
-    assert_true(shard_seconds(scene) < seconds - BACK_S / 2);
+    assert_true(is_set_back(scene, seconds));
     after[1] = place(scene, "behind-a-restart");
     after[2] = place(scene, "while-it-stands-still");
     pass_a_millisecond(scene, after[2]);
