@@ -16,7 +16,6 @@
 #include "fleet.h"
 
 #define SYNC_MS 2
-#define READY_MS 10000
 #define DISK_OPTIONS "size=1g,mode=700"
 
 #define ENV_OF_ALL "SOUK_GATEWAY_TIMEOUT_MS=600", "SOUK_DEADLINE_MS=2500", "SOUK_LOG_LEVEL=warn"
@@ -208,8 +207,7 @@ static void add_disks(struct fleet *fleet)
         souk_restart_shard(fleet->souk, i);
         free(file);
     }
-    for (int role = 0; role < SOUK_SANDBOX; role++)
-        souk_wait_ready(fleet->souk, role, READY_MS);
+    souk_mend(fleet->souk);
 }
 
 void fleet_start(struct fleet *fleet, const char *const *shard_args)
