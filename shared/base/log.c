@@ -1,3 +1,4 @@
+#include <errno.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -213,7 +214,7 @@ static void write_line(enum log_level level, const struct log_field *fields, siz
     line.max = LINE_MAX_BYTES;
     add_text(&line, line_format == LOG_JSON ? "}\n" : "\n");
     /* When standard error is gone there is nobody left to tell. */
-    if (write(STDERR_FILENO, line.text, line.len) < 0)
+    if (TEMP_FAILURE_RETRY(write(STDERR_FILENO, line.text, line.len)) < 0)
         return;
 }
 

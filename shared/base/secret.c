@@ -46,7 +46,7 @@ static bool read_all(int fd, char *text, size_t room, size_t *len)
 {
     ssize_t got = 1;
     for (*len = 0; *len < room && got > 0; *len += got > 0 ? (size_t)got : 0)
-        got = read(fd, text + *len, room - *len);
+        got = TEMP_FAILURE_RETRY(read(fd, text + *len, room - *len));
     return got >= 0;
 }
 
