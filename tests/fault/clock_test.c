@@ -49,7 +49,7 @@ static long shard_seconds(const struct scene *scene)
     return seconds;
 }
 
-/* The server's clock is behind ${seconds} by now, or within a moment: Valkey 9.1 asks the system once a millisecond and counts on from that itself. */
+/* Is the server's clock set back, now or in a moment? Valkey 9.1 asks the system once a millisecond and counts on from that itself. */
 static bool is_set_back(const struct scene *scene, long seconds)
 {
     int64_t until = clock_now_ms() + MOMENT_MS;
