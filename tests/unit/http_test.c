@@ -821,7 +821,7 @@ static void test_body_too_large(void **state)
 }
 
 /* What is refused: one answer, then the end, and nothing behind it is taken for a request. */
-static const struct {
+static const struct refusal {
     const char *name, *send;
     int want;
 } refusals[] = {
@@ -880,6 +880,12 @@ static unsigned hear_all(struct client *client, bool head, int *status)
     return count;
 }
 
+/* libmicrohttpd 1.0 refuses lengths and codings that it does not understand before we see them, each version in its own way. */
+static bool is_wanted(const struct refusal *refusal, int status)
+{
+    return status == refusal->want || (REFUSED_BELOW && (status == 400 || status == 501));
+}
+
 static void test_refusals(void **state)
 {
     struct server *server = *state;
@@ -893,7 +899,7 @@ static void test_refusals(void **state)
         snprintf(text, sizeof(text), "%s%s", refusals[i].send, GET("/smuggled"));
         say(client, text);
         count = hear_all(client, strncmp(refusals[i].send, "HEAD", 4) == 0, &status);
-        if (count != 1 || status != refusals[i].want || server->asked != 0) {
+        if (count != 1 || !is_wanted(&refusals[i], status) || server->asked != 0) {
             fail_msg("%s: %u answers, first %d, want one of %d; %u requests let through", refusals[i].name, count, status, refusals[i].want,
                      server->asked);
         }
@@ -915,7 +921,7 @@ static void test_refusals_pipelined(void **state)
         snprintf(text, sizeof(text), "%s%s%s", GET("/later"), refusals[i].send, GET("/smuggled"));
         say(client, text);
         hear_ok(client, "GET /later  ");
-        if (hear_all(client, strncmp(refusals[i].send, "HEAD", 4) == 0, &status) != 1 || status != refusals[i].want || server->asked != asked + 1)
+        if (hear_all(client, strncmp(refusals[i].send, "HEAD", 4) == 0, &status) != 1 || !is_wanted(&refusals[i], status) || server->asked != asked + 1)
             fail_msg("%s: %d, want %d; %u requests let through", refusals[i].name, status, refusals[i].want, server->asked - asked);
         client_close(client);
     }
