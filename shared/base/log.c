@@ -219,6 +219,8 @@ static void write_line(enum log_level level, const struct log_field *fields, siz
 }
 
 static void write_formatted(enum log_level level, const struct log_field *fields, size_t count, const char *format, va_list args)
+    __attribute__((format(printf, 4, 0)));
+static void write_formatted(enum log_level level, const struct log_field *fields, size_t count, const char *format, va_list args)
 {
     char message[MESSAGE_MAX_BYTES];
     int len = vsnprintf(message, sizeof(message), format, args);
