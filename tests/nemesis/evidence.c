@@ -107,8 +107,7 @@ struct shard_link {
 
 static bool link_open(struct souk *souk, unsigned shard, struct shard_link *link)
 {
-    link->shard = shard;
-    link->redis = redis_connect(souk_shard(souk, shard));
+    *link = (struct shard_link){.shard = shard, .redis = redis_connect(souk_shard(souk, shard))};
     if (link->redis == NULL) {
         fprintf(stderr, "shard %u cannot be read: it does not answer\n", shard);
         return false;
