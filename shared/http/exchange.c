@@ -255,7 +255,7 @@ enum MHD_Result exchange_step(void *cookie, struct MHD_Connection *mhd, const ch
         go_on = check_head(exchange, method, version);
         break;
     case PHASE_BODY:
-        go_on = *upload_size > 0 ? add_body(exchange, upload, upload_size) : ask(exchange);
+        go_on = upload ? add_body(exchange, upload, upload_size) : ask(exchange); /* a part can be empty; behind the last one there is none */
         break;
     default:
         break; /* refused, or unanswerable: closing is all that is left */

@@ -688,6 +688,28 @@ static void test_continue(void **state)
     client_close(client);
 }
 
+/* Who announces no content has nothing to be told to send, and may not ask for it; he and those behind him on the connection are answered all the same. */
+static void test_continue_without_content(void **state)
+{
+    static const char *const requests[] = {"POST /sync", "POST /later", "POST /flow", "GET /later"};
+    struct client *client = client_open(*state);
+
+    for (size_t i = 0; i < sizeof(requests) / sizeof(*requests); i++) {
+        char text[256], answer[64];
+
+        snprintf(text, sizeof(text), "%s" HOST "Expect: 100-continue\r\n\r\n" GET("/sync"), requests[i]);
+        snprintf(answer, sizeof(answer), "%s  ", requests[i]);
+        say(client, text);
+        struct reply reply = hear(client);
+        if (reply.status == 100)
+            reply = hear(client);
+        assert_int_equal(reply.status, 200);
+        assert_string_equal(reply.body, answer);
+        hear_ok(client, "GET /sync  ");
+    }
+    client_close(client);
+}
+
 static void test_chunked(void **state)
 {
     struct client *client = client_open(*state);
@@ -1406,6 +1428,7 @@ int main(void)
         WITH_SERVER(test_pipelined),
         WITH_SERVER(test_split),
         WITH_SERVER(test_continue),
+        WITH_SERVER(test_continue_without_content),
         WITH_SERVER(test_chunked),
         WITH_SERVER(test_chunk_extension),
         WITH_SERVER(test_body_sizes),
