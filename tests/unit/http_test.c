@@ -688,7 +688,7 @@ static void test_continue(void **state)
     client_close(client);
 }
 
-/* Who announces no content has nothing to be told to send, and may not ask for it; he and those behind him on the connection are answered all the same. */
+/* Without content nobody may ask for that; he and those behind him on the connection are answered all the same. */
 static void test_continue_without_content(void **state)
 {
     static const char *const requests[] = {"POST /sync", "POST /later", "POST /flow", "GET /later"};
@@ -926,6 +926,114 @@ static void test_refusals(void **state)
                      server->asked);
         }
         client_close(client);
+    }
+}
+
+/* ---- requests that nobody would write ---- */
+
+static const char *const whole[] = {
+    GET("/later?a=1&b"),
+    "POST /flow" HOST "Content-Length: 5\r\n\r\nhello",
+    "PUT /sync" HOST "Content-Length: 5\r\nExpect: 100-continue\r\n\r\nhello",
+    "POST /later" HOST "Transfer-Encoding: chunked\r\n\r\n5;x=y\r\nhello\r\n0\r\nTrailer: x\r\n\r\n",
+    "GET /sync HTTP/1.0\r\nCookie: a=b; c=\"d\"; e\r\n\r\n",
+    "DELETE /flow" HOST "Connection: close\r\nContent-Length: 0\r\n\r\n",
+};
+static const char *const bits[] = {"\r\n", "\n", "\r", ":",  " ",       ";",        "\t",  "0\r\n\r\n",
+                                   "%00",  "%",  "&",  "\xff", "chunked", "HTTP/1.1", "5\r\n", "Content-Length: 3\r\n"};
+#define ANY(list) ((list)[random_next(random) % (sizeof(list) / sizeof(*(list)))])
+
+struct mutant {
+    char text[1024];
+    size_t len;
+};
+
+static unsigned random_next(uint32_t *random)
+{
+    *random = *random * 1664525 + 1013904223; /* Numerical Recipes, 7.1 */
+    return *random >> 8;
+}
+
+static void insert(struct mutant *mutant, size_t at, const char *bytes, size_t len)
+{
+    if (mutant->len + len > sizeof(mutant->text))
+        return;
+    memmove(mutant->text + at + len, mutant->text + at, mutant->len - at);
+    memmove(mutant->text + at, bytes, len);
+    mutant->len += len;
+}
+
+/* One or two whole requests with up to five changes: a byte, a piece cut out, something put in, the end cut off. */
+static void mutate(struct mutant *mutant, uint32_t *random)
+{
+    mutant->len = 0;
+    for (unsigned requests = 1 + random_next(random) % 2; requests > 0; requests--) {
+        const char *request = ANY(whole);
+        insert(mutant, mutant->len, request, strlen(request));
+    }
+    for (unsigned changes = random_next(random) % 6; changes > 0 && mutant->len > 1; changes--) {
+        size_t at = random_next(random) % mutant->len, cut = 1 + random_next(random) % 20;
+        const char *bit = ANY(bits);
+
+        cut = cut < mutant->len - at ? cut : mutant->len - at;
+        switch (random_next(random) % 8) {
+        case 0:
+        case 1:
+            mutant->text[at] = (char)random_next(random);
+            break;
+        case 2:
+        case 3:
+            memmove(mutant->text + at, mutant->text + at + cut, mutant->len - at - cut);
+            mutant->len -= cut;
+            break;
+        case 4:
+            mutant->len = at;
+            break;
+        default:
+            insert(mutant, at, bit, strlen(bit));
+        }
+    }
+}
+
+/* What has come by now; returns how many were told 200. */
+static unsigned hear_what_came(struct client *client)
+{
+    struct pollfd readable = {.fd = client->fd, .events = POLLIN};
+    unsigned answers = 0;
+
+    while (poll(&readable, 1, 0) == 1 && receive(client, true)) {
+    }
+    assert_null(strstr(client->in, "HTTP/1.1 500"));
+    for (const char *at = client->in; (at = strstr(at, "HTTP/1.1 200 OK\r\n")); at++)
+        answers++;
+    return answers;
+}
+
+#define MUTANTS 200 /* at a time */
+
+/* Whatever comes: who is let through hears so, and nothing is our fault. */
+static void test_mutants(void **state)
+{
+    static struct mutant mutants[MUTANTS];
+    struct server *server = *state;
+    uint32_t random = 4711;
+
+    for (unsigned round = 0; round < 5; round++) {
+        struct client *clients[MUTANTS];
+        unsigned asked = server->asked, answers = 0;
+
+        for (unsigned i = 0; i < MUTANTS; i++) {
+            mutate(&mutants[i], &random);
+            clients[i] = client_open(server);
+            try_send(clients[i], mutants[i].text, mutants[i].len);
+        }
+        usleep(TIMEOUT_MS * 3000); /* who has not sent all of a request is refused by then */
+        for (unsigned i = 0; i < MUTANTS; i++) {
+            answers += hear_what_came(clients[i]);
+            client_close(clients[i]);
+        }
+        if (answers != server->asked - asked)
+            fail_msg("round %u: %u were let through, %u answered", round, server->asked - asked, answers);
     }
 }
 
@@ -1437,6 +1545,7 @@ int main(void)
         WITH_SERVER(test_body_too_large),
         WITH_SERVER(test_refusals),
         WITH_SERVER(test_refusals_pipelined),
+        WITH_SERVER(test_mutants),
         WITH_SERVER(test_long_heads),
         WITH_SERVER(test_full_pool),
         WITH_SERVER(test_drip),
