@@ -578,9 +578,9 @@ static void test_a_server_killed_with_calls_under_way(void **state)
 static void test_what_the_kernel_did_not_take(void **state)
 {
     struct world *world = *state;
-    char *large = calloc(1, 1000001); /* eight of them are more than a socket takes at once */
+    char *large = calloc(1, 4000001);
 
-    memset(large, 'x', 1000000);
+    memset(large, 'x', 4000000);
     redis_pause(world->redis);
     for (int i = 0; i < 8; i++)
         send_put(world, large);
@@ -601,9 +601,9 @@ static void test_what_the_kernel_did_not_take(void **state)
 static void test_large_calls_go_out_in_parts(void **state)
 {
     struct world *world = *state;
-    char *large = calloc(1, 4000001);
+    char *large = calloc(1, 1000001); /* eight of them are more than a socket takes at once */
 
-    memset(large, 'x', 4000000);
+    memset(large, 'x', 1000000);
     for (int i = 0; i < 8; i++)
         send_put(world, large);
     assert_true(run_until(world, all_done, SOON_MS));
