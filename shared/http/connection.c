@@ -197,6 +197,29 @@ void connections_starve(struct http *http)
         http->port, http->connections);
 }
 
+static bool has_ended(const struct connection *connection)
+{
+    char byte;
+
+    return recv(connection->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
+/*
+ * libmicrohttpd 0.9.75 does not see the end of a client's stream that came in one piece with his request: it stops reading when less has come than it
+ * has room for, and the kernel tells of a change only once. So who has become idle since the last sweep is looked at.
+ */
+static void end_who_will_send_no_more(struct http *http)
+{
+    struct connection *connection = http->queues[QUEUE_QUIET].last, *before;
+
+    for (; connection && connection->since_ms >= http->swept_ms; connection = before) {
+        before = connection->prev;
+        if (connection->phase == PHASE_IDLE && has_ended(connection))
+            connection_expire(connection);
+    }
+    http->swept_ms = clock_us() / 1000;
+}
+
 void connections_sweep(void *cookie)
 {
     struct http *http = cookie;
@@ -205,5 +228,6 @@ void connections_sweep(void *cookie)
         give_one_up(http);
     queue_sweep(http, QUEUE_REQUEST, http->settings.request_timeout_ms);
     queue_sweep(http, QUEUE_QUIET, QUIET_MS);
+    end_who_will_send_no_more(http);
     loop_timer_set(http->sweep, http->starved ? STARVED_MS : sweep_ms(http));
 }

@@ -12,12 +12,17 @@
  *   exchange_begin      libmicrohttpd has the request line: the raw target is kept, later it is cut and unescaped in place
  *   exchange_step       first call: the gate · then each part of the body · then, all read: on_request
  *   http_respond        inside on_request the answer is queued at once; else the connection is suspended until it comes
+ *   exchanges_suspend   libmicrohttpd has run: suspends those that were not answered meanwhile
  *   exchange_end        the answer was sent, or the connection broke: http's hold on the arena ends
  *
  * A client that leaves while its connection is suspended is noticed when the answer is sent, so an exchange outlives its client and
  * http_respond needs no special case.
+ *
+ * Suspended inside exchange_step, a connection would still want to read as libmicrohttpd has it: resumed, it would read before it answers, and close
+ * without a word when the client has ended his side meanwhile. Behind the run it wants nothing but the answer.
  */
 struct exchange {
+    struct exchange *next; /* in http->asked */
     struct http *http;
     struct connection *connection;
     struct MHD_Connection *mhd;
@@ -29,8 +34,9 @@ struct exchange {
     size_t body_max; /* of this path */
     void *cookie;
     struct view known[HTTP_KNOWN_COUNT];
-    bool inside;     /* counted in http->inside */
-    bool bulk;       /* counted in http->bulk */
+    bool inside; /* counted in http->inside */
+    bool bulk;   /* counted in http->bulk */
+    bool asked;  /* on_request has returned without an answer */
     bool suspended;
     bool answered;
     bool unanswerable; /* there was no memory for the answer: the connection closes instead */
@@ -235,11 +241,26 @@ static bool ask(struct exchange *exchange)
     http->inside++;
     http->on_request(http->cookie, exchange);
     if (!exchange->answered) {
-        MHD_suspend_connection(exchange->mhd);
-        exchange->suspended = true;
-        http->suspended++;
+        exchange->asked = true;
+        exchange->next = http->asked;
+        http->asked = exchange;
     }
     return !exchange->unanswerable;
+}
+
+static void suspend(struct exchange *exchange)
+{
+    MHD_suspend_connection(exchange->mhd);
+    exchange->suspended = true;
+    exchange->http->suspended++;
+}
+
+void exchanges_suspend(struct http *http)
+{
+    for (struct exchange *exchange = http->asked; exchange; exchange = exchange->next)
+        if (!exchange->answered)
+            suspend(exchange);
+    http->asked = NULL;
 }
 
 enum MHD_Result exchange_step(void *cookie, struct MHD_Connection *mhd, const char *url, const char *method, const char *version, const char *upload,
@@ -355,7 +376,7 @@ void http_respond_prepared(struct exchange *exchange, struct http_prepared *prep
 {
     bool good = (!exchange->http->winding_down || prepared_close(prepared)) && prepared_stamp(prepared, stamp);
 
-    CHECK(!exchange->suspended);
+    CHECK(!exchange->asked);
     answered(exchange, prepared->status, good && MHD_queue_response(exchange->mhd, prepared->status, prepared->made) == MHD_YES);
 }
 
@@ -363,6 +384,8 @@ void http_respond(struct exchange *exchange, const struct http_response *respons
 {
     struct http *http = exchange->http;
 
+    if (exchange->asked && !exchange->suspended)
+        suspend(exchange); /* answered from within another's on_request, in the same run */
     answered(exchange, response->status, queue_response(exchange, response));
     if (exchange->suspended) {
         exchange->suspended = false;

@@ -189,6 +189,7 @@ void http_work(struct http *http)
         http->now_ms = clock_us() / 1000;
         http->running = true;
         MHD_run(http->daemon);
+        exchanges_suspend(http);
         http->running = false;
         timed = MHD_get_timeout(http->daemon, &wait_ms) == MHD_YES;
         more = http->resumed || (timed && wait_ms == 0);

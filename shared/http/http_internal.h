@@ -47,7 +47,7 @@ struct http {
     struct loop_timer *due;   /* when libmicrohttpd wants to run though nothing happens */
     struct loop_timer *sweep; /* ends what is out of time; set while there are connections */
     int epoll_fd, port;
-    int64_t now_ms; /* of the last pass: as fine as limits of seconds need */
+    int64_t now_ms;    /* of the last pass: as fine as limits of seconds need */
     bool ready;        /* the epoll descriptor or ${due} says that there is work */
     bool resumed;      /* so do answers to suspended exchanges, and a connection that makes room for others */
     bool running;      /* inside MHD_run */
@@ -60,7 +60,9 @@ struct http {
     struct {
         struct connection *first, *last;
     } queues[QUEUE_COUNT];
+    int64_t swept_ms; /* of the last sweep */
     struct lingerer *lingering;
+    struct exchange *asked; /* in this run of libmicrohttpd, and not answered inside on_request */
     unsigned connections, inside, suspended, lingering_count;
     unsigned bulk; /* exchanges that hold a body above settings.body_max */
 };
@@ -102,6 +104,9 @@ struct http_prepared {
 /* Sets its stamp; has it close its connections from here on. Both return false if memory is short or it cannot be sent. */
 bool prepared_stamp(struct http_prepared *prepared, struct view stamp);
 bool prepared_close(struct http_prepared *prepared);
+
+/* libmicrohttpd has run. */
+void exchanges_suspend(struct http *http);
 
 /* Ends an exchange that is not whole yet with a refusal, written straight to the socket. */
 void exchange_refuse(struct exchange *exchange, int status, const char *detail);

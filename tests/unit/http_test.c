@@ -939,7 +939,7 @@ static const char *const whole[] = {
     "GET /sync HTTP/1.0\r\nCookie: a=b; c=\"d\"; e\r\n\r\n",
     "DELETE /flow" HOST "Connection: close\r\nContent-Length: 0\r\n\r\n",
 };
-static const char *const bits[] = {"\r\n", "\n", "\r", ":",  " ",       ";",        "\t",  "0\r\n\r\n",
+static const char *const bits[] = {"\r\n", "\n", "\r", ":",    " ",       ";",        "\t",    "0\r\n\r\n",
                                    "%00",  "%",  "&",  "\xff", "chunked", "HTTP/1.1", "5\r\n", "Content-Length: 3\r\n"};
 #define ANY(list) ((list)[random_next(random) % (sizeof(list) / sizeof(*(list)))])
 
@@ -1250,6 +1250,100 @@ static void test_leaving_early(void **state)
     client_close(stays);
 }
 
+/* The end of the stream leaves in one segment with the last of ${text}. */
+static void say_last(struct client *client, const char *text)
+{
+    int yes = 1;
+
+    assert_int_equal(setsockopt(client->fd, IPPROTO_TCP, TCP_CORK, &yes, sizeof(yes)), 0);
+    say(client, text);
+    assert_int_equal(shutdown(client->fd, SHUT_WR), 0);
+}
+
+static struct client *client_kept(const struct server *server)
+{
+    struct client *client = client_open(server);
+
+    say(client, GET("/sync"));
+    hear_ok(client, "GET /sync  ");
+    return client;
+}
+
+/* Clients that say with their last request that they will send no more are answered all the same, and then their connection ends, on our side too. */
+static void test_half_closed(void **state)
+{
+    static const char *const paths[] = {"/sync", "/later", "/flow", "/prepared", "/big", "/204"};
+    struct client *stays = client_open(*state);
+
+    for (size_t i = 0; i < sizeof(paths) / sizeof(*paths) * 4; i++) {
+        struct client *client = i & 1 ? client_kept(*state) : client_open(*state);
+        bool two = i & 2;
+        char text[256];
+
+        snprintf(text, sizeof(text), "%sPOST %s" HOST "Content-Length: 2\r\n\r\nhi", two ? GET("/later") : "", paths[i / 4]);
+        say_last(client, text);
+        if (two)
+            hear_ok(client, "GET /later  ");
+        assert_int_equal(hear(client).status / 100, 2);
+        hear_end(client);
+        client_close(client);
+    }
+    hear_stats(stays, "1 1");
+    client_close(stays);
+}
+
+/* The same while they wait for their answer. */
+static void test_half_closed_inside(void **state)
+{
+    struct client *with_request = client_open(*state), *kept = client_kept(*state), *behind = client_open(*state), *stays = client_open(*state);
+
+    say_last(with_request, GET("/hold"));
+    say_last(kept, GET("/hold"));
+    say(behind, GET("/hold"));
+    hear_stats(stays, "4 4");
+    assert_int_equal(shutdown(behind->fd, SHUT_WR), 0);
+    say(stays, GET("/release"));
+    hear_ok(stays, "GET /release  ");
+    hear_ok(with_request, "GET /hold  ");
+    hear_ok(kept, "GET /hold  ");
+    hear_ok(behind, "GET /hold  ");
+    hear_end(with_request);
+    hear_end(kept);
+    hear_end(behind);
+    hear_stats(stays, "1 1");
+    client_close(with_request);
+    client_close(kept);
+    client_close(behind);
+    client_close(stays);
+}
+
+/* In the middle of a request: nobody carries out what is not whole, and nobody waits for the rest for longer than a request may take. */
+static void test_half_closed_too_early(void **state)
+{
+    static const char *const beginnings[] = {
+        "",
+        "GE",
+        "GET /sync HTTP/1.1\r\nHo",
+        "POST /sync" HOST "Content-Length: 5\r\n\r\nhe",
+        "POST /sync" HOST "Content-Length: 5\r\nExpect: 100-continue\r\n\r\n",
+        "POST /sync" HOST "Transfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n",
+    };
+    unsigned asked = 0;
+
+    for (size_t i = 0; i < sizeof(beginnings) / sizeof(*beginnings) * 2; i++) {
+        struct server *server = *state;
+        struct client *client = i & 1 ? client_kept(server) : client_open(server);
+
+        asked += i & 1;
+        say_last(client, beginnings[i / 2]);
+        while (receive(client, true)) {
+        }
+        assert_null(strstr(client->in, "HTTP/1.1 2"));
+        assert_int_equal(server->asked, asked);
+        client_close(client);
+    }
+}
+
 #define CROWD 64
 #define ROUNDS 16
 
@@ -1551,6 +1645,9 @@ int main(void)
         WITH_SERVER(test_drip),
         WITH_SERVER(test_slow_answer),
         WITH_SERVER(test_leaving_early),
+        WITH_SERVER(test_half_closed),
+        WITH_SERVER(test_half_closed_inside),
+        WITH_SERVER(test_half_closed_too_early),
         WITH_SERVER(test_crowd),
         WITH_SERVER(test_quiesce),
         WITH_SERVER(test_wind_down),
