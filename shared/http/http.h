@@ -16,8 +16,8 @@
  *                       └──▶ body collected ──▶ on_request(exchange)  ── connection suspended unless answered inside the call
  *   client ◀──bytes── http_respond(exchange)                             (any later turn, same thread)
  *
- * A client that ends his side of the connection behind a whole request is answered, and then the connection ends. One that does so within a request is
- * not: nothing of it is carried out.
+ * A client that ends his side of the connection behind a whole request is answered, and then the connection ends. Of a request that is not whole by
+ * then nothing is carried out.
  */
 struct loop;
 struct http;

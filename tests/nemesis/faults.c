@@ -58,7 +58,7 @@ struct faults {
     struct pace pace;
     const struct market *market;
     struct history *history;
-    struct dice dice[STREAMS];
+    struct random random[STREAMS];
     int64_t next_ms[STREAMS];
     struct end ends[ENDS_MAX];
     unsigned end_count;
@@ -122,16 +122,16 @@ static void worker_continues(struct faults *faults, int number)
 }
 
 /* A worker that nothing is being done to, or -1. */
-static int free_worker(struct faults *faults, struct dice *dice)
+static int free_worker(struct faults *faults, struct random *random)
 {
     const struct fleet *fleet = faults->fleet;
-    int number = fleet->workers[dice_between(dice, 0, (int)fleet->worker_count - 1)].number;
+    int number = fleet->workers[random_between(random, 0, (int)fleet->worker_count - 1)].number;
     return faults->worker_since_us[number] ? -1 : number;
 }
 
-static bool kill_worker(struct faults *faults, struct dice *dice)
+static bool kill_worker(struct faults *faults, struct random *random)
 {
-    int number = free_worker(faults, dice), down = dice_between(dice, 0, faults->pace.down_ms);
+    int number = free_worker(faults, random), down = random_between(random, 0, faults->pace.down_ms);
     if (number < 0)
         return false;
     disturb(faults, number);
@@ -140,9 +140,9 @@ static bool kill_worker(struct faults *faults, struct dice *dice)
     return true;
 }
 
-static bool kill_gateway(struct faults *faults, struct dice *dice)
+static bool kill_gateway(struct faults *faults, struct random *random)
 {
-    int down = dice_between(dice, 50, 600);
+    int down = random_between(random, 50, 600);
     if (faults->worker_since_us[SOUK_SANDBOX])
         return false;
     disturb(faults, SOUK_SANDBOX);
@@ -152,14 +152,14 @@ static bool kill_gateway(struct faults *faults, struct dice *dice)
 }
 
 /* Mostly short; some stops are longer than a client, a lease, and a connection's patience. */
-static int stop_ms(struct dice *dice)
+static int stop_ms(struct random *random)
 {
-    return dice_percent(dice, 70) ? dice_between(dice, 100, 1500) : dice_between(dice, 1500, 8000);
+    return random_percent(random, 70) ? random_between(random, 100, 1500) : random_between(random, 1500, 8000);
 }
 
-static bool stop_worker(struct faults *faults, struct dice *dice)
+static bool stop_worker(struct faults *faults, struct random *random)
 {
-    int number = free_worker(faults, dice), ms = stop_ms(dice);
+    int number = free_worker(faults, random), ms = stop_ms(random);
     if (number < 0)
         return false;
     disturb(faults, number);
@@ -170,9 +170,9 @@ static bool stop_worker(struct faults *faults, struct dice *dice)
 
 /* ---- shards ---- */
 
-static int free_shard(struct faults *faults, struct dice *dice)
+static int free_shard(struct faults *faults, struct random *random)
 {
-    int shard = dice_between(dice, 0, FLEET_SHARDS - 1);
+    int shard = random_between(random, 0, FLEET_SHARDS - 1);
     return faults->shard_busy[shard] ? -1 : shard;
 }
 
@@ -209,35 +209,35 @@ static void lose_bytes(struct faults *faults, int shard)
 }
 
 /* The power fails: with the shard, which is dead, goes what it had not synced. */
-static void power_fails(struct faults *faults, struct dice *dice, int shard)
+static void power_fails(struct faults *faults, struct random *random, int shard)
 {
-    unsigned torn = (unsigned)dice_between(dice, 0, 1 << 20);
+    unsigned torn = (unsigned)random_between(random, 0, 1 << 20);
     if (faults->pace.lose_bytes)
         lose_bytes(faults, shard);
     else
         faults->unsynced += shard_disk_lose(faults->fleet->disks[shard], redis_dir(shard_of(faults, shard)), torn);
 }
 
-static void shard_dies(struct faults *faults, struct dice *dice, int shard, int down)
+static void shard_dies(struct faults *faults, struct random *random, int shard, int down)
 {
     souk_kill_shard(souk_of(faults), (unsigned)shard);
-    power_fails(faults, dice, shard);
+    power_fails(faults, random, shard);
     faults->shard_busy[shard] = true;
     end_later(faults, down, shard_starts, shard);
 }
 
-static bool kill_shard(struct faults *faults, struct dice *dice)
+static bool kill_shard(struct faults *faults, struct random *random)
 {
-    int shard = free_shard(faults, dice), down = dice_between(dice, 0, faults->pace.down_ms * 2);
+    int shard = free_shard(faults, random), down = random_between(random, 0, faults->pace.down_ms * 2);
     if (shard < 0)
         return false;
-    shard_dies(faults, dice, shard, down);
+    shard_dies(faults, random, shard, down);
     return true;
 }
 
-static bool stop_shard(struct faults *faults, struct dice *dice)
+static bool stop_shard(struct faults *faults, struct random *random)
 {
-    int shard = free_shard(faults, dice), ms = dice_percent(dice, 80) ? dice_between(dice, 50, 1500) : dice_between(dice, 1500, 4000);
+    int shard = free_shard(faults, random), ms = random_percent(random, 80) ? random_between(random, 50, 1500) : random_between(random, 1500, 4000);
     if (shard < 0 || !redis_runs(shard_of(faults, shard)))
         return false;
     souk_pause_shard(souk_of(faults), (unsigned)shard);
@@ -263,17 +263,17 @@ static void functions_come_back(struct faults *faults, int shard)
         end_later(faults, 500, functions_come_back, shard);
 }
 
-static bool flush_functions(struct faults *faults, struct dice *dice)
+static bool flush_functions(struct faults *faults, struct random *random)
 {
-    bool done = TELL(faults, free_shard(faults, dice), "FUNCTION", "FLUSH");
+    bool done = TELL(faults, free_shard(faults, random), "FUNCTION", "FLUSH");
     if (done)
-        end_later(faults, dice_between(dice, 50, 1500), functions_come_back, 0);
+        end_later(faults, random_between(random, 50, 1500), functions_come_back, 0);
     return done;
 }
 
-static bool delete_functions(struct faults *faults, struct dice *dice)
+static bool delete_functions(struct faults *faults, struct random *random)
 {
-    int shard = free_shard(faults, dice);
+    int shard = free_shard(faults, random);
     char *list =
         shard < 0 || !redis_runs(shard_of(faults, shard)) ? NULL : REDIS(shard_of(faults, shard), "FUNCTION", "LIST", "LIBRARYNAME", "souk_*");
     char *name = list ? strstr(list, "souk_") : NULL;
@@ -281,30 +281,30 @@ static bool delete_functions(struct faults *faults, struct dice *dice)
         name[strcspn(name, "\n")] = '\0';
     bool done = name && TELL(faults, shard, "FUNCTION", "DELETE", name);
     if (done)
-        end_later(faults, dice_between(dice, 50, 1500), functions_come_back, shard);
+        end_later(faults, random_between(random, 50, 1500), functions_come_back, shard);
     free(list);
     return done;
 }
 
-static bool kill_clients(struct faults *faults, struct dice *dice)
+static bool kill_clients(struct faults *faults, struct random *random)
 {
-    return TELL(faults, free_shard(faults, dice), "CLIENT", "KILL", "TYPE", "normal");
+    return TELL(faults, free_shard(faults, random), "CLIENT", "KILL", "TYPE", "normal");
 }
 
-static bool rewrite_and_kill(struct faults *faults, struct dice *dice)
+static bool rewrite_and_kill(struct faults *faults, struct random *random)
 {
-    int shard = free_shard(faults, dice), wait = dice_between(dice, 0, 60), down = dice_between(dice, 0, faults->pace.down_ms);
+    int shard = free_shard(faults, random), wait = random_between(random, 0, 60), down = random_between(random, 0, faults->pace.down_ms);
     if (!TELL(faults, shard, "BGREWRITEAOF"))
         return false;
     usleep((useconds_t)wait * 1000);
-    shard_dies(faults, dice, shard, down);
+    shard_dies(faults, random, shard, down);
     faults->counts[KILL_SHARD]++;
     return true;
 }
 
-static bool rewrite(struct faults *faults, struct dice *dice)
+static bool rewrite(struct faults *faults, struct random *random)
 {
-    return TELL(faults, free_shard(faults, dice), "BGREWRITEAOF");
+    return TELL(faults, free_shard(faults, random), "BGREWRITEAOF");
 }
 
 static void memory_is_enough(struct faults *faults, int shard)
@@ -313,9 +313,9 @@ static void memory_is_enough(struct faults *faults, int shard)
     TELL(faults, shard, "CONFIG", "SET", "maxmemory", "0");
 }
 
-static bool fill_memory(struct faults *faults, struct dice *dice)
+static bool fill_memory(struct faults *faults, struct random *random)
 {
-    int shard = free_shard(faults, dice), ms = dice_between(dice, 100, 1500);
+    int shard = free_shard(faults, random), ms = random_between(random, 100, 1500);
     if (!TELL(faults, shard, "CONFIG", "SET", "maxmemory", "1"))
         return false;
     faults->shard_busy[shard] = true;
@@ -332,9 +332,9 @@ static void disk_is_large(struct faults *faults, int shard)
         souk_launch_shard(souk_of(faults), (unsigned)shard);
 }
 
-static bool fill_disk(struct faults *faults, struct dice *dice)
+static bool fill_disk(struct faults *faults, struct random *random)
 {
-    int ms = dice_between(dice, 100, 1500);
+    int ms = random_between(random, 100, 1500);
     if (faults->shard_busy[0] || !fleet_fill_disk(faults->fleet))
         return false;
     faults->shard_busy[0] = true;
@@ -348,10 +348,11 @@ static void disk_is_fast(struct faults *faults, int shard)
 }
 
 /* Not so slow that the half dozen calls of a payment, which may take 10 s, are longer under way than a client waits. */
-static bool slow_disk(struct faults *faults, struct dice *dice)
+static bool slow_disk(struct faults *faults, struct random *random)
 {
-    int shard = dice_between(dice, 0, FLEET_SHARDS - 1), sync_ms = dice_percent(dice, 70) ? dice_between(dice, 5, 50) : dice_between(dice, 50, 250);
-    int ms = dice_between(dice, 200, 2500);
+    int shard = random_between(random, 0, FLEET_SHARDS - 1),
+        sync_ms = random_percent(random, 70) ? random_between(random, 5, 50) : random_between(random, 50, 250);
+    int ms = random_between(random, 200, 2500);
     shard_disk_slow(faults->fleet->disks[shard], (unsigned)sync_ms);
     end_later(faults, ms, disk_is_fast, shard);
     return true;
@@ -363,14 +364,14 @@ static void disk_is_whole(struct faults *faults, int shard)
     faults->shard_busy[shard] = false;
     if (redis_runs(shard_of(faults, shard)))
         return;
-    power_fails(faults, &faults->dice[OTHER_STREAM], shard);
+    power_fails(faults, &faults->random[OTHER_STREAM], shard);
     souk_launch_shard(souk_of(faults), (unsigned)shard);
 }
 
 /* The shard ends by itself when it cannot sync (appendfsync always). */
-static bool break_disk(struct faults *faults, struct dice *dice)
+static bool break_disk(struct faults *faults, struct random *random)
 {
-    int shard = free_shard(faults, dice), ms = dice_between(dice, 50, 800);
+    int shard = free_shard(faults, random), ms = random_between(random, 50, 800);
     if (shard < 0)
         return false;
     shard_disk_break(faults->fleet->disks[shard], true);
@@ -387,9 +388,9 @@ static void line_is_good(struct faults *faults, int line)
     faults->line_busy[line] = false;
 }
 
-static bool spoil_line(struct faults *faults, struct dice *dice, const struct line_faults *how)
+static bool spoil_line(struct faults *faults, struct random *random, const struct line_faults *how)
 {
-    int line = dice_between(dice, 0, faults->fleet->line_count - 1), ms = dice_between(dice, 200, 4000);
+    int line = random_between(random, 0, faults->fleet->line_count - 1), ms = random_between(random, 200, 4000);
     if (faults->line_busy[line])
         return false;
     proxy_set(faults->fleet->proxy, line, how);
@@ -400,46 +401,46 @@ static bool spoil_line(struct faults *faults, struct dice *dice, const struct li
     return true;
 }
 
-static bool delay_line(struct faults *faults, struct dice *dice)
+static bool delay_line(struct faults *faults, struct random *random)
 {
-    return spoil_line(faults, dice, &(struct line_faults){.delay_ms = dice_between(dice, 5, 900)});
+    return spoil_line(faults, random, &(struct line_faults){.delay_ms = random_between(random, 5, 900)});
 }
 
-static bool slow_line(struct faults *faults, struct dice *dice)
+static bool slow_line(struct faults *faults, struct random *random)
 {
-    return spoil_line(faults, dice, &(struct line_faults){.bytes_per_s = dice_between(dice, 200, 20000)});
+    return spoil_line(faults, random, &(struct line_faults){.bytes_per_s = random_between(random, 200, 20000)});
 }
 
-static bool cut_line(struct faults *faults, struct dice *dice)
+static bool cut_line(struct faults *faults, struct random *random)
 {
-    proxy_cut(faults->fleet->proxy, dice_between(dice, 0, faults->fleet->line_count - 1));
+    proxy_cut(faults->fleet->proxy, random_between(random, 0, faults->fleet->line_count - 1));
     return true;
 }
 
-static bool cut_line_after(struct faults *faults, struct dice *dice)
+static bool cut_line_after(struct faults *faults, struct random *random)
 {
-    return spoil_line(faults, dice, &(struct line_faults){.cut_after = (size_t)dice_between(dice, 1, 5000)});
+    return spoil_line(faults, random, &(struct line_faults){.cut_after = (size_t)random_between(random, 1, 5000)});
 }
 
-static bool swallow_out(struct faults *faults, struct dice *dice)
+static bool swallow_out(struct faults *faults, struct random *random)
 {
-    return spoil_line(faults, dice, &(struct line_faults){.swallow_out = true});
+    return spoil_line(faults, random, &(struct line_faults){.swallow_out = true});
 }
 
-static bool swallow_back(struct faults *faults, struct dice *dice)
+static bool swallow_back(struct faults *faults, struct random *random)
 {
-    return spoil_line(faults, dice, &(struct line_faults){.swallow_back = true});
+    return spoil_line(faults, random, &(struct line_faults){.swallow_back = true});
 }
 
-static bool refuse_line(struct faults *faults, struct dice *dice)
+static bool refuse_line(struct faults *faults, struct random *random)
 {
-    return spoil_line(faults, dice, &(struct line_faults){.refuse = true});
+    return spoil_line(faults, random, &(struct line_faults){.refuse = true});
 }
 
-static bool jump_clock(struct faults *faults, struct dice *dice)
+static bool jump_clock(struct faults *faults, struct random *random)
 {
     static const long JUMPS[] = {-86400, -3600, -5, 3, 45, 3600, 86400, 31536000};
-    long jump = JUMPS[dice_between(dice, 0, 7)];
+    long jump = JUMPS[random_between(random, 0, 7)];
     if (faults->fleet->clock == NULL)
         return false;
     fleet_set_clock(faults->fleet, jump);
@@ -465,11 +466,11 @@ static void rush_calms(struct faults *faults, int worker)
     rush_ends(faults, worker);
 }
 
-static bool rush(struct faults *faults, struct dice *dice)
+static bool rush(struct faults *faults, struct random *random)
 {
     const struct fleet *fleet = faults->fleet;
-    const struct fleet_worker *worker = &fleet->workers[dice_between(dice, 0, (int)fleet->worker_count - 1)];
-    int ms = dice_between(dice, 200, 1500);
+    const struct fleet_worker *worker = &fleet->workers[random_between(random, 0, (int)fleet->worker_count - 1)];
+    int ms = random_between(random, 200, 1500);
     if (faults->rush.under_way)
         return false;
     rush_begin(&faults->rush, fleet->souk, worker, faults->market);
@@ -483,7 +484,7 @@ static bool rush(struct faults *faults, struct dice *dice)
 static const struct {
     const char *name;
     unsigned weight;
-    bool (*begin)(struct faults *faults, struct dice *dice);
+    bool (*begin)(struct faults *faults, struct random *random);
 } KINDS[FAULT_KINDS] = {
     [KILL_WORKER] = {"worker killed (kill -9)", 0, kill_worker},
     [KILL_SHARD] = {"shard killed (kill -9, and what was not synced is lost), started from its file", 0, kill_shard},
@@ -510,12 +511,12 @@ static const struct {
     [RUSH] = {"a worker gets more than it can do", 4, rush},
 };
 
-static unsigned pick_kind(struct dice *dice)
+static unsigned pick_kind(struct random *random)
 {
     int sum = 0, roll;
     for (unsigned i = 0; i < FAULT_KINDS; i++)
         sum += (int)KINDS[i].weight;
-    roll = dice_between(dice, 0, sum - 1);
+    roll = random_between(random, 0, sum - 1);
     for (unsigned i = 0;; i++) {
         roll -= (int)KINDS[i].weight;
         if (roll < 0)
@@ -525,16 +526,16 @@ static unsigned pick_kind(struct dice *dice)
 
 static void run_stream(struct faults *faults, enum stream stream, int mean_ms)
 {
-    struct dice *dice = &faults->dice[stream];
+    struct random *random = &faults->random[stream];
     if (mean_ms == 0 || now_ms() < faults->next_ms[stream])
         return;
-    unsigned kind = stream == WORKER_STREAM ? KILL_WORKER : stream == SHARD_STREAM ? KILL_SHARD : pick_kind(dice);
-    bool done = KINDS[kind].begin(faults, dice);
+    unsigned kind = stream == WORKER_STREAM ? KILL_WORKER : stream == SHARD_STREAM ? KILL_SHARD : pick_kind(random);
+    bool done = KINDS[kind].begin(faults, random);
     faults->counts[kind] += done;
     if (done && faults->history->file)
         fprintf(faults->history->file, "# %lld: %s\n", (long long)clock_us(), KINDS[kind].name);
     /* Busy ones are passed over, at once. */
-    faults->next_ms[stream] = now_ms() + (done ? dice_between(dice, mean_ms / 2, mean_ms * 3 / 2) : 1);
+    faults->next_ms[stream] = now_ms() + (done ? random_between(random, mean_ms / 2, mean_ms * 3 / 2) : 1);
 }
 
 void faults_step(struct faults *faults)
@@ -579,7 +580,7 @@ struct faults *faults_new(struct fleet *fleet, const struct pace *pace, const st
     faults->market = market;
     faults->history = market->history;
     for (unsigned i = 0; i < STREAMS; i++)
-        faults->dice[i] = dice_of(market->seed, i);
+        faults->random[i] = random_of(market->seed, i);
     const int means[STREAMS] = {pace->worker_kill_ms, pace->shard_kill_ms, pace->other_ms};
     for (unsigned i = 0; i < STREAMS; i++)
         faults->next_ms[i] = now_ms() + means[i];

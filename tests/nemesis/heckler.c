@@ -17,7 +17,7 @@
 struct heckler {
     struct market *market;
     pthread_t thread;
-    struct dice dice;
+    struct random random;
     struct client *client;
     struct listed *listed;
     size_t count;
@@ -35,7 +35,7 @@ static bool is_bad(const struct listed *listed)
 
 static unsigned any_worker(struct heckler *heckler, int role)
 {
-    return (unsigned)dice_between(&heckler->dice, 0, (int)heckler->market->workers[role].count - 1);
+    return (unsigned)random_between(&heckler->random, 0, (int)heckler->market->workers[role].count - 1);
 }
 
 static int port_of(const char *url)
@@ -105,8 +105,8 @@ static void send_half(struct heckler *heckler)
                        "POST /orders HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nIdempotency-Key: half-%u\r\n%s\r\n"
                        "Content-Length: %d\r\n\r\n%s",
                        heckler->sent, name, body_len, body);
-    (void)raw_send(raw, bytes, (size_t)dice_between(&heckler->dice, 1, len - 1));
-    pause_ms(dice_between(&heckler->dice, 0, heckler->market->think_ms));
+    (void)raw_send(raw, bytes, (size_t)random_between(&heckler->random, 1, len - 1));
+    pause_ms(random_between(&heckler->random, 0, heckler->market->think_ms));
     raw_close(raw);
 }
 
@@ -114,12 +114,12 @@ static void *run(void *cookie)
 {
     struct heckler *heckler = cookie;
     while (!atomic_load(&heckler->market->closing)) {
-        const struct listed *listed = &heckler->listed[dice_between(&heckler->dice, 0, (int)heckler->count - 1)];
-        if (dice_percent(&heckler->dice, 10))
+        const struct listed *listed = &heckler->listed[random_between(&heckler->random, 0, (int)heckler->count - 1)];
+        if (random_percent(&heckler->random, 10))
             send_half(heckler);
         else if (is_bad(listed))
             send_listed(heckler, listed);
-        pause_ms(dice_between(&heckler->dice, 0, heckler->market->think_ms));
+        pause_ms(random_between(&heckler->random, 0, heckler->market->think_ms));
     }
     return NULL;
 }
@@ -128,7 +128,7 @@ struct heckler *heckler_start(struct market *market)
 {
     struct heckler *heckler = calloc(1, sizeof(*heckler));
     heckler->market = market;
-    heckler->dice = dice_of(market->seed, 996);
+    heckler->random = random_of(market->seed, 996);
     heckler->client = client_new();
     heckler->count = conversation_list(BAD_REQUESTS, &heckler->listed);
     if (heckler->count == 0 || pthread_create(&heckler->thread, NULL, run, heckler) != 0) {

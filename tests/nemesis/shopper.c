@@ -19,7 +19,7 @@
 struct shopper {
     struct market *market;
     pthread_t thread;
-    struct dice dice;
+    struct random random;
     struct client *client;
     struct op *ring[RING]; /* what was decided lately and can be replayed */
     unsigned at;
@@ -60,8 +60,8 @@ static int64_t pool_pick(struct shopper *shopper, const int64_t *pool, const uns
     unsigned n = *count < POOL_MAX ? *count : POOL_MAX;
     int64_t id = 0;
     if (n > 0) {
-        int back = dice_between(&shopper->dice, 0, (int)n - 1);
-        back = dice_percent(&shopper->dice, 50) ? back / 6 : back;
+        int back = random_between(&shopper->random, 0, (int)n - 1);
+        back = random_percent(&shopper->random, 50) ? back / 6 : back;
         id = pool[(*count - 1 - (unsigned)back) % POOL_MAX];
     }
     pthread_mutex_unlock(&shopper->market->lock);
@@ -80,7 +80,7 @@ static int64_t a_payment(struct shopper *shopper)
 
 static int64_t a_product(struct shopper *shopper)
 {
-    return shopper->market->products[dice_between(&shopper->dice, 0, (int)shopper->market->product_count - 1)];
+    return shopper->market->products[random_between(&shopper->random, 0, (int)shopper->market->product_count - 1)];
 }
 
 /* ---- sending ---- */
@@ -142,19 +142,19 @@ static void letter_write(struct letter *letter, struct market *market, struct op
     }
 }
 
-static unsigned any_worker(struct dice *dice, const struct market *market, const struct op *op)
+static unsigned any_worker(struct random *random, const struct market *market, const struct op *op)
 {
-    return (unsigned)dice_between(dice, 0, (int)market->workers[role_of(op->kind)].count - 1);
+    return (unsigned)random_between(random, 0, (int)market->workers[role_of(op->kind)].count - 1);
 }
 
 /* One attempt, or the same request to two workers at once. */
-static void attempt(struct market *market, struct client *client, struct dice *dice, struct op *op, bool twice)
+static void attempt(struct market *market, struct client *client, struct random *random, struct op *op, bool twice)
 {
     struct letter letters[2];
     struct client_request requests[2];
     struct response *responses[2];
     size_t count = twice ? 2 : 1;
-    unsigned which = any_worker(dice, market, op);
+    unsigned which = any_worker(random, market, op);
     for (size_t i = 0; i < count; i++) {
         letter_write(&letters[i], market, op, (which + (unsigned)i) % market->workers[role_of(op->kind)].count);
         requests[i] = letters[i].request;
@@ -176,13 +176,13 @@ static bool closing(const struct shopper *shopper)
 /* Again with the same key until it is decided, on any worker, with growing pauses. */
 static void pursue(struct shopper *shopper, struct op *op)
 {
-    bool twice = op_is_post(op->kind) && dice_percent(&shopper->dice, 6);
+    bool twice = op_is_post(op->kind) && random_percent(&shopper->random, 6);
     int wait_ms = 5;
     for (int tries = 0; op->decision == UNDECIDED && tries < ATTEMPTS_AT_ONCE && !(tries > 0 && closing(shopper)); tries++) {
         if (tries > 0)
-            pause_ms(dice_between(&shopper->dice, 1, wait_ms));
+            pause_ms(random_between(&shopper->random, 1, wait_ms));
         wait_ms = wait_ms < 200 ? wait_ms * 2 : wait_ms;
-        attempt(shopper->market, shopper->client, &shopper->dice, op, twice && tries == 0);
+        attempt(shopper->market, shopper->client, &shopper->random, op, twice && tries == 0);
         if (!op_is_post(op->kind) && op->decision == UNDECIDED && tries > 2)
             break;
     }
@@ -227,21 +227,21 @@ static void add_text(char *text, size_t size, const char *format, ...)
 static void place(struct shopper *shopper)
 {
     struct market *market = shopper->market;
-    struct dice *dice = &shopper->dice;
+    struct random *random = &shopper->random;
     struct op *op = history_op(market->history, OP_PLACE);
-    unsigned first = (unsigned)dice_between(dice, 0, (int)market->product_count - 1), step = 1 + 2 * (unsigned)dice_between(dice, 0, 2);
-    op->line_count = (unsigned)dice_between(dice, 1, LINES_MAX);
+    unsigned first = (unsigned)random_between(random, 0, (int)market->product_count - 1), step = 1 + 2 * (unsigned)random_between(random, 0, 2);
+    op->line_count = (unsigned)random_between(random, 1, LINES_MAX);
     snprintf(op->path, sizeof(op->path), "/orders");
-    snprintf(op->user, sizeof(op->user), "buyer-%d", dice_between(dice, 1, BUYERS));
+    snprintf(op->user, sizeof(op->user), "buyer-%d", (int)random_between(random, 1, BUYERS));
     snprintf(op->body, sizeof(op->body), "{\"user\":\"%s\",\"items\":[", op->user);
     for (unsigned i = 0; i < op->line_count; i++) {
-        op->lines[i] = (struct op_line){market->products[(first + i * step) % market->product_count], dice_between(dice, 1, 3)};
+        op->lines[i] = (struct op_line){market->products[(first + i * step) % market->product_count], random_between(random, 1, 3)};
         add_text(op->body, sizeof(op->body), "%s{\"product_id\":%" PRId64 ",\"quantity\":%d}", i ? "," : "", op->lines[i].product,
                  op->lines[i].quantity);
     }
     add_text(op->body, sizeof(op->body), "]");
-    if (dice_percent(dice, 35))
-        add_text(op->body, sizeof(op->body), ",\"hold_seconds\":%d", dice_between(dice, 1, 4));
+    if (random_percent(random, 35))
+        add_text(op->body, sizeof(op->body), ",\"hold_seconds\":%d", (int)random_between(random, 1, 4));
     add_text(op->body, sizeof(op->body), "}");
     carry_out(shopper, op);
 }
@@ -256,13 +256,13 @@ static void pay(struct shopper *shopper)
     if (order == 0)
         return;
     struct op *op = history_op(shopper->market->history, OP_PAY);
-    int roll = dice_between(&shopper->dice, 1, 100), n = 0;
+    int roll = random_between(&shopper->random, 1, 100), n = 0;
     while (roll > TOKENS[n].up_to)
         n++;
     op->target = order;
     snprintf(op->path, sizeof(op->path), "/payments");
     snprintf(op->body, sizeof(op->body), "{\"order_id\":%" PRId64 ",\"method\":{\"token\":\"%s\"}%s}", order, TOKENS[n].token,
-             dice_percent(&shopper->dice, 22) ? ",\"capture\":\"manual\"" : "");
+             random_percent(&shopper->random, 22) ? ",\"capture\":\"manual\"" : "");
     carry_out(shopper, op);
 }
 
@@ -285,7 +285,7 @@ static void refund(struct shopper *shopper)
         return;
     struct op *op = history_op(shopper->market->history, OP_REFUND);
     op->target = payment;
-    op->amount = dice_percent(&shopper->dice, 60) ? dice_between(&shopper->dice, 1, 900) : 0;
+    op->amount = random_percent(&shopper->random, 60) ? random_between(&shopper->random, 1, 900) : 0;
     snprintf(op->path, sizeof(op->path), "/payments/%" PRId64 "/refunds", payment);
     if (op->amount)
         snprintf(op->body, sizeof(op->body), "{\"amount\":\"%d.%02d\"}", (int)op->amount / 100, (int)op->amount % 100);
@@ -298,7 +298,7 @@ static void adjust(struct shopper *shopper)
 {
     struct op *op = history_op(shopper->market->history, OP_ADJUST);
     op->target = a_product(shopper);
-    op->units = dice_percent(&shopper->dice, 25) ? -dice_between(&shopper->dice, 1, 10) : dice_between(&shopper->dice, 10, 60);
+    op->units = random_percent(&shopper->random, 25) ? -random_between(&shopper->random, 1, 10) : random_between(&shopper->random, 10, 60);
     snprintf(op->path, sizeof(op->path), "/products/%" PRId64 "/stock-adjustments", op->target);
     /* The ledger has no request ids, so the reason names the operation there. */
     snprintf(op->body, sizeof(op->body), "{\"delta\":%" PRId64 ",\"reason\":\"%" PRIu32 ".0\"}", op->units, op->number);
@@ -309,7 +309,7 @@ static void adjust(struct shopper *shopper)
 static void import(struct shopper *shopper)
 {
     struct op *op = history_op(shopper->market->history, OP_IMPORT);
-    op->units = dice_between(&shopper->dice, 1, LINES_MAX);
+    op->units = random_between(&shopper->random, 1, LINES_MAX);
     snprintf(op->path, sizeof(op->path), "/products/import");
     for (int line = 0; line < op->units; line++)
         add_text(op->body, sizeof(op->body), "{\"name\":\"%" PRIu32 ".%d\",\"price\":\"10.50\",\"stock\":%d}\n", op->number, line, IMPORTED_UNITS);
@@ -319,7 +319,7 @@ static void import(struct shopper *shopper)
 /* One more unit of a product that is not there yet, or an order of one. */
 static struct op *ask_too_early(struct shopper *shopper)
 {
-    struct op *op = history_op(shopper->market->history, dice_percent(&shopper->dice, 50) ? OP_ADJUST : OP_PLACE);
+    struct op *op = history_op(shopper->market->history, random_percent(&shopper->random, 50) ? OP_ADJUST : OP_PLACE);
     int64_t product = NOT_THERE_YET + op->number;
     if (op->kind == OP_ADJUST) {
         op->target = product;
@@ -349,7 +349,7 @@ static void come_too_early(struct shopper *shopper)
              NOT_THERE_YET + (int)early->number, import->number, IMPORTED_UNITS);
     carry_out(shopper, import);
     if (import->decision == DONE)
-        attempt(shopper->market, shopper->client, &shopper->dice, early, false);
+        attempt(shopper->market, shopper->client, &shopper->random, early, false);
 }
 
 static void patch(struct shopper *shopper)
@@ -378,7 +378,7 @@ static void get(struct shopper *shopper, enum op_kind kind, int64_t id)
 
 static void look(struct shopper *shopper)
 {
-    int roll = dice_between(&shopper->dice, 0, 2);
+    int roll = random_between(&shopper->random, 0, 2);
     if (roll == 0)
         get(shopper, OP_GET_ORDER, an_order(shopper));
     else if (roll == 1)
@@ -390,14 +390,14 @@ static void look(struct shopper *shopper)
 /* Something decided, once more, on whichever worker: what was kept must have the same bytes, what was refused for good must be refused again. */
 static void replay(struct shopper *shopper)
 {
-    struct op *op = shopper->ring[dice_between(&shopper->dice, 0, RING - 1)];
+    struct op *op = shopper->ring[random_between(&shopper->random, 0, RING - 1)];
     if (op)
-        attempt(shopper->market, shopper->client, &shopper->dice, op, dice_percent(&shopper->dice, 20));
+        attempt(shopper->market, shopper->client, &shopper->random, op, random_percent(&shopper->random, 20));
 }
 
 static void step(struct shopper *shopper)
 {
-    int roll = dice_between(&shopper->dice, 1, 100);
+    int roll = random_between(&shopper->random, 1, 100);
     if (roll <= 30)
         place(shopper);
     else if (roll <= 52)
@@ -431,7 +431,7 @@ static void *run(void *cookie)
     struct shopper *shopper = cookie;
     while (!closing(shopper)) {
         step(shopper);
-        pause_ms(dice_between(&shopper->dice, 0, shopper->market->think_ms));
+        pause_ms(random_between(&shopper->random, 0, shopper->market->think_ms));
     }
     return NULL;
 }
@@ -440,7 +440,7 @@ struct shopper *shopper_start(struct market *market, unsigned number)
 {
     struct shopper *shopper = calloc(1, sizeof(*shopper));
     shopper->market = market;
-    shopper->dice = dice_of(market->seed, 1000 + number);
+    shopper->random = random_of(market->seed, 1000 + number);
     shopper->client = client_new();
     if (pthread_create(&shopper->thread, NULL, run, shopper) != 0) {
         fprintf(stderr, "cannot start a thread\n");
@@ -473,7 +473,7 @@ size_t market_undecided(const struct market *market)
 size_t market_decide_all(struct market *market, int ms)
 {
     struct client *client = client_new();
-    struct dice dice = dice_of(market->seed, 999);
+    struct random random = random_of(market->seed, 999);
     int64_t deadline = clock_us() + (int64_t)ms * 1000;
     size_t undecided;
     do {
@@ -483,7 +483,7 @@ size_t market_decide_all(struct market *market, int ms)
             if (!op_is_post(op->kind) || op->decision != UNDECIDED)
                 continue;
             if (clock_us() < deadline)
-                attempt(market, client, &dice, op, false);
+                attempt(market, client, &random, op, false);
             if (op->decision != UNDECIDED)
                 deadline = clock_us() + (int64_t)ms * 1000;
             undecided += op->decision == UNDECIDED;
@@ -497,7 +497,7 @@ size_t market_decide_all(struct market *market, int ms)
 void market_ask_for_too_much(struct market *market)
 {
     struct client *client = client_new();
-    struct dice dice = dice_of(market->seed, 998);
+    struct random random = random_of(market->seed, 998);
     for (unsigned i = 0; i < market->product_count; i++) {
         struct op *op = history_op(market->history, OP_PLACE);
         op->line_count = 1;
@@ -506,14 +506,14 @@ void market_ask_for_too_much(struct market *market)
         snprintf(op->path, sizeof(op->path), "/orders");
         snprintf(op->body, sizeof(op->body), "{\"user\":\"greedy\",\"items\":[{\"product_id\":%" PRId64 ",\"quantity\":%d}]}", market->products[i],
                  TOO_MANY);
-        attempt(market, client, &dice, op, false);
+        attempt(market, client, &random, op, false);
     }
     client_free(client);
 }
 
 void market_look_around(struct market *market)
 {
-    struct shopper shopper = {.market = market, .client = client_new(), .dice = dice_of(market->seed, 997)};
+    struct shopper shopper = {.market = market, .client = client_new(), .random = random_of(market->seed, 997)};
     for (unsigned i = 0; i < market->product_count; i++)
         get(&shopper, OP_GET_STOCK, market->products[i]);
     for (unsigned i = 0; i < market->order_count && i < POOL_MAX; i++)

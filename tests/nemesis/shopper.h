@@ -8,12 +8,12 @@
 
 #include "souk_fixture.h"
 
-#include "dice.h"
+#include "random.h"
 #include "history.h"
 
 /*
- * Simulated shoppers, each in a thread of his own with his own seeded dice. They share a small catalogue and a pool of recent orders and payments, so
- * that several of them are at one order, and products sell out.
+ * Simulated shoppers, each in a thread of his own with random numbers of his own. They share a small catalogue and a pool of recent orders and
+ * payments, so that several of them are at one order, and products sell out.
  */
 #define POOL_MAX 96
 #define PRODUCTS_MAX 32

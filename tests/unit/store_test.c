@@ -599,7 +599,7 @@ static void test_what_the_kernel_did_not_take(void **state)
 }
 
 /*
- * The server reads nothing while they are written, so a part of them has to wait. Eight are several times what the sockets take: whoever does not watch
+ * The server reads nothing while they are written, so a part of them has to wait. Eight are several times what the sockets take: who does not watch
  * for room, and writes on with what he asks the shard next, would not come to the end in time.
  */
 static void test_large_calls_go_out_in_parts(void **state)

@@ -4,10 +4,16 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Numbers that follow from a seed: splitmix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, 2014). */
+/* Numbers that follow from a seed: splitmix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, 2014). For one thread. */
 struct random {
     uint64_t state;
 };
+
+/* One of its own for each ${user} of a seed. */
+static inline struct random random_of(uint64_t seed, uint64_t user)
+{
+    return (struct random){seed * UINT64_C(0x9e3779b97f4a7c15) ^ (user + 1) * UINT64_C(0xd1342543de82ef95)};
+}
 
 static inline uint64_t random_next(struct random *random)
 {
@@ -33,6 +39,11 @@ static inline int64_t random_between(struct random *random, int64_t low, int64_t
 static inline bool random_chance(struct random *random, unsigned permille)
 {
     return random_below(random, 1000) < permille;
+}
+
+static inline bool random_percent(struct random *random, unsigned percent)
+{
+    return random_below(random, 100) < percent;
 }
 
 /* Short mostly, and now and then long: ${low} to ${low} * 2^${doublings}. */
