@@ -487,6 +487,14 @@ void history_bad_request(struct history *history, const struct listed *listed, i
 
 /* ---- too many at once ---- */
 
+static void add_rushed(struct history *history, const struct rush_counts *counts, uint64_t unanswered, enum silence silence)
+{
+    char what[48];
+    snprintf(what, sizeof(what), "%" PRIu64 " requests of a rush", unanswered);
+    if (unanswered > 0)
+        add_unanswered(history, what, counts->worker, counts->from_us, counts->until_us, silence);
+}
+
 void history_rush(struct history *history, const struct rush_counts *counts)
 {
     pthread_mutex_lock(&history->lock);
@@ -495,5 +503,7 @@ void history_rush(struct history *history, const struct rush_counts *counts)
     if (counts->without_retry_after + counts->server_errors > 0)
         note_broken(history, text_of("%" PRIu64 " requests of a rush were answered neither well nor when to come again: %s",
                                      counts->without_retry_after + counts->server_errors, counts->worst));
+    add_rushed(history, counts, counts->cut, HUNG_UP);
+    add_rushed(history, counts, counts->silent, OUT_OF_TIME);
     pthread_mutex_unlock(&history->lock);
 }

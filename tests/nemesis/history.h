@@ -147,9 +147,14 @@ void history_disturb(struct history *history, int worker, int64_t from_us, int64
 #define NOBODYS_OPERATION 4000000000U
 void history_bad_request(struct history *history, const struct listed *listed, int worker, int64_t sent_us, int64_t got_us,
                          const struct response *response);
-/* What came of a rush (rush.h). Every answer of 5xx has to be 503 or 504 and to say when to come again; ${worst}: one of the worst, in a line. */
+/*
+ * What came of a rush (rush.h) at ${worker} between these two moments. Every answer of 5xx has to be 503 or 504 and to say when to come again;
+ * ${worst}: one of the worst, in a line. ${cut}: requests whose connection ended without an answer; ${silent}: those that had none at the end.
+ */
 struct rush_counts {
-    uint64_t requests, not_now, without_retry_after, server_errors;
+    int worker;
+    int64_t from_us, until_us;
+    uint64_t requests, not_now, without_retry_after, server_errors, cut, silent;
     const char *worst;
 };
 void history_rush(struct history *history, const struct rush_counts *counts);

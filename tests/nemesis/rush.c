@@ -1,6 +1,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "clock.h"
+
 #include "rush.h"
 
 #define CLIENTS "400"
@@ -34,6 +36,7 @@ void rush_begin(struct rush *rush, struct souk *souk, const struct fleet_worker 
     write_plan(plan, souk_worker_port(souk, worker->number), worker->role, market);
     generator_start(&rush->generator, plan, "0", CLIENTS, header);
     rush->worker = worker->number;
+    rush->began_us = clock_us();
     rush->under_way = true;
 }
 
@@ -51,10 +54,15 @@ bool rush_over(struct rush *rush, struct history *history)
     if (!generator_reported(&rush->generator)) /* it was told to end before it had begun */
         return true;
     generator_worst(&rush->generator, worst, sizeof(worst));
-    history_rush(history, &(struct rush_counts){.requests = (uint64_t)generator_count(&rush->generator, "requests"),
+    history_rush(history, &(struct rush_counts){.worker = rush->worker,
+                                                .from_us = rush->began_us,
+                                                .until_us = clock_us(),
+                                                .requests = (uint64_t)generator_count(&rush->generator, "requests"),
                                                 .not_now = (uint64_t)generator_count(&rush->generator, "refused"),
                                                 .without_retry_after = (uint64_t)generator_count(&rush->generator, "without_retry_after"),
                                                 .server_errors = (uint64_t)generator_count(&rush->generator, "server_errors"),
+                                                .cut = (uint64_t)generator_count(&rush->generator, "broken"),
+                                                .silent = (uint64_t)generator_count(&rush->generator, "unanswered"),
                                                 .worst = worst});
     return true;
 }

@@ -15,6 +15,7 @@
 struct rush {
     struct generator generator;
     int worker;
+    int64_t began_us;
     unsigned number; /* of rushes so far */
     bool under_way;
 };

@@ -379,11 +379,14 @@ static void test_rushes(void **state)
     static const struct {
         struct rush_counts counts;
         bool broken;
+        unsigned unanswered;
     } cases[] = {
-        {{.requests = 9}, false},
-        {{.requests = 9, .not_now = 9}, false},
-        {{.requests = 9, .not_now = 9, .without_retry_after = 1, .worst = "503"}, true},
-        {{.requests = 9, .server_errors = 1, .worst = "500"}, true},
+        {{.requests = 9}, false, 0},
+        {{.requests = 9, .not_now = 9}, false, 0},
+        {{.requests = 9, .not_now = 9, .without_retry_after = 1, .worst = "503"}, true, 0},
+        {{.requests = 9, .server_errors = 1, .worst = "500"}, true, 0},
+        {{.requests = 9, .cut = 2}, false, 1},
+        {{.requests = 9, .cut = 2, .silent = 1}, false, 2},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
         struct history history;
@@ -391,6 +394,7 @@ static void test_rushes(void **state)
         history_rush(&history, &cases[i].counts);
         assert_int_equal(history.rushed, 9);
         assert_int_equal(history.broken > 0, cases[i].broken);
+        assert_int_equal(history.unanswered_count, cases[i].unanswered);
         history_free(&history);
     }
 }
