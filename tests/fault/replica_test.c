@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -11,9 +12,11 @@
 
 /*
  * SOUK_WAIT_REPLICAS=1: what is answered 201 is on the shard's replica. While the replica is silent or dead nothing is answered so, neither what is
- * new nor what was done before; when it is back, the same request with the same key is answered as if nothing had been.
+ * new nor what was done before; when it is back, the same request with the same key is answered as if nothing had been. And when the shard is gone
+ * for good its replica takes its place, and nothing that was answered is missing.
  */
 #define BUYERS 3
+#define LAST_MOMENTS_US 300000
 
 static const char *const ENV[] = {"SOUK_WAIT_REPLICAS=1", NULL};
 
@@ -212,12 +215,56 @@ static void test_the_primary_dies(void **state)
     assert_true(souk_wait_ready(souk, SOUK_PRODUCT, 30000));
 }
 
+/* Its replica hears nothing of its last moments, and begins with what its disk has. */
+static void lose_shard(struct souk *souk, unsigned shard)
+{
+    struct redis_fixture *replica = souk_replica(souk, shard);
+
+    redis_pause(replica);
+    usleep(LAST_MOMENTS_US);
+    souk_kill_shard(souk, shard);
+    redis_kill(replica);
+    souk_promote(souk, shard);
+}
+
+/*
+ * A machine is lost with its disk while orders are placed: first that of the buyers' shard, then that of the product's. As docs/operate.md says the
+ * replica takes its place, gets a replica, and the workers begin again with its address. Buyers go on with their keys all the time.
+ */
+static void test_the_replica_takes_its_place(void **state)
+{
+    static const int WORKERS[] = {SOUK_PRODUCT, SOUK_ORDER, SOUK_PAYMENT};
+    struct souk *souk = *state;
+    struct load loads[BUYERS];
+
+    product_put(souk, product_on(souk, 1, 1), 100000);
+    for (int i = 0; i < BUYERS; i++) {
+        loads[i] =
+            (struct load){.urls = {souk_url(souk, SOUK_ORDER), souk_url(souk, SOUK_ORDER)}, .product = product_on(souk, 1, 1), .retries = true};
+        user_on(souk, 0, 20 + i, loads[i].user);
+        snprintf(loads[i].name, sizeof(loads[i].name), "place-%d", i);
+        load_start(&loads[i]);
+    }
+    for (unsigned shard = 0; shard < 2; shard++) {
+        loads_reach(loads, BUYERS, 200 * (shard + 1), 0, 60000);
+        lose_shard(souk, shard);
+        for (size_t i = 0; i < sizeof(WORKERS) / sizeof(*WORKERS); i++)
+            souk_restart(souk, WORKERS[i]);
+    }
+    loads_reach(loads, BUYERS, 600, 0, 60000);
+    loads_stop(loads, BUYERS);
+    loads_check(souk, SOUK_ORDER, loads, BUYERS);
+    for (int i = 0; i < BUYERS; i++)
+        load_free(&loads[i]);
+    assert_true(souk_audit(souk));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_all_is_well),      cmocka_unit_test(test_a_silent_replica),
         cmocka_unit_test(test_a_dead_replica),   cmocka_unit_test(test_a_silent_replica_of_the_stock),
-        cmocka_unit_test(test_the_primary_dies),
+        cmocka_unit_test(test_the_primary_dies), cmocka_unit_test(test_the_replica_takes_its_place),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);

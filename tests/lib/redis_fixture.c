@@ -215,6 +215,32 @@ struct redis_fixture *redis_start_replica(struct redis_fixture *primary, const c
     return replica;
 }
 
+/* What a replica was sent at first it writes to its file in the background, and has nothing there before that is done. */
+static void wait_for_file(struct redis_fixture *replica)
+{
+    struct timespec moment = {0, 10000000};
+    int64_t deadline = now_ms() + START_MS;
+    bool whole = false;
+
+    while (!whole) {
+        char *info = REDIS(replica, "INFO", "persistence");
+
+        whole = info && strstr(info, "aof_rewrite_in_progress:0") && strstr(info, "aof_rewrite_scheduled:0");
+        free(info);
+        if (!whole && now_ms() > deadline)
+            fail("the replica in %s does not come to the end of writing its file; its log is there", replica->dir);
+        nanosleep(&moment, NULL);
+    }
+}
+
+void redis_promote(struct redis_fixture *replica)
+{
+    if (redis_runs(replica))
+        wait_for_file(replica);
+    replica->primary_port[0] = '\0';
+    redis_restart(replica);
+}
+
 void redis_preload(struct redis_fixture *redis, const char *library, const char *variable)
 {
     redis->library = library;

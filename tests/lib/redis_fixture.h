@@ -31,6 +31,12 @@ struct redis_fixture *redis_start_in(const char *home, const char *const *extra_
  */
 struct redis_fixture *redis_start_replica(struct redis_fixture *primary, const char *const *extra_args);
 
+/*
+ * It begins on its own, with the data that it has, as an operator does whose primary is lost. If it runs it is ended by kill -9, when its file is
+ * whole.
+ */
+void redis_promote(struct redis_fixture *replica);
+
 /* From its next start on this library is in front of the C library, and is told ${variable}, "NAME=value". Both are borrowed until redis_stop. */
 void redis_preload(struct redis_fixture *redis, const char *library, const char *variable);
 

@@ -111,23 +111,32 @@ static void make_shard_args(struct souk *souk)
         souk->shard_args[count++] = *more++;
 }
 
+/* The ring as workers are told it from their next start on. */
+static void name_shards(struct souk *souk)
+{
+    const char *error = NULL;
+    size_t len = 0;
+
+    for (unsigned i = 0; i < souk->settings.shards; i++)
+        len += (size_t)snprintf(souk->shards_text + len, sizeof(souk->shards_text) - len, "%sshard-%u=127.0.0.1:%d", i ? "," : "", i + 1,
+                                redis_port(souk->shards[i]));
+    topology_free(souk->topology);
+    souk->topology = topology_new(souk->shards_text, SOUK_PARTITIONS, 1, &error);
+    if (souk->topology == NULL)
+        fixture_fail("no ring from \"%s\": %s", souk->shards_text, error);
+}
+
 static void start_shards(struct souk *souk)
 {
     const struct redis_login *admin = shard_users_login(souk->users, "souk-admin");
-    const char *error = NULL;
-    size_t len = 0;
 
     make_shard_args(souk);
     for (unsigned i = 0; i < souk->settings.shards; i++) {
         souk->shards[i] = redis_start_in(souk->settings.shard_home[i], souk->shard_args, admin);
         if (souk->settings.replicas)
             souk->replicas[i] = redis_start_replica(souk->shards[i], souk->shard_args);
-        len += (size_t)snprintf(souk->shards_text + len, sizeof(souk->shards_text) - len, "%sshard-%u=127.0.0.1:%d", i ? "," : "", i + 1,
-                                redis_port(souk->shards[i]));
     }
-    souk->topology = topology_new(souk->shards_text, SOUK_PARTITIONS, 1, &error);
-    if (souk->topology == NULL)
-        fixture_fail("no ring from \"%s\": %s", souk->shards_text, error);
+    name_shards(souk);
 }
 
 int souk_run(struct souk *souk, const char *program, const char *user, const char *const *arguments)
@@ -363,6 +372,17 @@ struct redis_fixture *souk_shard(struct souk *souk, unsigned shard)
     if (shard >= souk->settings.shards)
         fixture_fail("there is no shard %u in this fixture", shard);
     return souk->shards[shard];
+}
+
+void souk_promote(struct souk *souk, unsigned shard)
+{
+    struct redis_fixture *replica = souk_replica(souk, shard);
+
+    redis_stop(souk->shards[shard]);
+    redis_promote(replica);
+    souk->shards[shard] = replica;
+    souk->replicas[shard] = redis_start_replica(replica, souk->shard_args);
+    name_shards(souk);
 }
 
 struct redis_fixture *souk_replica(struct souk *souk, unsigned shard)

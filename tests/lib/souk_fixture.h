@@ -106,6 +106,11 @@ void souk_restart_shard(struct souk *souk, unsigned shard);
 void souk_launch_shard(struct souk *souk, unsigned shard);
 /* A shard's replica, for the functions of redis_fixture.h. */
 struct redis_fixture *souk_replica(struct souk *souk, unsigned shard);
+/*
+ * The shard is gone for good, with its directory: its replica takes its place, and gets a replica of its own. Workers, which know the shard by its
+ * address, find it from their next start on.
+ */
+void souk_promote(struct souk *souk, unsigned shard);
 /* Which shard holds the record with this id, and what belongs to this buyer. */
 unsigned souk_shard_of(const struct souk *souk, int64_t id);
 unsigned souk_shard_of_text(const struct souk *souk, const char *text);
