@@ -1,12 +1,10 @@
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
+#include "launch.h"
 #include "souk_fixture_internal.h"
 
 #include "generator.h"
@@ -15,19 +13,10 @@
 
 pid_t beside_launch(const char *out, const char *const *command)
 {
-    pid_t pid = fork();
+    pid_t pid = launch(&(struct launch){.command = command, .output = out, .anew = true});
 
     if (pid < 0)
         fixture_fail("cannot fork: %s", strerror(errno));
-    if (pid == 0) {
-        int fd = open(out, O_WRONLY | O_CREAT | O_TRUNC, 0600);
-
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-        dup2(fd, STDOUT_FILENO);
-        dup2(fd, STDERR_FILENO);
-        execvp(command[0], (char *const *)(uintptr_t)command);
-        _exit(127);
-    }
     return pid;
 }
 

@@ -1,5 +1,4 @@
 #include <errno.h>
-#include <fcntl.h>
 #include <ftw.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -8,13 +7,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include <hiredis/hiredis.h>
 
+#include "launch.h"
 #include "port.h"
 #include "redis_fixture.h"
 
@@ -55,45 +54,41 @@ static int64_t now_ms(void)
 }
 
 /* A sanitizer's library in souk-shard wants to be the first; what we preload is before it and leaves its functions alone. */
-static void preload(const struct redis_fixture *redis)
+static void preload(const struct redis_fixture *redis, struct environment *environment)
 {
     const char *asan = getenv("ASAN_OPTIONS");
     char options[500];
 
     snprintf(options, sizeof(options), "%s%sverify_asan_link_order=0", asan ? asan : "", asan ? ":" : "");
-    setenv("ASAN_OPTIONS", options, 1);
-    setenv("LD_PRELOAD", redis->library, 1);
-    putenv((char *)(uintptr_t)redis->variable);
+    environment_set(environment, "ASAN_OPTIONS", options);
+    environment_set(environment, "LD_PRELOAD", redis->library);
+    environment_put(environment, redis->variable);
 }
 
-/* In the child: becomes the server. Its output goes to the file "log" in its directory. */
-static void become_server(const struct redis_fixture *redis, pid_t test)
+static pid_t launch_server(const struct redis_fixture *redis)
 {
-    const char *argv[ARGS_MAX] = {SOUK_SHARD, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", redis->dir};
+    const char *command[ARGS_MAX] = {SOUK_SHARD, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", redis->dir};
+    struct environment environment;
     char port[16];
     size_t count = 9;
-    int log;
+    pid_t pid;
 
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (getppid() != test || chdir(redis->dir) != 0)
-        _exit(126);
-    log = open("log", O_WRONLY | O_CREAT | O_APPEND, 0600);
-    dup2(log, STDOUT_FILENO);
-    dup2(log, STDERR_FILENO);
     snprintf(port, sizeof(port), "%d", redis->port.number);
-    argv[count++] = "--port";
-    argv[count++] = port;
+    command[count++] = "--port";
+    command[count++] = port;
     if (redis->primary_port[0]) {
-        argv[count++] = "--replicaof";
-        argv[count++] = "127.0.0.1";
-        argv[count++] = redis->primary_port;
+        command[count++] = "--replicaof";
+        command[count++] = "127.0.0.1";
+        command[count++] = redis->primary_port;
     }
     for (size_t i = 0; redis->extra_args && redis->extra_args[i] && count < ARGS_MAX - 1; i++)
-        argv[count++] = redis->extra_args[i];
+        command[count++] = redis->extra_args[i];
+    environment_copy(&environment);
     if (redis->library)
-        preload(redis);
-    execv(argv[0], (char *const *)argv);
-    _exit(127);
+        preload(redis, &environment);
+    pid = launch(&(struct launch){.command = command, .directory = redis->dir, .output = "log", .environment = &environment});
+    environment_free(&environment);
+    return pid;
 }
 
 static bool answers(struct redis_fixture *redis)
@@ -107,14 +102,10 @@ static bool answers(struct redis_fixture *redis)
 
 void redis_launch(struct redis_fixture *redis)
 {
-    pid_t test = getpid();
-
     redis_kill(redis);
-    redis->pid = fork();
+    redis->pid = launch_server(redis);
     if (redis->pid < 0)
         fail("cannot fork: %s", strerror(errno));
-    if (redis->pid == 0)
-        become_server(redis, test);
 }
 
 bool redis_runs(struct redis_fixture *redis)
@@ -125,7 +116,7 @@ bool redis_runs(struct redis_fixture *redis)
 }
 
 /* Returns false if the server ended at once, which it does when its port is taken. */
-static bool launch(struct redis_fixture *redis)
+static bool begin(struct redis_fixture *redis)
 {
     struct timespec moment = {0, 2000000};
     int64_t deadline = now_ms() + START_MS;
@@ -163,7 +154,7 @@ static struct redis_fixture *start(const char *home, const char *const *extra_ar
     if (primary)
         snprintf(redis->primary_port, sizeof(redis->primary_port), "%d", primary->port.number);
     redis->port = port_take();
-    if (launch(redis))
+    if (begin(redis))
         return redis;
     fail("redis-server does not start; see %s/log, or install the package redis-server", redis->dir);
 }
@@ -269,7 +260,7 @@ void redis_kill(struct redis_fixture *redis)
 void redis_restart(struct redis_fixture *redis)
 {
     redis_kill(redis);
-    if (!launch(redis))
+    if (!begin(redis))
         fail("redis-server does not start again on port %d; see %s/log", redis->port.number, redis->dir);
     if (redis->primary_port[0])
         wait_for_link(redis);

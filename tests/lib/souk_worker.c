@@ -1,16 +1,15 @@
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "clock.h"
 
 #include "client.h"
+#include "launch.h"
 #include "shard_users.h"
 
 #include "souk_fixture_internal.h"
@@ -21,76 +20,56 @@ static const char *const PROGRAMS[SOUK_ROLES] = {"souk-product", "souk-order", "
 
 /* ---- processes ---- */
 
-static void set_all(const char *const *env)
+static void put_all(struct environment *environment, const char *const *rows)
 {
-    for (const char *const *row = env; row && *row; row++) {
-        size_t len = strcspn(*row, "=");
-        char *name = strndup(*row, len);
-
-        setenv(name, *row + len + ((*row)[len] == '='), 1);
-        free(name);
-    }
+    for (; rows && *rows; rows++)
+        environment_put(environment, *rows);
 }
 
-static void set_environment(const struct souk *souk, const struct worker *worker, const char *user)
+static void make_environment(struct environment *environment, const struct souk *souk, const struct worker *worker, const char *user)
 {
     char text[512];
 
+    environment_copy(environment);
     snprintf(text, sizeof(text), "%d", worker->port.number);
-    setenv("SOUK_HTTP_PORT", text, 1);
-    setenv("SOUK_HTTP_ADDRESS", "127.0.0.1", 1);
-    setenv("SOUK_SHARDS", souk->shards_text, 1);
+    environment_set(environment, "SOUK_HTTP_PORT", text);
+    environment_set(environment, "SOUK_HTTP_ADDRESS", "127.0.0.1");
+    environment_set(environment, "SOUK_SHARDS", souk->shards_text);
     snprintf(text, sizeof(text), "%d", SOUK_PARTITIONS);
-    setenv("SOUK_PARTITIONS", text, 1);
-    setenv("SOUK_RING_EPOCH", "1", 1);
+    environment_set(environment, "SOUK_PARTITIONS", text);
+    environment_set(environment, "SOUK_RING_EPOCH", "1");
     if (user) {
-        setenv("SOUK_REDIS_USER", user, 1);
-        setenv("SOUK_REDIS_PASSWORD_FILE", shard_users_password_file(souk->users, user), 1);
+        environment_set(environment, "SOUK_REDIS_USER", user);
+        environment_set(environment, "SOUK_REDIS_PASSWORD_FILE", shard_users_password_file(souk->users, user));
     }
     if (souk->used[SOUK_SANDBOX])
-        setenv("SOUK_GATEWAY_URL", souk->workers[SOUK_SANDBOX].url, 1);
+        environment_set(environment, "SOUK_GATEWAY_URL", souk->workers[SOUK_SANDBOX].url);
     snprintf(text, sizeof(text), "%s/journal", souk->dir);
-    setenv("SOUK_JOURNAL", text, 1);
+    environment_set(environment, "SOUK_JOURNAL", text);
     if (souk->tokens) {
         snprintf(text, sizeof(text), "%s/tokens", souk->dir);
-        setenv("SOUK_TOKENS_FILE", text, 1);
+        environment_set(environment, "SOUK_TOKENS_FILE", text);
     }
-    set_all(souk->settings.env);
-    set_all(worker->env);
-}
-
-/* In the child: becomes the program, its output appended to ${log}. */
-static void become(const char *program, const char *const *arguments, const char *log, pid_t test)
-{
-    const char *argv[ARGUMENTS_MAX + 2] = {program};
-    char path[512];
-    int out;
-
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (getppid() != test)
-        _exit(126);
-    out = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-    dup2(out, STDOUT_FILENO);
-    dup2(out, STDERR_FILENO);
-    for (int i = 0; arguments && arguments[i] && i < ARGUMENTS_MAX; i++)
-        argv[i + 1] = arguments[i];
-    snprintf(path, sizeof(path), "%s%s", program[0] == '/' ? "" : SOUK_BIN "/", program);
-    execv(path, (char *const *)argv);
-    fprintf(stderr, "cannot run %s: %s; build it first\n", path, strerror(errno));
-    _exit(127);
+    put_all(environment, souk->settings.env);
+    put_all(environment, worker->env);
 }
 
 pid_t program_launch(const struct souk *souk, const struct worker *worker, const char *user, const char *program, const char *const *arguments,
                      const char *log)
 {
-    pid_t test = getpid(), pid = fork();
+    struct environment environment;
+    char path[512];
+    const char *command[ARGUMENTS_MAX + 2] = {path};
+    pid_t pid;
 
+    snprintf(path, sizeof(path), "%s%s", program[0] == '/' ? "" : SOUK_BIN "/", program);
+    for (int i = 0; arguments && arguments[i] && i < ARGUMENTS_MAX; i++)
+        command[i + 1] = arguments[i];
+    make_environment(&environment, souk, worker, user);
+    pid = launch(&(struct launch){.command = command, .output = log, .environment = &environment});
+    environment_free(&environment);
     if (pid < 0)
         fixture_fail("cannot fork: %s", strerror(errno));
-    if (pid == 0) {
-        set_environment(souk, worker, user);
-        become(program, arguments, log, test);
-    }
     return pid;
 }
 
