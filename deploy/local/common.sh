@@ -49,15 +49,10 @@ export_ring() {
 }
 
 # Is process $2 the one that $1's pid file means? A pid is used again after a crash or a reboot, so the number alone proves nothing. A worker is known by
-# its program; a shard by its title and its working directory (Debian's redis-server is a link to another program, and any shard runs the same one), or, as
-# long as it begins and has neither, by its argument.
+# its program; a shard, which becomes redis-server as any other does, by its directory, in which it begins.
 is_process() { # name pid
-    local line
     case $1 in
-    shard-*)
-        line=$(tr '\0' ' ' <"/proc/$2/cmdline" 2>/dev/null)
-        [[ $line == *" --dir $DATA/$1 "* ]] || [[ $line == *redis-server* && $(readlink "/proc/$2/cwd") == "$DATA/$1" ]]
-        ;;
+    shard-*) [[ $(readlink "/proc/$2/cwd") == "$DATA/$1" ]] ;;
     *) [[ $(readlink "/proc/$2/exe" 2>/dev/null) == "$BIN/$1"?(' (deleted)') ]] ;;
     esac
 }
