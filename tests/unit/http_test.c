@@ -1286,6 +1286,24 @@ static void test_half_closed(void **state)
     client_close(stays);
 }
 
+/* Far more requests in one piece than libmicrohttpd has room for, and the end behind them. */
+static void test_half_closed_behind_many(void **state)
+{
+    enum { MANY = 400 };
+    static const char *const paths[] = {"/sync", "/later", "/flow"};
+    struct client *client = client_open(*state);
+    char text[MANY * 40] = "";
+    size_t len = 0;
+
+    for (int i = 0; i < MANY; i++)
+        len += (size_t)snprintf(text + len, sizeof(text) - len, "GET %s" HOST "\r\n", paths[i % 3]);
+    say_last(client, text);
+    for (int i = 0; i < MANY; i++)
+        assert_int_equal(hear(client).status, 200);
+    hear_end(client);
+    client_close(client);
+}
+
 /* The same while they wait for their answer. */
 static void test_half_closed_inside(void **state)
 {
@@ -1640,6 +1658,7 @@ int main(void)
         WITH_SERVER(test_slow_answer),
         WITH_SERVER(test_leaving_early),
         WITH_SERVER(test_half_closed),
+        WITH_SERVER(test_half_closed_behind_many),
         WITH_SERVER(test_half_closed_inside),
         WITH_SERVER(test_half_closed_too_early),
         WITH_SERVER(test_crowd),
