@@ -206,7 +206,8 @@ static bool has_ended(const struct connection *connection)
 
 /*
  * libmicrohttpd 0.9.75 does not see the end of a client's stream that came in one piece with his request: it stops reading when less has come than it
- * has room for, and the kernel tells of a change only once. So who has become idle since the last sweep is looked at.
+ * has room for, and the kernel tells of a change only once. So who has become idle since the last sweep is looked at. (One who sends less than a
+ * request line, and the end with it, after he was looked at is kept as any idle client is.)
  */
 static void end_who_will_send_no_more(struct http *http)
 {

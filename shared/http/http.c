@@ -34,7 +34,7 @@
 /* From 1.0 on, 1 refuses what the gate cannot see (bare LF, folded headers). In 0.9.75 it only takes from the gate what that words better. */
 #define STRICTNESS (MHD_VERSION >= 0x01000000 ? 1 : 0)
 #define HEADERS_LEAST 2048
-/* A resumed connection needs two passes, one that finds a further request in its buffer one more; the rest goes to the next turn. */
+/* A resumed connection needs three passes, one that finds a further request in its buffer one more; the rest goes to the next turn. */
 #define PASSES_MAX 8
 #define STOP_MS 500
 #define STOP_POLL_MS 10

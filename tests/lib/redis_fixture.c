@@ -195,17 +195,6 @@ static void wait_for_link(struct redis_fixture *replica)
     }
 }
 
-/* Unless told so a primary waits 5 s for more replicas before it sends its data to the first. */
-struct redis_fixture *redis_start_replica(struct redis_fixture *primary, const char *const *extra_args)
-{
-    struct redis_fixture *replica;
-
-    REDIS_DO(primary, "CONFIG", "SET", "repl-diskless-sync-delay", "0");
-    replica = start(NULL, extra_args, primary->login, primary);
-    wait_for_link(replica);
-    return replica;
-}
-
 /* What a replica was sent at first it writes to its file in the background, and has nothing there before that is done. */
 static void wait_for_file(struct redis_fixture *replica)
 {
@@ -216,7 +205,7 @@ static void wait_for_file(struct redis_fixture *replica)
     while (!whole) {
         char *info = REDIS(replica, "INFO", "persistence");
 
-        whole = info && strstr(info, "aof_rewrite_in_progress:0") && strstr(info, "aof_rewrite_scheduled:0");
+        whole = info && strstr(info, "loading:0") && strstr(info, "aof_rewrite_in_progress:0") && strstr(info, "aof_rewrite_scheduled:0");
         free(info);
         if (!whole && now_ms() > deadline)
             fail("the replica in %s does not come to the end of writing its file; its log is there", replica->dir);
@@ -224,10 +213,20 @@ static void wait_for_file(struct redis_fixture *replica)
     }
 }
 
+/* Unless told so a primary waits 5 s for more replicas before it sends its data to the first. */
+struct redis_fixture *redis_start_replica(struct redis_fixture *primary, const char *const *extra_args)
+{
+    struct redis_fixture *replica;
+
+    REDIS_DO(primary, "CONFIG", "SET", "repl-diskless-sync-delay", "0");
+    replica = start(NULL, extra_args, primary->login, primary);
+    wait_for_link(replica);
+    wait_for_file(replica);
+    return replica;
+}
+
 void redis_promote(struct redis_fixture *replica)
 {
-    if (redis_runs(replica))
-        wait_for_file(replica);
     replica->primary_port[0] = '\0';
     redis_restart(replica);
 }

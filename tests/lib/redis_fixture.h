@@ -26,15 +26,12 @@ struct redis_fixture *redis_start(const char *const *extra_args);
 struct redis_fixture *redis_start_in(const char *home, const char *const *extra_args, const struct redis_login *login);
 
 /*
- * A replica of ${primary}, which must run, with the same login. Returns when it has all data and follows. What kills, pauses and restarts a server
- * does so with a replica; started again it follows again before redis_restart returns. Ended by redis_stop.
+ * A replica of ${primary}, which must run, with the same login. Returns when it has all data, in its file if it has one, and follows. What kills,
+ * pauses and restarts a server does so with a replica; started again it follows again before redis_restart returns. Ended by redis_stop.
  */
 struct redis_fixture *redis_start_replica(struct redis_fixture *primary, const char *const *extra_args);
 
-/*
- * It begins on its own, with the data that it has, as an operator does whose primary is lost. If it runs it is ended by kill -9, when its file is
- * whole.
- */
+/* It is ended (kill -9) if it runs, and begins on its own with what its file has, as by an operator whose primary is lost. */
 void redis_promote(struct redis_fixture *replica);
 
 /* From its next start on this library is in front of the C library, and is told ${variable}, "NAME=value". Both are borrowed until redis_stop. */
