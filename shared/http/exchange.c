@@ -228,6 +228,13 @@ static bool add_body(struct exchange *exchange, const char *part, size_t *size)
     return true;
 }
 
+static void suspend(struct exchange *exchange)
+{
+    MHD_suspend_connection(exchange->mhd);
+    exchange->suspended = true;
+    exchange->http->suspended++;
+}
+
 static bool ask(struct exchange *exchange)
 {
     struct http *http = exchange->http;
@@ -246,13 +253,6 @@ static bool ask(struct exchange *exchange)
         http->asked = exchange;
     }
     return !exchange->unanswerable;
-}
-
-static void suspend(struct exchange *exchange)
-{
-    MHD_suspend_connection(exchange->mhd);
-    exchange->suspended = true;
-    exchange->http->suspended++;
 }
 
 void exchanges_suspend(struct http *http)
