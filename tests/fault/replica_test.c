@@ -16,7 +16,7 @@
  * for good its replica takes its place, and nothing that was answered is missing.
  */
 #define BUYERS 3
-#define LAST_MOMENTS_US 300000
+#define LAST_MOMENTS_US 1000000 /* a WAIT has given up by then */
 
 static const char *const ENV[] = {"SOUK_WAIT_REPLICAS=1", NULL};
 

@@ -1,6 +1,5 @@
 #include <arpa/inet.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -18,6 +17,7 @@
 #include <cmocka.h>
 
 #include "clock.h"
+#include "launch.h"
 #include "loop.h"
 
 #include "gateway_port.h"
@@ -82,30 +82,27 @@ static int connect_to(int port)
     return -1;
 }
 
-static void become_sandbox(const struct peer *peer, pid_t test)
+static pid_t launch_sandbox(const struct peer *peer)
 {
+    const char *const command[] = {SOUK_BIN "/souk-sandbox", NULL};
+    struct environment environment;
     char port[16], log[160];
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (getppid() != test)
-        _exit(126);
     snprintf(port, sizeof(port), "%d", peer->port);
     snprintf(log, sizeof(log), "%s/log", peer->dir);
-    int fd = open(log, O_WRONLY | O_CREAT | O_APPEND, 0600);
-    dup2(fd, STDERR_FILENO);
-    setenv("SOUK_HTTP_PORT", port, 1);
-    setenv("SOUK_JOURNAL", peer->journal, 1);
-    execl(SOUK_BIN "/souk-sandbox", "souk-sandbox", (char *)NULL);
-    _exit(127);
+    environment_copy(&environment);
+    environment_set(&environment, "SOUK_HTTP_PORT", port);
+    environment_set(&environment, "SOUK_JOURNAL", peer->journal);
+    pid_t pid = launch(&(struct launch){.command = command, .output = log, .environment = &environment});
+    environment_free(&environment);
+    return pid;
 }
 
 /* Starts it and waits until it listens. Returns its exit status if it ends instead, else -1. */
 static int peer_launch(struct peer *peer)
 {
     int64_t until = clock_us() + DEADLINE_MS * 1000;
-    pid_t test = getpid();
-    peer->pid = fork();
-    if (peer->pid == 0)
-        become_sandbox(peer, test);
+    peer->pid = launch_sandbox(peer);
+    assert_true(peer->pid >= 0);
     for (int fd;;) {
         int status;
         if (waitpid(peer->pid, &status, WNOHANG) == peer->pid) {
