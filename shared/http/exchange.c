@@ -22,7 +22,6 @@
  * without a word when the client has ended his side meanwhile. Behind the run it wants nothing but the answer.
  */
 struct exchange {
-    struct exchange *next; /* in http->asked */
     struct http *http;
     struct connection *connection;
     struct MHD_Connection *mhd;
@@ -34,11 +33,8 @@ struct exchange {
     size_t body_max; /* of this path */
     void *cookie;
     struct view known[HTTP_KNOWN_COUNT];
-    bool inside; /* counted in http->inside */
-    bool bulk;   /* counted in http->bulk */
-    bool asked;  /* on_request has returned without an answer */
-    bool suspended;
-    bool answered;
+    bool inside;       /* counted in http->inside */
+    bool bulk;         /* counted in http->bulk */
     bool unanswerable; /* there was no memory for the answer: the connection closes instead */
 };
 
@@ -231,7 +227,7 @@ static bool add_body(struct exchange *exchange, const char *part, size_t *size)
 static void suspend(struct exchange *exchange)
 {
     MHD_suspend_connection(exchange->mhd);
-    exchange->suspended = true;
+    connection_move(exchange->connection, PHASE_SUSPENDED);
     exchange->http->suspended++;
 }
 
@@ -247,20 +243,15 @@ static bool ask(struct exchange *exchange)
     exchange->inside = true;
     http->inside++;
     http->on_request(http->cookie, exchange);
-    if (!exchange->answered) {
-        exchange->asked = true;
-        exchange->next = http->asked;
-        http->asked = exchange;
-    }
+    if (exchange->connection->phase == PHASE_INSIDE)
+        connection_move(exchange->connection, PHASE_ASKED);
     return !exchange->unanswerable;
 }
 
 void exchanges_suspend(struct http *http)
 {
-    for (struct exchange *exchange = http->asked; exchange; exchange = exchange->next)
-        if (!exchange->answered)
-            suspend(exchange);
-    http->asked = NULL;
+    while (http->queues[QUEUE_ASKED].first)
+        suspend(http->queues[QUEUE_ASKED].first->exchange);
 }
 
 enum MHD_Result exchange_step(void *cookie, struct MHD_Connection *mhd, const char *url, const char *method, const char *version, const char *upload,
@@ -363,8 +354,6 @@ static bool queue_response(struct exchange *exchange, const struct http_response
 /* It is answered by now, or cannot be. */
 static void answered(struct exchange *exchange, int status, bool queued)
 {
-    CHECK(exchange->inside && !exchange->answered);
-    exchange->answered = true;
     connection_move(exchange->connection, PHASE_SENDING);
     exchange->unanswerable = !queued;
     if (!queued)
@@ -376,21 +365,20 @@ void http_respond_prepared(struct exchange *exchange, struct http_prepared *prep
 {
     bool good = (!exchange->http->winding_down || prepared_close(prepared)) && prepared_stamp(prepared, stamp);
 
-    CHECK(!exchange->asked);
+    CHECK(exchange->connection->phase == PHASE_INSIDE);
     answered(exchange, prepared->status, good && MHD_queue_response(exchange->mhd, prepared->status, prepared->made) == MHD_YES);
 }
 
 void http_respond(struct exchange *exchange, const struct http_response *response)
 {
-    struct http *http = exchange->http;
+    enum phase phase = exchange->connection->phase;
 
-    if (exchange->asked && !exchange->suspended)
+    if (phase == PHASE_ASKED)
         suspend(exchange); /* answered from within another's on_request, in the same run */
     answered(exchange, response->status, queue_response(exchange, response));
-    if (exchange->suspended) {
-        exchange->suspended = false;
-        http->suspended--;
-        http->resumed = true;
+    if (phase != PHASE_INSIDE) {
+        exchange->http->suspended--;
+        exchange->http->resumed = true;
         MHD_resume_connection(exchange->mhd);
     }
 }

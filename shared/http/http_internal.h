@@ -16,13 +16,16 @@ struct lingerer;
  *
  *            request line      gate let through    body whole          http_respond    answer sent
  *   NEW ──────────┬─▶ HEAD ───────────▶ BODY ───────────▶ INSIDE ───────────▶ SENDING ───────────▶ IDLE
- *                 └───────────────────────────────────────────────────────────────────────────────┘
+ *                 │            on_request has returned    │                      ▲                  │
+ *                 │            without an answer, and     └─▶ ASKED ─▶ SUSPENDED ┘                  │
+ *                 │            libmicrohttpd has run                                                │
+ *                 └─────────────────────────────────────────────────────────────────────────────────┘
  *   GONE: refused or out of time. Nothing more is read; libmicrohttpd closes it in this turn or the next.
  */
-enum phase { PHASE_NEW, PHASE_HEAD, PHASE_BODY, PHASE_INSIDE, PHASE_SENDING, PHASE_IDLE, PHASE_GONE, PHASE_COUNT };
+enum phase { PHASE_NEW, PHASE_HEAD, PHASE_BODY, PHASE_INSIDE, PHASE_ASKED, PHASE_SUSPENDED, PHASE_SENDING, PHASE_IDLE, PHASE_GONE, PHASE_COUNT };
 
-/* Connections with the same time limit, the one nearest to it first. QUEUE_NONE: no limit. */
-enum queue { QUEUE_NONE, QUEUE_REQUEST, QUEUE_QUIET, QUEUE_COUNT };
+/* Connections with the same time limit, the one nearest to it first. QUEUE_ASKED: they stay until libmicrohttpd has run. QUEUE_NONE: no limit. */
+enum queue { QUEUE_NONE, QUEUE_ASKED, QUEUE_REQUEST, QUEUE_QUIET, QUEUE_COUNT };
 
 struct connection {
     struct connection *prev, *next; /* in its queue */
@@ -62,7 +65,6 @@ struct http {
     } queues[QUEUE_COUNT];
     int64_t swept_ms; /* of the last sweep */
     struct lingerer *lingering;
-    struct exchange *asked; /* in this run of libmicrohttpd, and not answered inside on_request */
     unsigned connections, inside, suspended, lingering_count;
     unsigned bulk; /* exchanges that hold a body above settings.body_max */
 };
