@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -13,6 +12,7 @@
 #include <cmocka.h>
 
 #include "fault_test_lib.h"
+#include "launch.h"
 
 /*
  * soukctl import while workers and shards die, and while it is interrupted: in the end every line is there exactly once. The lines have no ids, so a
@@ -64,19 +64,12 @@ static void scene_end(struct scene *scene)
 /* Starts soukctl import; ${run}: "--run=NAME" or NULL. */
 static void import_start(struct scene *scene, const char *run)
 {
-    pid_t test = getpid();
     char path[512], url[200];
     snprintf(path, sizeof(path), "%s/soukctl", SOUK_BIN);
     snprintf(url, sizeof(url), "--url=%s", souk_url(scene->souk, SOUK_PRODUCT));
-    scene->pid = fork();
-    assert_true(scene->pid >= 0);
-    if (scene->pid > 0)
-        return;
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (getppid() != test || freopen(scene->said, "w", stderr) == NULL)
-        _exit(126);
-    execl(path, path, url, run ? run : "import", run ? "import" : scene->file, run ? scene->file : NULL, (char *)NULL);
-    _exit(127);
+    const char *const command[] = {path, url, run ? run : "import", run ? "import" : scene->file, run ? scene->file : NULL, NULL};
+    scene->pid = launch(&(struct launch){.command = command, .output = scene->said, .anew = true});
+    assert_true(scene->pid > 0);
 }
 
 /* Something dies in its midst, not behind it. */

@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
+#include <sys/mman.h>
 #include <sys/ptrace.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -21,6 +21,7 @@
 #include <cmocka.h>
 
 #include "fault_test_lib.h"
+#include "launch.h"
 
 /*
  * How a worker begins: with settings that cannot be right it says one clear sentence and ends; with shards that cannot be right it says which and
@@ -35,48 +36,34 @@ static const char *const PROGRAMS[] = {"souk-product", "souk-order", "souk-payme
 /* A worker with the test's own settings, and what it says. */
 struct child {
     pid_t pid;
-    int output;
+    int output; /* a file in memory */
     char said[8192];
     size_t len;
     bool ended;
     int status;
 };
 
-static void become(const char *program, const char *const *settings, const char *argument, int output, pid_t test)
-{
-    char path[512];
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (getppid() != test)
-        _exit(126);
-    dup2(output, STDOUT_FILENO);
-    dup2(output, STDERR_FILENO);
-    for (; *settings; settings++)
-        putenv((char *)*settings);
-    snprintf(path, sizeof(path), "%s/%s", SOUK_BIN, program);
-    execl(path, program, argument, (char *)NULL);
-    _exit(127);
-}
-
 /* ${settings}: "NAME=value", ended by NULL, beside the environment. */
 static void child_start(struct child *child, const char *program, const char *const *settings, const char *argument)
 {
-    int ends[2];
-    pid_t test = getpid();
-    *child = (struct child){.pid = 0};
-    assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
-    child->pid = fork();
-    assert_true(child->pid >= 0);
-    if (child->pid == 0)
-        become(program, settings, argument, ends[1], test);
-    close(ends[1]);
-    child->output = ends[0];
-    fcntl(child->output, F_SETFL, O_NONBLOCK);
+    char path[512], output[64];
+    struct environment environment;
+    *child = (struct child){.output = memfd_create("output", MFD_CLOEXEC)};
+    assert_true(child->output >= 0);
+    snprintf(path, sizeof(path), "%s/%s", SOUK_BIN, program);
+    snprintf(output, sizeof(output), "/proc/self/fd/%d", child->output);
+    environment_copy(&environment);
+    for (; *settings; settings++)
+        environment_put(&environment, *settings);
+    child->pid = launch(&(struct launch){.command = (const char *const[]){path, argument, NULL}, .output = output, .environment = &environment});
+    assert_true(child->pid > 0);
+    environment_free(&environment);
 }
 
 static void child_listen(struct child *child)
 {
     ssize_t got;
-    while ((got = read(child->output, child->said + child->len, sizeof(child->said) - 1 - child->len)) > 0)
+    while ((got = pread(child->output, child->said + child->len, sizeof(child->said) - 1 - child->len, (off_t)child->len)) > 0)
         child->len += (size_t)got;
     child->said[child->len] = '\0';
 }
@@ -364,7 +351,10 @@ static void test_bad_shards(void **state)
         {"shard-2", "souk:shard has name \"shard-2\", expected \"shard-1\"", 256, 1, {NULL}},
         {"shard-1", "souk:shard has partitions \"128\", expected 256", 128, 1, {NULL}},
         {"shard-1", "souk:shard has epoch \"2\", expected 1", 256, 2, {NULL}},
-        {"shard-1", "its maxmemory-policy is allkeys-lru, which deletes orders when memory is short: only noeviction is allowed", 256, 1,
+        {"shard-1",
+         "its maxmemory-policy is allkeys-lru, which deletes orders when memory is short: only noeviction is allowed",
+         256,
+         1,
          {"--maxmemory-policy", "allkeys-lru", "--appendonly", "yes"}},
         {"shard-1", "its appendonly is no, and SOUK_FSYNC=everysec wants at least that", 256, 1, {"--appendonly", "no"}},
     };
@@ -564,8 +554,11 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_bad_settings, enter_directory, leave_directory),
         cmocka_unit_test_setup_teardown(test_beyond_loopback, enter_directory, leave_directory),
-        cmocka_unit_test(test_port_taken), cmocka_unit_test(test_bad_shards),
-        cmocka_unit_test(test_no_shard),     cmocka_unit_test(test_nobody_reads_the_log), cmocka_unit_test(test_ready_and_small),
+        cmocka_unit_test(test_port_taken),
+        cmocka_unit_test(test_bad_shards),
+        cmocka_unit_test(test_no_shard),
+        cmocka_unit_test(test_nobody_reads_the_log),
+        cmocka_unit_test(test_ready_and_small),
         cmocka_unit_test(test_the_service_manager_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
