@@ -312,16 +312,30 @@ static char *state_of(struct lua_shard *shard, const char *but)
                  "0", but);
 }
 
+static long long shard_ms(const struct lua_shard *shard)
+{
+    char *time = REDIS(shard->redis, "TIME");
+    long long ms = atoll(time) * 1000 + atoll(strchr(time, '\n') + 1) / 1000;
+
+    free(time);
+    return ms;
+}
+
+/* What a shard writes now is later than the case began, on a machine that has much to do by a lot. */
 static bool part_matches(const struct lua_shard *shard, struct view got, struct view want)
 {
-    long long number, wanted;
+    long long number, wanted, late_ms = 0;
 
     if (view_equal(want, VIEW("*")))
         return true;
     if (want.len < 2 || (want.at[0] != '~' && want.at[0] != '@'))
         return view_equal(got, want);
-    wanted = want.at[0] == '~' ? atoll(want.at + 1) : shard->began_ms + atoll(want.at + 1);
-    return view_to_int(got, &number) && number >= wanted - TOLERANCE_MS && number <= wanted + TOLERANCE_MS;
+    wanted = atoll(want.at + 1);
+    if (want.at[0] == '@') {
+        wanted += shard->began_ms;
+        late_ms = shard_ms(shard) - shard->began_ms;
+    }
+    return view_to_int(got, &number) && number >= wanted - TOLERANCE_MS && number <= wanted + late_ms + TOLERANCE_MS;
 }
 
 /* Words are compared by their parts between |, as in a hold's text. */
@@ -495,13 +509,9 @@ struct run {
 
 void lua_begin(struct lua_shard *shard)
 {
-    char *time;
-
     REDIS_DO(shard->redis, "FLUSHALL");
     redis_make_shard(shard->redis, "a", 256, atol(EPOCH));
-    time = REDIS(shard->redis, "TIME");
-    shard->began_ms = atoll(time) * 1000 + atoll(strchr(time, '\n') + 1) / 1000;
-    free(time);
+    shard->began_ms = shard_ms(shard);
 }
 
 static void run_case(void **state)
