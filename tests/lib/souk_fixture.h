@@ -77,7 +77,7 @@ void souk_resume(struct souk *souk, int worker);
 /* Ends it (kill -9) if it runs, and starts it again on its port, with the same settings. souk_restart also waits until it is ready. */
 void souk_launch(struct souk *souk, int worker);
 void souk_restart(struct souk *souk, int worker);
-/* Waits until /readyz answers 200 and names no shard that is away. Returns false if it did not within ${ms}, or the worker died. */
+/* Waits until /readyz answers 200 and names no shard that is away. False: not within ${ms}, or it has died; its log is shown. */
 bool souk_wait_ready(struct souk *souk, int worker, int ms);
 /* Makes everything that was started run again: resumes, restarts, waits until ready. */
 void souk_mend(struct souk *souk);

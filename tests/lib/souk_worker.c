@@ -238,15 +238,16 @@ bool souk_wait_ready(struct souk *souk, int number, int ms)
 {
     struct readiness readiness = {.souk = souk, .worker = worker_at(souk, number)};
 
-    return souk_wait(ready_or_dead, &readiness, ms) && readiness.ready;
+    souk_wait(ready_or_dead, &readiness, ms);
+    if (!readiness.ready)
+        fixture_show_log(readiness.worker->log);
+    return readiness.ready;
 }
 
 void worker_must_be_ready(struct souk *souk, int number)
 {
-    if (!souk_wait_ready(souk, number, READY_MS)) {
-        fixture_show_log(souk->workers[number].log);
+    if (!souk_wait_ready(souk, number, READY_MS))
         fixture_fail("%s is not ready after %d ms, or has died; its log is above", souk->workers[number].name, READY_MS);
-    }
 }
 
 void souk_restart(struct souk *souk, int number)
