@@ -16,10 +16,9 @@ struct lingerer;
  *
  *            request line      gate let through    body whole          http_respond    answer sent
  *   NEW ──────────┬─▶ HEAD ───────────▶ BODY ───────────▶ INSIDE ───────────▶ SENDING ───────────▶ IDLE
- *                 │            on_request has returned    │                      ▲                  │
- *                 │            without an answer, and     └─▶ ASKED ─▶ SUSPENDED ┘                  │
- *                 │            libmicrohttpd has run                                                │
+ *                 │                                       └─▶ ASKED ─▶ SUSPENDED ─▲                 │
  *                 └─────────────────────────────────────────────────────────────────────────────────┘
+ *   ASKED: on_request has returned without an answer. SUSPENDED: libmicrohttpd has run since, or the answer came before.
  *   GONE: refused or out of time. Nothing more is read; libmicrohttpd closes it in this turn or the next.
  */
 enum phase { PHASE_NEW, PHASE_HEAD, PHASE_BODY, PHASE_INSIDE, PHASE_ASKED, PHASE_SUSPENDED, PHASE_SENDING, PHASE_IDLE, PHASE_GONE, PHASE_COUNT };

@@ -5,6 +5,7 @@
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -30,6 +31,7 @@
  *   /sync        answered inside on_request: "<method> <path> <query> <body>"
  *   /later       the same, from a timer · /flow: the same, from a hook that runs after http's
  *   /hold        answered when /release comes
+ *   /stop        the whole server stops inside on_request, until it is let go on
  *   /size        the body's length
  *   /big, /huge  a megabyte, 32 of them · /204, /304: no body · /close: closes · /stats: inside and open connections · /header: Prefer
  */
@@ -57,6 +59,7 @@ struct server {
     char *big;
     struct http_prepared *prepared;
     atomic_uint asked, refused, order;
+    sem_t go_on;
 };
 
 enum order { ORDER_NONE, ORDER_WIND_DOWN, ORDER_DEAFEN, ORDER_QUIESCE, ORDER_STOP };
@@ -146,6 +149,12 @@ static void do_release(struct server *server, struct exchange *exchange)
     answer_echo(exchange);
 }
 
+static void do_stop(struct server *server, struct exchange *exchange)
+{
+    sem_wait(&server->go_on);
+    answer_echo(exchange);
+}
+
 static void do_size(struct server *server, struct exchange *exchange)
 {
     answer(exchange, 200, arena_printf(exchange_arena(exchange), "%zu", exchange_body(exchange).len));
@@ -207,21 +216,14 @@ static const struct {
     const char *path;
     void (*act)(struct server *server, struct exchange *exchange);
 } acts[] = {
-    {"/sync", do_sync},
-    {"/later", do_later},
-    {"/flow", do_flow},
-    {"/hold", do_hold},
-    {"/release", do_release},
-    {"/size", do_size},
-    {"/bulk", do_size},
-    {"/big", do_big},
-    {"/204", do_204},
-    {"/304", do_304},
-    {"/stats", do_stats},
-    {"/header", do_header},
-    {"/bad-header", do_bad_header},
-    {"/huge", do_huge},
-    {"/prepared", do_prepared},
+    {"/sync", do_sync},       {"/later", do_later},
+    {"/flow", do_flow},       {"/hold", do_hold},
+    {"/release", do_release}, {"/stop", do_stop},
+    {"/size", do_size},       {"/bulk", do_size},
+    {"/big", do_big},         {"/204", do_204},
+    {"/304", do_304},         {"/stats", do_stats},
+    {"/header", do_header},   {"/bad-header", do_bad_header},
+    {"/huge", do_huge},       {"/prepared", do_prepared},
 };
 
 static void got_request(void *cookie, struct exchange *exchange)
@@ -325,6 +327,7 @@ static int server_start_with(void **state, unsigned connections_max)
     server->big = malloc(HUGE_BYTES);
     assert_non_null(server->big);
     memset(server->big, 'b', HUGE_BYTES);
+    assert_int_equal(sem_init(&server->go_on, 0, 0), 0);
     server->loop = loop_new();
     server->http = http_start(server->loop, &settings, got_request, got_refusal, server);
     assert_non_null(server->http);
@@ -354,6 +357,7 @@ static int server_stop(void **state)
 
     give_order(server, ORDER_STOP);
     pthread_join(server->thread, NULL);
+    sem_destroy(&server->go_on);
     free(server->big);
     free(server);
     return 0;
@@ -1211,6 +1215,30 @@ static void test_slow_answer(void **state)
     client_close(other);
 }
 
+/* Two requests come in one run of libmicrohttpd, and the second answers the first: that one has been asked and is not suspended yet. */
+static void test_answered_in_the_same_run(void **state)
+{
+    struct server *server = *state;
+    struct client *stops = client_open(server), *held = client_open(server), *releases = client_open(server);
+
+    hear_stats(held, "1 3");
+    hear_stats(releases, "1 3");
+    unsigned asked = server->asked;
+    say(stops, GET("/stop"));
+    while (server->asked == asked)
+        usleep(1000);
+    say(held, GET("/hold"));
+    say(releases, GET("/release"));
+    sem_post(&server->go_on);
+    hear_ok(stops, "GET /stop  ");
+    hear_ok(releases, "GET /release  ");
+    hear_ok(held, "GET /hold  ");
+    hear_stats(held, "1 3");
+    client_close(stops);
+    client_close(held);
+    client_close(releases);
+}
+
 /* Clients that leave: in the request line, the headers, the body, while their answer is awaited, and while it is sent. */
 static void test_leaving_early(void **state)
 {
@@ -1658,6 +1686,7 @@ int main(void)
         WITH_SERVER(test_full_pool),
         WITH_SERVER(test_drip),
         WITH_SERVER(test_slow_answer),
+        WITH_SERVER(test_answered_in_the_same_run),
         WITH_SERVER(test_leaving_early),
         WITH_SERVER(test_half_closed),
         WITH_SERVER(test_half_closed_behind_many),
