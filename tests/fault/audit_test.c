@@ -197,7 +197,7 @@ struct shopper {
     struct souk *souk;
     atomic_bool stop;
     atomic_int orders;
-    int number;
+    int number, round;
     pthread_t thread;
 };
 
@@ -208,7 +208,7 @@ static int64_t ask(struct shopper *shopper, struct client *client, int worker, c
     char key[64];
     int64_t id;
 
-    snprintf(key, sizeof(key), "busy-%d-%d-%.40s", shopper->number, shopper->orders, path);
+    snprintf(key, sizeof(key), "busy-%d-%d-%.40s", shopper->number, shopper->round, path);
     post_set(&post, souk_url(shopper->souk, worker), path, key, "%s", body);
     response = post_send(client, &post);
     id = response->status < 300 ? id_in(response) : 0;
@@ -221,20 +221,21 @@ static void *shop(void *cookie)
     struct shopper *shopper = cookie;
     struct client *client = client_new();
 
-    for (; !shopper->stop; shopper->orders++) {
+    for (; !shopper->stop; shopper->round++) {
         char path[64], body[200];
         int64_t id, payment;
 
         snprintf(body, sizeof(body), "{\"user\":\"u%d\",\"items\":[{\"product_id\":%lld,\"quantity\":1},{\"product_id\":%lld,\"quantity\":2}]}",
-                 shopper->orders % 7, (long long)product_on(shopper->souk, 0, 1), (long long)product_on(shopper->souk, 1, 1));
+                 shopper->round % 7, (long long)product_on(shopper->souk, 0, 1), (long long)product_on(shopper->souk, 1, 1));
         id = ask(shopper, client, SOUK_ORDER, "/orders", body);
+        shopper->orders += id != 0;
         snprintf(body, sizeof(body), "{\"order_id\":%lld,\"method\":{\"token\":\"tok_ok\"}}", (long long)id);
-        payment = id && shopper->orders % 4 ? ask(shopper, client, SOUK_PAYMENT, "/payments", body) : 0;
+        payment = id && shopper->round % 4 ? ask(shopper, client, SOUK_PAYMENT, "/payments", body) : 0;
         snprintf(path, sizeof(path), "/payments/%lld/refunds", (long long)payment);
-        if (payment && shopper->orders % 4 == 1)
+        if (payment && shopper->round % 4 == 1)
             ask(shopper, client, SOUK_PAYMENT, path, "{\"amount\":6.00}");
-        snprintf(path, sizeof(path), "/orders/%lld/%s", (long long)id, shopper->orders % 4 == 2 ? "fulfil" : "cancel");
-        if (shopper->orders % 4 != 3)
+        snprintf(path, sizeof(path), "/orders/%lld/%s", (long long)id, shopper->round % 4 == 2 ? "fulfil" : "cancel");
+        if (shopper->round % 4 != 3)
             ask(shopper, client, SOUK_ORDER, path, "{}");
     }
     client_free(client);
@@ -256,7 +257,7 @@ static void test_while_orders_flow(void **state)
     struct souk *souk = *state;
     struct shopper shoppers[4];
     int64_t now = clock_now_ms(), enough = now + 4000, patience = now + 60000;
-    int audits = 0, orders = 0;
+    int audits = 0, orders;
 
     product_put(souk, product_on(souk, 0, 1), 1000000);
     product_put(souk, product_on(souk, 1, 1), 1000000);

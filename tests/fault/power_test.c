@@ -233,8 +233,8 @@ static void test_what_is_in_memory_only(void **state)
 }
 
 /*
- * What is declared as unsafe is unsafe, and this test would see it. Only the orders are placed so: a shard that has lost its library as well is
- * of no use.
+ * A shard that syncs once a second, whatever it has said that it does, loses orders, and this test sees it. It is told so behind the setup: a shard
+ * that has lost its library as well is of no use.
  */
 static void test_everysec_loses(void **state)
 {

@@ -239,7 +239,7 @@ bool souk_wait_ready(struct souk *souk, int number, int ms)
     struct readiness readiness = {.souk = souk, .worker = worker_at(souk, number)};
 
     souk_wait(ready_or_dead, &readiness, ms);
-    if (!readiness.ready)
+    if (!readiness.ready && readiness.worker->pid != 0) /* of one that has died it has been shown */
         fixture_show_log(readiness.worker->log);
     return readiness.ready;
 }

@@ -321,21 +321,23 @@ static long long shard_ms(const struct lua_shard *shard)
     return ms;
 }
 
-/* What a shard writes now is later than the case began, on a machine that has much to do by a lot. */
+/*
+ * A shard writes its times later than the case began: by much, on a busy machine. By then ages (~) have grown, and what is left of a time has become
+ * less.
+ */
 static bool part_matches(const struct lua_shard *shard, struct view got, struct view want)
 {
-    long long number, wanted, late_ms = 0;
+    long long number, wanted, late_ms;
 
     if (view_equal(want, VIEW("*")))
         return true;
     if (want.len < 2 || (want.at[0] != '~' && want.at[0] != '@'))
         return view_equal(got, want);
-    wanted = atoll(want.at + 1);
-    if (want.at[0] == '@') {
-        wanted += shard->began_ms;
-        late_ms = shard_ms(shard) - shard->began_ms;
-    }
-    return view_to_int(got, &number) && number >= wanted - TOLERANCE_MS && number <= wanted + late_ms + TOLERANCE_MS;
+    late_ms = shard_ms(shard) - shard->began_ms;
+    wanted = atoll(want.at + 1) + (want.at[0] == '@' ? shard->began_ms : 0);
+    if (!view_to_int(got, &number) || number > wanted + late_ms + TOLERANCE_MS)
+        return false;
+    return number >= wanted - TOLERANCE_MS - (want.at[0] == '~' ? late_ms : 0);
 }
 
 /* Words are compared by their parts between |, as in a hold's text. */

@@ -15,8 +15,8 @@
  *
  *   in commands   $H $I $J  three keys' hashes    $F $G  two fingerprints    $T  $H.$F.1    $U  $H.$F.2
  *                 @+500 @-500  the time 500 ms after and before the case began
- *   in answers    *  any one word    ~500  a number from 500 up to 3 000 more or less (what depends on time)    @+500 such a time, up to 3 s off
- *                 …  anything from here on
+ *   in answers    *  any one word    ~500  a number that depends on time, 3 000 more or less, and the milliseconds that the case has taken
+ *                 @+500 such a time, 3 s more or less, or as much later as the case has taken    …  anything from here on
  * Times may also be parts of a word between |, as in a hold's text.
  *
  * Answers are flat: all lists' items one after another, '' for empty texts and empty lists.
