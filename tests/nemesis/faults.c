@@ -111,7 +111,7 @@ static void leave_alone(struct faults *faults, int number)
 
 static void worker_starts(struct faults *faults, int number)
 {
-    souk_launch(souk_of(faults), number);
+    fleet_launch(faults->fleet, number);
     leave_alone(faults, number);
 }
 

@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <glob.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -121,6 +122,29 @@ static char *find_faketime(void)
     return path;
 }
 
+static void remove_of_the_dead(const char *pattern)
+{
+    glob_t found;
+    if (glob(pattern, GLOB_NOSORT, NULL, &found) != 0)
+        return;
+    for (size_t i = 0; i < found.gl_pathc; i++) {
+        pid_t pid = atoi(strrchr(found.gl_pathv[i], '_') + 1);
+        if (kill(pid, 0) != 0 && errno == ESRCH)
+            unlink(found.gl_pathv[i]);
+    }
+    globfree(&found);
+}
+
+/*
+ * Each process with libfaketime has a semaphore and a segment of memory of its pid's name. Of one that is killed they stay, and the next process with
+ * that pid ends at once since they are there.
+ */
+static void sweep_faketime(void)
+{
+    remove_of_the_dead("/dev/shm/sem.faketime_sem_*");
+    remove_of_the_dead("/dev/shm/faketime_shm_*");
+}
+
 /* ---- workers ---- */
 
 static struct fleet_worker *worker_add(struct fleet *fleet, enum souk_role role)
@@ -236,6 +260,12 @@ void fleet_open(const struct fleet *fleet, struct market *market)
         market_worker(market, fleet->workers[i].role, fleet->workers[i].number, souk_url(fleet->souk, fleet->workers[i].number));
 }
 
+void fleet_launch(struct fleet *fleet, int number)
+{
+    sweep_faketime();
+    souk_launch(fleet->souk, number);
+}
+
 void fleet_freeze(struct fleet *fleet, bool frozen)
 {
     for (unsigned i = 0; i < fleet->worker_count; i++)
@@ -248,6 +278,7 @@ void fleet_freeze(struct fleet *fleet, bool frozen)
 unsigned fleet_stop(struct fleet *fleet)
 {
     unsigned wrong = souk_stop(fleet->souk);
+    sweep_faketime();
     proxy_stop(fleet->proxy);
     for (unsigned i = 0; i < FLEET_SHARDS; i++)
         shard_disk_free(fleet->disks[i]);
