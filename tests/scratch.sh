@@ -1,7 +1,8 @@
-# Sourced by what runs tests: where they keep their data, which is gone at the end. TMPDIR, if it is set, is taken as it is.
+# Sourced by what runs tests: they keep their data in a directory of this run, which goes when it ends well. When it does not, what they left stays to be
+# looked at, and is named.
 #
-# Else it is in memory, where there is room. A shard waits for its disk with every write, and the disk of a shared machine stands still for seconds now
-# and then: it would decide which tests pass. What disks do is made by the tests that are about it, with what was not synced lost (tests/lib/shard_disk.h).
+# It is in TMPDIR, else in memory, where there is room. A shard waits for its disk with every write, and what else a shared machine does to its disk would
+# decide which tests pass. What disks do is made by the tests that are about it, with what was not synced lost (tests/lib/shard_disk.h).
 
 scratch_in_memory() {
     local free
@@ -10,8 +11,14 @@ scratch_in_memory() {
     [ "$free" -ge $((4 << 20)) ]
 }
 
+scratch_end() { # exit status
+    [ "$1" != 0 ] || rm -rf "$TMPDIR"
+    [ ! -d "$TMPDIR" ] || rmdir "$TMPDIR" 2>/dev/null || echo "What the tests have left is in $TMPDIR; remove it when you have looked at it."
+}
+
 if [ -z "${TMPDIR:-}" ] && scratch_in_memory; then
-    TMPDIR=$(mktemp -d /dev/shm/souk-tests.XXXXXX)
-    export TMPDIR
-    trap 'rm -rf "$TMPDIR"' EXIT
+    TMPDIR=/dev/shm
 fi
+TMPDIR=$(mktemp -d "${TMPDIR:-/tmp}/souk-tests.XXXXXX")
+export TMPDIR
+trap 'scratch_end $?' EXIT

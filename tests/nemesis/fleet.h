@@ -51,7 +51,7 @@ void fleet_before_threads(struct fleet *fleet);
 void fleet_start(struct fleet *fleet, const char *const *shard_args);
 /* Names all workers to the market. */
 void fleet_open(const struct fleet *fleet, struct market *market);
-/* souk_launch, of any worker. */
+/* souk_launch, behind what would keep a worker with a clock of its own from starting. */
 void fleet_launch(struct fleet *fleet, int worker);
 /* Stops all workers, or lets them go on: in between nothing changes in the store. */
 void fleet_freeze(struct fleet *fleet, bool frozen);
