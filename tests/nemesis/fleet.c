@@ -136,8 +136,8 @@ static void remove_of_the_dead(const char *pattern)
 }
 
 /*
- * Each process with libfaketime has a semaphore and a segment of memory of its pid's name. Of one that is killed they stay, and the next with that pid
- * ends at once ("shm_open failed: File exists").
+ * Each process with libfaketime has a semaphore and a segment of memory of its pid's name. Of one that is killed they stay, and the next with that
+ * pid ends at once ("shm_open failed: File exists").
  */
 static void sweep_faketime(void)
 {
