@@ -257,6 +257,7 @@ static void test_while_orders_flow(void **state)
     struct souk *souk = *state;
     struct shopper shoppers[4];
     int64_t now = clock_now_ms(), enough = now + 4000, patience = now + 60000;
+    struct response *wrong = NULL;
     int audits = 0, orders;
 
     product_put(souk, product_on(souk, 0, 1), 1000000);
@@ -265,16 +266,19 @@ static void test_while_orders_flow(void **state)
         shoppers[i] = (struct shopper){.souk = souk, .number = i};
         assert_int_equal(pthread_create(&shoppers[i].thread, NULL, shop, &shoppers[i]), 0);
     }
-    for (; now < enough || (now < patience && (audits < 5 || placed_by(shoppers, 4) < 50)); now = clock_now_ms(), audits++) {
+    for (; !wrong && (now < enough || (now < patience && (audits < 5 || placed_by(shoppers, 4) < 50))); now = clock_now_ms(), audits++) {
         struct response *response = get(souk, SOUK_ORDER, "/admin/audit");
         if (response->status != 200 || !json_is_true(json_at(response->json, "ok")))
-            fail_msg("audit %d says %d: %s", audits, response->status, response->body);
-        response_free(response);
+            wrong = response;
+        else
+            response_free(response);
     }
     for (int i = 0; i < 4; i++) {
         shoppers[i].stop = true;
         pthread_join(shoppers[i].thread, NULL);
     }
+    if (wrong)
+        fail_msg("audit %d says %d: %s", audits, wrong->status, wrong->body);
     orders = placed_by(shoppers, 4);
     print_message("%d audits, %d orders\n", audits, orders);
     assert_true(audits >= 5 && orders >= 50);

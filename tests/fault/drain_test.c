@@ -240,10 +240,13 @@ static void test_second_signal(void **state)
     assert_int_equal(souk_stop(souk), 0);
 }
 
-static void crowd_start(struct souk *souk, struct load loads[BUYERS], const char *first, const char *second)
+static struct load *crowd_start(struct souk *souk, const char *first, const char *second)
 {
+    struct load *loads = loads_new(BUYERS);
     for (int i = 0; i < BUYERS; i++) {
-        loads[i] = (struct load){.urls = {first, second}, .product = product_on(souk, (unsigned)i % souk_shard_count(souk), 0), .retries = true};
+        load_aim(&loads[i], first, second);
+        loads[i].product = product_on(souk, (unsigned)i % souk_shard_count(souk), 0);
+        loads[i].retries = true;
         user_on(souk, (unsigned)(i + 1) % souk_shard_count(souk), i, loads[i].user);
         snprintf(loads[i].name, sizeof(loads[i].name), "buyer-%d", i);
         if (i < 3)
@@ -251,10 +254,11 @@ static void crowd_start(struct souk *souk, struct load loads[BUYERS], const char
     }
     for (int i = 0; i < BUYERS; i++)
         load_start(&loads[i]);
+    return loads;
 }
 
 /* Everybody got what he asked for, sooner or later, and there is not one order more. */
-static void crowd_end(struct souk *souk, struct load loads[BUYERS], int worker)
+static void crowd_end(struct souk *souk, struct load *loads, int worker)
 {
     size_t placed = 0, again = 0;
     loads_stop(loads, BUYERS);
@@ -267,8 +271,7 @@ static void crowd_end(struct souk *souk, struct load loads[BUYERS], int worker)
     print_message("%zu orders, %zu of them sent more than once\n", placed, again);
     loads_check(souk, worker, loads, BUYERS);
     assert_int_equal(order_count(souk), placed);
-    for (int i = 0; i < BUYERS; i++)
-        load_free(&loads[i]);
+    loads_free(loads, BUYERS);
     assert_true(souk_audit(souk));
 }
 
@@ -276,9 +279,8 @@ static void crowd_end(struct souk *souk, struct load loads[BUYERS], int worker)
 static void test_second_takes_over(void **state)
 {
     struct souk *souk = start();
-    struct load loads[BUYERS];
     int second = souk_add(souk, SOUK_ORDER);
-    crowd_start(souk, loads, souk_url(souk, SOUK_ORDER), souk_url(souk, second));
+    struct load *loads = crowd_start(souk, souk_url(souk, SOUK_ORDER), souk_url(souk, second));
     loads_reach(loads, BUYERS, 100, 0, 10000);
     assert_int_equal(souk_terminate(souk, SOUK_ORDER, EXIT_MS), 0);
     loads_reach(loads, BUYERS, 400, 0, 10000);
@@ -291,8 +293,7 @@ static void test_second_takes_over(void **state)
 static void test_replaced_on_its_port(void **state)
 {
     struct souk *souk = start();
-    struct load loads[BUYERS];
-    crowd_start(souk, loads, souk_url(souk, SOUK_ORDER), souk_url(souk, SOUK_ORDER));
+    struct load *loads = crowd_start(souk, souk_url(souk, SOUK_ORDER), souk_url(souk, SOUK_ORDER));
     for (size_t round = 1; round <= 3; round++) {
         loads_reach(loads, BUYERS, round * 100, 0, 10000);
         assert_int_equal(souk_terminate(souk, SOUK_ORDER, EXIT_MS), 0);
@@ -307,8 +308,7 @@ static void test_replaced_on_its_port(void **state)
 static void test_killed_on_its_port(void **state)
 {
     struct souk *souk = start();
-    struct load loads[BUYERS];
-    crowd_start(souk, loads, souk_url(souk, SOUK_ORDER), souk_url(souk, SOUK_ORDER));
+    struct load *loads = crowd_start(souk, souk_url(souk, SOUK_ORDER), souk_url(souk, SOUK_ORDER));
     for (size_t round = 1; round <= 3; round++) {
         loads_reach(loads, BUYERS, round * 100, 0, 10000);
         souk_launch(souk, SOUK_ORDER);

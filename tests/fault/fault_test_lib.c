@@ -250,6 +250,19 @@ static void *load_run(void *cookie)
     return NULL;
 }
 
+struct load *loads_new(size_t count)
+{
+    struct load *loads = calloc(count, sizeof(*loads));
+    assert_non_null(loads);
+    return loads;
+}
+
+void load_aim(struct load *load, const char *first, const char *second)
+{
+    snprintf(load->urls[0], sizeof(load->urls[0]), "%s", first);
+    snprintf(load->urls[1], sizeof(load->urls[1]), "%s", second);
+}
+
 void load_start(struct load *load)
 {
     load->client = client_new();
@@ -266,10 +279,13 @@ void loads_stop(struct load *loads, size_t count)
         assert_int_equal(pthread_join(loads[i].thread, NULL), 0);
 }
 
-void load_free(struct load *load)
+void loads_free(struct load *loads, size_t count)
 {
-    client_free(load->client);
-    free(load->records);
+    for (size_t i = 0; i < count; i++) {
+        client_free(loads[i].client);
+        free(loads[i].records);
+    }
+    free(loads);
 }
 
 struct reached {

@@ -69,7 +69,7 @@ int64_t clock_now_ms(void);
 /*
  * A buyer in a thread of his own who orders one unit of a product again and again, each with a new key, until he is told to stop. With ${retries}, a
  * request that found nobody, or 503, is sent again with its key, to his workers in turn, until it is decided. What became of each request is in
- * ${records}.
+ * ${records}. He needs nothing of his test's: when that fails he goes on, while its frame and its souk are gone.
  */
 #define LOAD_RECORDS_MAX 20000
 struct load_record {
@@ -79,7 +79,7 @@ struct load_record {
 };
 struct load {
     char user[32], name[32];
-    const char *urls[2];
+    char urls[2][64];
     int64_t product;
     bool retries;
 
@@ -89,11 +89,14 @@ struct load {
     atomic_size_t count, placed, failed;
     struct load_record *records;
 };
-/* The fields above the thread are set by the caller. */
+/* The fields above the thread are the caller's to set; load_aim sets both urls. */
+struct load *loads_new(size_t count);
+void load_aim(struct load *load, const char *first, const char *second);
 void load_start(struct load *load);
 /* Tells them all to stop, and waits until they have. */
 void loads_stop(struct load *loads, size_t count);
-void load_free(struct load *load);
+/* Behind loads_stop. */
+void loads_free(struct load *loads, size_t count);
 /* Waits until these have together placed ${placed} orders and failed ${failed} times. Fails the test after ${ms}. */
 void loads_reach(struct load *loads, size_t count, size_t placed, size_t failed, int ms);
 /* Asks for every order that was answered with 201: how many are not there? All must be, for loads_check. */

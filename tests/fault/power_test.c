@@ -22,7 +22,7 @@
 struct scene {
     struct souk *souk;
     struct shard_disk *disk;
-    struct load loads[BUYERS];
+    struct load *loads;
 };
 
 static void power_is_back(struct scene *scene)
@@ -49,10 +49,12 @@ static void scene_start(struct scene *scene, unsigned slow_ms, bool retries)
     scene_open(scene, slow_ms);
     int64_t product = product_on(scene->souk, 0, 0);
     product_put(scene->souk, product, 1000000);
+    scene->loads = loads_new(BUYERS);
     for (int i = 0; i < BUYERS; i++) {
         struct load *load = &scene->loads[i];
-        const char *url = souk_url(scene->souk, SOUK_ORDER);
-        *load = (struct load){.urls = {url, url}, .product = product, .retries = retries};
+        load_aim(load, souk_url(scene->souk, SOUK_ORDER), souk_url(scene->souk, SOUK_ORDER));
+        load->product = product;
+        load->retries = retries;
         user_on(scene->souk, 0, i, load->user);
         snprintf(load->name, sizeof(load->name), "buyer-%d", i);
         load_start(load);
@@ -80,8 +82,7 @@ static size_t lose_power(struct scene *scene, unsigned torn)
 
 static void scene_free(struct scene *scene)
 {
-    for (int i = 0; i < BUYERS; i++)
-        load_free(&scene->loads[i]);
+    loads_free(scene->loads, BUYERS);
     shard_disk_free(scene->disk);
 }
 

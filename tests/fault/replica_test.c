@@ -189,11 +189,12 @@ static void test_a_silent_replica_of_the_stock(void **state)
 static void test_the_primary_dies(void **state)
 {
     struct souk *souk = *state;
-    struct load loads[BUYERS];
+    struct load *loads = loads_new(BUYERS);
     size_t acknowledged = 0;
 
     for (int i = 0; i < BUYERS; i++) {
-        loads[i] = (struct load){.urls = {souk_url(souk, SOUK_ORDER), souk_url(souk, SOUK_ORDER)}, .product = product_on(souk, 1, 0)};
+        load_aim(&loads[i], souk_url(souk, SOUK_ORDER), souk_url(souk, SOUK_ORDER));
+        loads[i].product = product_on(souk, 1, 0);
         user_on(souk, 0, 10 + i, loads[i].user);
         snprintf(loads[i].name, sizeof(loads[i].name), "primary-%d", i);
         load_start(&loads[i]);
@@ -208,8 +209,7 @@ static void test_the_primary_dies(void **state)
                 acknowledged++;
             }
     print_message("%zu orders were acknowledged before the primary died, and all are on its replica\n", acknowledged);
-    for (int i = 0; i < BUYERS; i++)
-        load_free(&loads[i]);
+    loads_free(loads, BUYERS);
     souk_restart_shard(souk, 0);
     assert_true(souk_wait_ready(souk, SOUK_ORDER, 30000));
     assert_true(souk_wait_ready(souk, SOUK_PRODUCT, 30000));
@@ -235,12 +235,13 @@ static void test_the_replica_takes_its_place(void **state)
 {
     static const int WORKERS[] = {SOUK_PRODUCT, SOUK_ORDER, SOUK_PAYMENT};
     struct souk *souk = *state;
-    struct load loads[BUYERS];
+    struct load *loads = loads_new(BUYERS);
 
     product_put(souk, product_on(souk, 1, 1), 100000);
     for (int i = 0; i < BUYERS; i++) {
-        loads[i] =
-            (struct load){.urls = {souk_url(souk, SOUK_ORDER), souk_url(souk, SOUK_ORDER)}, .product = product_on(souk, 1, 1), .retries = true};
+        load_aim(&loads[i], souk_url(souk, SOUK_ORDER), souk_url(souk, SOUK_ORDER));
+        loads[i].product = product_on(souk, 1, 1);
+        loads[i].retries = true;
         user_on(souk, 0, 20 + i, loads[i].user);
         snprintf(loads[i].name, sizeof(loads[i].name), "place-%d", i);
         load_start(&loads[i]);
@@ -254,8 +255,7 @@ static void test_the_replica_takes_its_place(void **state)
     loads_reach(loads, BUYERS, 600, 0, 60000);
     loads_stop(loads, BUYERS);
     loads_check(souk, SOUK_ORDER, loads, BUYERS);
-    for (int i = 0; i < BUYERS; i++)
-        load_free(&loads[i]);
+    loads_free(loads, BUYERS);
     assert_true(souk_audit(souk));
 }
 

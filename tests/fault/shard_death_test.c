@@ -22,25 +22,22 @@ static struct souk *start(void)
 }
 
 /* Buyers whose orders and products live on one shard. */
-static void crowd_start(struct souk *souk, struct load loads[BUYERS], unsigned shard, const char *name)
+static struct load *crowd_start(struct souk *souk, unsigned shard, const char *name)
 {
+    struct load *loads = loads_new(BUYERS);
     int64_t product = product_on(souk, shard, 0);
     product_put(souk, product, 1000000);
     for (int i = 0; i < BUYERS; i++) {
-        loads[i] = (struct load){.urls = {souk_url(souk, SOUK_ORDER), souk_url(souk, SOUK_ORDER)}, .product = product};
+        load_aim(&loads[i], souk_url(souk, SOUK_ORDER), souk_url(souk, SOUK_ORDER));
+        loads[i].product = product;
         user_on(souk, shard, i, loads[i].user);
         snprintf(loads[i].name, sizeof(loads[i].name), "%s-%d", name, i);
         load_start(&loads[i]);
     }
+    return loads;
 }
 
-static void crowd_free(struct load loads[BUYERS])
-{
-    for (int i = 0; i < BUYERS; i++)
-        load_free(&loads[i]);
-}
-
-static size_t placed_by(struct load loads[BUYERS])
+static size_t placed_by(struct load *loads)
 {
     size_t placed = 0;
     for (int i = 0; i < BUYERS; i++)
@@ -65,7 +62,7 @@ static void order_over_both(struct souk *souk)
     response_free(response);
 }
 
-static void check_records(struct load loads[BUYERS], bool may_fail)
+static void check_records(struct load *loads, bool may_fail)
 {
     double longest = 0;
     for (int i = 0; i < BUYERS; i++)
@@ -98,9 +95,7 @@ static void come_back(struct souk *souk, bool stopped)
 static void test_one(bool stopped)
 {
     struct souk *souk = start();
-    struct load here[BUYERS], elsewhere[BUYERS];
-    crowd_start(souk, here, 0, "here");
-    crowd_start(souk, elsewhere, 1, "elsewhere");
+    struct load *here = crowd_start(souk, 0, "here"), *elsewhere = crowd_start(souk, 1, "elsewhere");
     loads_reach(here, BUYERS, 100, 0, 10000);
     loads_reach(elsewhere, BUYERS, 100, 0, 10000);
 
@@ -120,8 +115,8 @@ static void test_one(bool stopped)
     loads_check(souk, SOUK_ORDER, here, BUYERS);
     loads_check(souk, SOUK_ORDER, elsewhere, BUYERS);
     assert_true(order_count(souk) >= (int64_t)(placed_by(here) + placed_by(elsewhere)));
-    crowd_free(here);
-    crowd_free(elsewhere);
+    loads_free(here, BUYERS);
+    loads_free(elsewhere, BUYERS);
     assert_true(souk_audit(souk));
     assert_int_equal(souk_stop(souk), 0);
 }
