@@ -459,6 +459,7 @@ void keyspace_free(struct keyspace *ks)
     for (uint32_t i = 0; i < ks->scratch_cap; i++)
         free(ks->scratch[i]);
     free(ks->scratch);
+    free(ks->dumped);
     free(ks->notes);
     free(ks);
 }

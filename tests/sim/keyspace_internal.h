@@ -59,6 +59,8 @@ struct keyspace {
     int64_t now_ms, now_us;
     char **scratch; /* small texts of the last answer, as many as were ever needed */
     uint32_t scratch_used, scratch_cap;
+    char *dumped; /* the last answer of DUMP */
+    size_t dumped_len, dumped_cap;
 };
 
 /* Zeroed memory of the region. */
