@@ -60,7 +60,7 @@ struct call *feed_entries_call(struct arena *arena, unsigned partition, struct v
     return call;
 }
 
-static struct view entry_text(const struct item *entry)
+struct view feed_entry_text(const struct item *entry)
 {
     return item_text(item_at(item_at(entry, 1), 1));
 }
@@ -74,9 +74,8 @@ int64_t feed_entry_ms(const struct item *entry)
     return dash && view_to_int((struct view){id.at, (size_t)(dash - id.at)}, &ms) ? ms : 0;
 }
 
-bool feed_entry_order(const struct item *entry, int64_t *order_id)
+bool feed_text_order(struct view text, int64_t *order_id)
 {
-    struct view text = entry_text(entry);
     const char *bar = text.len ? memchr(text.at, '|', text.len) : NULL;
     long long id;
 
@@ -87,13 +86,13 @@ bool feed_entry_order(const struct item *entry, int64_t *order_id)
 }
 
 /* An entry is order|payment|v|from|to|payment_status|cause|request. What is not counts as an entry that no order has. */
-void feed_take_entry(struct feed_account *account, const struct item *entry)
+void feed_take_text(struct feed_account *account, struct view text)
 {
     struct view part[7];
     long long order_id, version;
 
     account->entries++;
-    if (split_bars(entry_text(entry), part, 7) < 7 || !view_to_int(part[0], &order_id) || !view_to_int(part[2], &version))
+    if (split_bars(text, part, 7) < 7 || !view_to_int(part[0], &order_id) || !view_to_int(part[2], &version))
         return;
     account->entry_sum += feed_number(order_id, version, feed_word((struct view){part[4].at, part[4].len + part[5].len + 2}));
 }
@@ -154,7 +153,7 @@ static void got_orders(struct feed_check *check, const struct reply *reply)
 static void got_entries(struct feed_check *check, const struct reply *reply)
 {
     for (size_t i = 0; i < reply->root->count; i++)
-        feed_take_entry(&check->account, item_at(reply->root, i));
+        feed_take_text(&check->account, feed_entry_text(item_at(reply->root, i)));
     check->after_entry = arena_copy(check->flow.arena, feed_last(reply->root));
     if (check->after_entry.len)
         ask_entries(check);

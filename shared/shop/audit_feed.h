@@ -35,10 +35,13 @@ void feed_take_orders(struct feed_account *account, const struct reply *reply);
  */
 struct call *feed_entries_call(struct arena *arena, unsigned partition, struct view after, struct view upto);
 struct view feed_last(const struct item *list);
-/* Of an entry: when it was written, 0 if its id cannot be read; its order, false if it names none; adds it to what is compared. */
+/* Of an entry of such a page: when it was written, 0 if its id cannot be read; what it says. */
 int64_t feed_entry_ms(const struct item *entry);
-bool feed_entry_order(const struct item *entry, int64_t *order_id);
-void feed_take_entry(struct feed_account *account, const struct item *entry);
+struct view feed_entry_text(const struct item *entry);
+
+/* Of what an entry says: its order, false if it names none; adds it to what is compared. */
+bool feed_text_order(struct view text, int64_t *order_id);
+void feed_take_text(struct feed_account *account, struct view text);
 
 /* The child: counts both sides of this partition anew, at most three times. Afterwards: what it found; has it failed for want of an answer? */
 struct flow *feed_check_new(struct flow *parent, unsigned partition);

@@ -11,14 +11,15 @@
  *   audit_stock.c  the products of a partition            (child)        audit_holds.c  one product with very many holds (child)
  *   audit_walk.c   the orders of a partition and its feed (child)        audit_feed.c   the feed counted anew            (child)
  *   audit_order.c  one order as the worker judges it                     audit_facts.c  what it goes by
+ *   audit_places.c indexes read whole, and who must stand in one
  *
  * The children read by plain commands, many in one write, since a function costs the shard several times as much for each record. What one of these
  * reads at one moment and another one later need not fit. So nothing that is read so is a violation: whatever does not look right is asked again, of
  * audit_stock and audit_orders, which see everything at one moment. The other way round, what looks right is right:
  *
  *   a product  its counters and holds are one answer, and the end of its ledger names the version of the counters
- *   an order   is asked about if the feed says that it moved since the walk of its partition began; if none of it moved, all was read of one version
- *   a payment  its version is read once more behind its places in the indexes
+ *   an order   is asked about if it, or the feed, says that it moved since the walk of its partition began; else all was read of one version
+ *   a payment  the same, as far as it was compared with what was read before it; its version is read once more behind what is read behind it
  */
 void audit_violation(struct flow *audit, enum audit_kind kind, struct view text);
 /* What a function has found: a list of texts. */

@@ -1,4 +1,7 @@
+#include <math.h>
 #include <stdio.h>
+
+#include "dump.h"
 
 #include "audit_feed.h"
 #include "audit_internal.h"
@@ -7,14 +10,15 @@
 #include "audit_order.h"
 
 #define VERSIONS_MAX 64
+#define REFUNDS_MAX 16                      /* of a payment; one with more is asked about */
 #define SLACK_MS (CLOCKS_DIFFER_MS + 10000) /* as in audit_orders */
 #define PROFILE_MAX 512
 
 /* The fields that are judged, in the order in which a new record gets them: so each is mostly found at its own place. */
 enum { O_STATE, O_PAYMENT_STATUS, O_V, O_USER, O_TOTAL, O_CURRENCY, O_CREATED, O_EXPIRES, O_T, O_DOC, O_PAYMENTS, O_UPDATED, O_FIELDS };
 static const struct view ORDER_NAMES[O_FIELDS] = {
-    {"state", 5},   {"payment_status", 14}, {"v", 1}, {"user", 4},     {"total", 5},   {"currency", 8}, {"created", 7},
-    {"expires", 7}, {"t", 1},               {"doc", 3}, {"payments", 8}, {"updated", 7},
+    {"state", 5},   {"payment_status", 14}, {"v", 1}, {"user", 4}, {"total", 5},    {"currency", 8},
+    {"created", 7}, {"expires", 7},         {"t", 1}, {"doc", 3},  {"payments", 8}, {"updated", 7},
 };
 enum {
     P_STATUS,
@@ -45,8 +49,8 @@ static const struct view PAYMENT_NAMES[P_FIELDS] = {
 struct record {
     struct view fields[P_FIELDS];
     struct view versions[VERSIONS_MAX]; /* e1 … */
+    struct view refunds[REFUNDS_MAX];   /* refund1 … */
     size_t version_count;               /* of all e there are */
-    const struct item *list;
 };
 
 /* Is ${name} ${letter} and a number? 0 if not. */
@@ -60,29 +64,43 @@ static long long numbered(struct view name, const char *stem)
     return number;
 }
 
-static void read_field(struct record *record, const struct view *names, size_t count, size_t guess, const struct item *name, const struct item *value)
+static void read_field(struct record *record, const struct view *names, size_t count, size_t guess, struct view name, struct view value)
 {
-    if (guess < count && view_equal(names[guess], name->text)) {
-        record->fields[guess] = value->text;
+    if (guess < count && view_equal(names[guess], name)) {
+        record->fields[guess] = value;
         return;
     }
-    long long version = numbered(name->text, "e");
-    if (version > 0) {
+    long long n = numbered(name, "e");
+    if (n > 0) {
         record->version_count++;
-        if (version <= VERSIONS_MAX)
-            record->versions[version - 1] = value->text;
+        if (n <= VERSIONS_MAX)
+            record->versions[n - 1] = value;
         return;
     }
+    n = numbered(name, "refund");
+    if (n > 0 && n <= REFUNDS_MAX)
+        record->refunds[n - 1] = value;
     for (size_t at = 0; at < count; at++)
-        if (view_equal(names[at], name->text))
-            record->fields[at] = value->text;
+        if (view_equal(names[at], name))
+            record->fields[at] = value;
 }
 
-static void read_record(struct record *record, const struct item *list, const struct view *names, size_t count)
+/* Of what DUMP answered, or HGETALL. Returns false if that is a dump that cannot be read. */
+static bool read_record(struct record *record, struct arena *arena, const struct item *answer, const struct view *names, size_t count)
 {
-    *record = (struct record){.list = list};
-    for (size_t i = 0; i + 1 < list->count; i += 2)
-        read_field(record, names, count, i / 2, &list->items[i], &list->items[i + 1]);
+    struct dump dump;
+    struct view name, value;
+
+    *record = (struct record){0};
+    for (size_t i = 0; i + 1 < answer->count; i += 2)
+        read_field(record, names, count, i / 2, answer->items[i].text, answer->items[i + 1].text);
+    if (answer->type != ITEM_TEXT)
+        return true;
+    if (!dump_open(&dump, answer->text, DUMP_HASH, arena))
+        return false;
+    for (size_t i = 0; dump_field(&dump, &name, &value); i++)
+        read_field(record, names, count, i, name, value);
+    return dump_ended(&dump);
 }
 
 /* The length of [%l_]+ and the bar behind it at the front of ${text}; 0: there is none. */
@@ -139,12 +157,12 @@ static bool word_says(struct view word, struct view state, struct view payment_s
 }
 
 /* Walks e1 … eV: steps, what is compared with the feed, and the last one against the record. */
-static void judge_history(const struct order_watch *watch, struct order_row *row, const struct record *record, int64_t id, int64_t v)
+static void judge_history(const struct order_watch *watch, struct order_row *row, const struct record *record, int64_t updated_ms, int64_t v)
 {
     struct facts *facts = watch->facts;
     struct view word = {0}, expires = {0}, at = {0};
-    int64_t at_ms = 0, updated_ms = 0;
-    bool settled = audit_number(record->fields[O_UPDATED], &updated_ms) && updated_ms < watch->upto_ms;
+    int64_t at_ms = 0;
+    bool settled = updated_ms < watch->upto_ms;
     unsigned before = 0;
 
     row->suspect |= v == 0 || (uint64_t)v != record->version_count || v > VERSIONS_MAX;
@@ -157,7 +175,7 @@ static void judge_history(const struct order_watch *watch, struct order_row *row
         note_fact(facts, row, fact_step(before, after));
         if (after != FACTS_NO_WORD && (settled || at_ms < watch->upto_ms)) {
             row->versions++;
-            row->version_sum += feed_number(id, n, facts_sum(facts, after));
+            row->version_sum += feed_number(row->number, n, facts_sum(facts, after));
         }
         before = after;
     }
@@ -169,31 +187,33 @@ static void judge_history(const struct order_watch *watch, struct order_row *row
 /* While it is reserved, expire must be due when it expires, or soon. */
 static bool is_due(const struct order_watch *watch, const struct order_row *row, const struct record *record, int64_t expires_ms)
 {
-    int64_t limit = watch->now_ms + SLACK_MS, due;
+    int64_t limit = watch->now_ms + SLACK_MS;
 
     if (!view_equal(record->fields[O_STATE], VIEW("reserved")))
         return true;
-    return row->due.at && audit_number(row->due, &due) && due <= (expires_ms > limit ? expires_ms : limit);
+    return row->due <= (double)(expires_ms > limit ? expires_ms : limit);
 }
 
-void order_judge(const struct order_watch *watch, struct order_row *row, const struct item *list, struct order_lines *lines)
+bool order_judge(const struct order_watch *watch, struct order_row *row, const struct item *answer, struct order_lines *lines)
 {
     struct record record;
-    int64_t id, v, total, created, expires;
+    int64_t v, total, created, expires, updated = INT64_MAX;
 
-    read_record(&record, list, ORDER_NAMES, O_FIELDS);
+    *lines = (struct order_lines){0};
+    if (!read_record(&record, watch->arena, answer, ORDER_NAMES, O_FIELDS))
+        return false;
     if (record.fields[O_UPDATED].len == 0) /* it never moved */
         record.fields[O_UPDATED] = record.fields[O_CREATED];
-    *lines = (struct order_lines){0};
     const struct view *f = record.fields;
-    if (!audit_number(row->id, &id) || !audit_number(f[O_V], &v) || !audit_number(f[O_TOTAL], &total) || !audit_number(f[O_CREATED], &created) ||
+    if (row->number < 0 || !audit_number(f[O_V], &v) || !audit_number(f[O_TOTAL], &total) || !audit_number(f[O_CREATED], &created) ||
         !audit_number(f[O_EXPIRES], &expires)) {
         row->suspect = true;
-        return;
+        return true;
     }
+    row->suspect |= !audit_number(f[O_UPDATED], &updated) || updated >= watch->now_ms;
     *lines = (struct order_lines){.txn = f[O_T], .document = f[O_DOC], .paid = view_equal(f[O_STATE], VIEW("paid"))};
     lines->live = lines->paid || view_equal(f[O_STATE], VIEW("reserved"));
-    judge_history(watch, row, &record, id, v);
+    judge_history(watch, row, &record, updated, v);
     row->suspect |= !is_due(watch, row, &record, expires);
     row->user = arena_copy(watch->arena, f[O_USER]);
     if (f[O_PAYMENTS].len > 0) {
@@ -203,6 +223,7 @@ void order_judge(const struct order_watch *watch, struct order_row *row, const s
     } else if (!row->suspect) {
         note_fact(watch->facts, row, fact_unpaid(row->word));
     }
+    return true;
 }
 
 /* ---- payments ---- */
@@ -231,20 +252,14 @@ static bool read_refund(struct view text, struct view *status, int64_t *amount)
 }
 
 /* Sums up its refunds. Returns false if one is missing or not readable. */
-static bool sum_refunds(const struct item *list, int64_t refunds, int64_t *refunded, int64_t *refunding)
+static bool sum_refunds(const struct record *record, int64_t refunds, int64_t *refunded, int64_t *refunding)
 {
-    int64_t found = 0;
-
     *refunded = *refunding = 0;
-    for (size_t i = 0; refunds > 0 && i + 1 < list->count; i += 2) {
-        long long n = numbered(list->items[i].text, "refund");
+    for (int64_t n = 0; n < refunds; n++) {
         struct view status;
         int64_t units;
-        if (n < 1 || n > refunds)
-            continue;
-        if (!read_refund(list->items[i + 1].text, &status, &units))
+        if (n == REFUNDS_MAX || record->refunds[n].len == 0 || !read_refund(record->refunds[n], &status, &units))
             return false;
-        found++;
         if (view_equal(status, VIEW("succeeded")))
             *refunded += units;
         else if (view_equal(status, VIEW("pending")) || view_equal(status, VIEW("unknown")))
@@ -252,7 +267,7 @@ static bool sum_refunds(const struct item *list, int64_t refunds, int64_t *refun
         else if (!view_equal(status, VIEW("failed")))
             return false;
     }
-    return found == refunds;
+    return true;
 }
 
 /* What the amounts say of each other: captured, refunded, refunding; an order that costs nothing has none of these. */
@@ -262,7 +277,7 @@ static bool judge_amounts(struct payment_row *row, const struct record *record)
     int64_t amount, captured, refunded, refunding, refunds, succeeded, open;
 
     if (!audit_number(f[P_AMOUNT], &amount) || !audit_number(f[P_CAPTURED], &captured) || !audit_number(f[P_REFUNDED], &refunded) ||
-        !audit_number(f[P_REFUNDING], &refunding) || !audit_number(f[P_REFUNDS], &refunds) || !sum_refunds(record->list, refunds, &succeeded, &open))
+        !audit_number(f[P_REFUNDING], &refunding) || !audit_number(f[P_REFUNDS], &refunds) || !sum_refunds(record, refunds, &succeeded, &open))
         return false;
     if (refunded != succeeded || refunding != open || refunded + refunding > captured || (captured != 0 && captured != amount))
         return false;
@@ -301,22 +316,24 @@ static bool judge_payment_history(const struct order_watch *watch, struct paymen
            view_equal(last[1], f[P_REFUNDED]) && view_equal(last[2], f[P_UPDATED]);
 }
 
-void payment_judge(const struct order_watch *watch, struct payment_row *row, const struct item *list)
+bool payment_judge(const struct order_watch *watch, struct payment_row *row, const struct item *answer)
 {
     struct record record;
     int64_t v, created, updated;
 
-    read_record(&record, list, PAYMENT_NAMES, P_FIELDS);
+    row->word = FACTS_NO_WORD;
+    if (!read_record(&record, watch->arena, answer, PAYMENT_NAMES, P_FIELDS))
+        return false;
     const struct view *f = record.fields;
     const char *colon = f[P_OP].len ? memchr(f[P_OP].at, ':', f[P_OP].len) : NULL;
-    row->word = FACTS_NO_WORD;
     row->version = arena_copy(watch->arena, f[P_V]);
-    if (!audit_number(f[P_V], &v) || !audit_number(f[P_CREATED], &created) || !audit_number(f[P_UPDATED], &updated) || colon == NULL ||
-        !judge_amounts(row, &record) || !judge_payment_history(watch, row, &record, v) || !view_equal(f[P_ORDER_ID], row->order->id) ||
-        !view_equal(f[P_CURRENCY], row->order->currency) || !view_equal(f[P_AMOUNT], row->order->total))
+    if (!audit_number(f[P_V], &v) || !audit_number(f[P_CREATED], &created) || !audit_number(f[P_UPDATED], &updated) || updated >= watch->now_ms ||
+        colon == NULL || !judge_amounts(row, &record) || !judge_payment_history(watch, row, &record, v) ||
+        !view_equal(f[P_ORDER_ID], row->order->id) || !view_equal(f[P_CURRENCY], row->order->currency) || !view_equal(f[P_AMOUNT], row->order->total))
         row->order->suspect = true;
     else
         row->action = arena_copy(watch->arena, (struct view){f[P_OP].at, (size_t)(colon - f[P_OP].at)});
+    return true;
 }
 
 void order_conclude(const struct order_watch *watch, struct order_row *row, const struct payment_row *payments, size_t count)
@@ -327,10 +344,10 @@ void order_conclude(const struct order_watch *watch, struct order_row *row, cons
 
     for (size_t i = 0; i < count && !row->suspect && len < sizeof(profile); i++) {
         const struct payment_row *payment = &payments[i];
-        row->suspect |= payment->word >= FACTS_WORDS || payment->score.at == NULL;
+        row->suspect |= payment->word >= FACTS_WORDS || isnan(payment->score);
         if (!row->suspect)
             len += (size_t)snprintf(profile + len, sizeof(profile) - len, " %.*s%.*s %s%c%c", VIEW_ARG(facts_text(watch->facts, payment->word)),
-                                    VIEW_ARG(payment->action), payment->amounts, payment->owed.at ? 'r' : '-', payment->duty.at ? 'd' : '-');
+                                    VIEW_ARG(payment->action), payment->amounts, isnan(payment->owed) ? '-' : 'r', isnan(payment->duty) ? '-' : 'd');
     }
     if (row->suspect || len >= sizeof(profile))
         row->suspect = true;

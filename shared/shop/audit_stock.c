@@ -1,5 +1,7 @@
 #include <stdio.h>
 
+#include "dump.h"
+
 #include "audit_holds.h"
 #include "audit_internal.h"
 #include "functions.h"
@@ -9,8 +11,8 @@
 #include "audit_stock.h"
 
 #define PAGE 100
-#define FIELDS_ENOUGH 5000  /* of stocks, holds and counters, are read in one step */
-#define FIELDS_MAX 2000     /* of one stock, in one command; above it its holds are left to audit_holds */
+#define FIELDS_ENOUGH 5000                  /* of stocks, holds and counters, are read in one step */
+#define FIELDS_MAX 2000                     /* of one stock, in one command; above it its holds are left to audit_holds */
 #define SLACK_MS (CLOCKS_DIFFER_MS + 10000) /* as in audit_stock */
 #define NEVER INT64_MAX
 
@@ -41,7 +43,7 @@ struct shelf {
     size_t count, from, upto, asked; /* of the page; those whose stocks are being read; those that were asked about if they had to be */
 };
 
-enum { TAG_TIME, TAG_INDEX, TAG_RECORD, TAG_SIZE, TAG_ASKS, TAG_STOCK, TAG_COUNTERS, TAG_LEDGER, TAG_ASKED, TAGS };
+enum { TAG_TIME, TAG_INDEX, TAG_RECORD, TAG_SIZE, TAG_ASKS, TAG_STOCK, TAG_FIELDS, TAG_COUNTERS, TAG_LEDGER, TAG_ASKED, TAGS };
 
 static struct call *product_call(struct shelf *shelf, const char *command, const char *kind, const struct product *product)
 {
@@ -165,7 +167,7 @@ static void ask_stock(struct shelf *shelf)
         if (product->fields > FIELDS_MAX) {
             ask_many_holds(shelf, shelf->upto);
         } else {
-            flow_call(&shelf->flow, product_call(shelf, "HGETALL", "stock", product), TAG_STOCK, (int)shelf->upto);
+            flow_call(&shelf->flow, product_call(shelf, "DUMP", "stock", product), TAG_STOCK, (int)shelf->upto);
             fields += product->fields;
         }
         ask_ledger(shelf, shelf->upto);
@@ -210,22 +212,50 @@ static size_t counter_of(struct view name)
     return at;
 }
 
+static void take_field(struct shelf *shelf, struct product *product, struct view name, struct view text)
+{
+    size_t counter = counter_of(name);
+
+    if (is_transaction(name)) {
+        take_hold(shelf, product, name, text);
+        shelf->result.holds++;
+    } else if (counter < COUNTERS) {
+        product->counters[counter] = arena_copy(shelf->page, text);
+    }
+}
+
+/* What HGETALL answers; and DUMP, if it is nil. */
+static void got_fields(struct shelf *shelf, size_t index, const struct reply *reply)
+{
+    const struct item *list = reply->root;
+
+    for (size_t i = 0; i + 1 < list->count; i += 2)
+        take_field(shelf, &shelf->products[index], item_text(item_at(list, i)), item_text(item_at(list, i + 1)));
+}
+
+/* Can all of it be read? Nothing is taken of a stock that cannot, for HGETALL will bring it. */
+static bool is_readable(struct dump dump)
+{
+    struct view name, text;
+
+    while (dump_field(&dump, &name, &text))
+        ;
+    return dump_ended(&dump);
+}
+
 static void got_stock(struct shelf *shelf, size_t index, const struct reply *reply)
 {
     struct product *product = &shelf->products[index];
-    const struct item *list = reply->root;
+    struct dump dump;
+    struct view name, text;
 
-    for (size_t i = 0; i + 1 < list->count; i += 2) {
-        struct view name = item_text(item_at(list, i)), text = item_text(item_at(list, i + 1));
-        if (is_transaction(name)) {
-            take_hold(shelf, product, name, text);
-            shelf->result.holds++;
-            continue;
-        }
-        size_t counter = counter_of(name);
-        if (counter < COUNTERS)
-            product->counters[counter] = arena_copy(shelf->page, text);
-    }
+    if (reply->root->type != ITEM_TEXT)
+        got_fields(shelf, index, reply);
+    else if (!dump_open(&dump, reply->root->text, DUMP_HASH, shelf->page) || !is_readable(dump))
+        flow_call(&shelf->flow, product_call(shelf, "HGETALL", "stock", product), TAG_FIELDS, (int)index);
+    else
+        while (dump_field(&dump, &name, &text))
+            take_field(shelf, product, name, text);
 }
 
 static void got_counters(struct shelf *shelf, size_t index, const struct reply *reply)
@@ -382,8 +412,8 @@ static void go_on(struct shelf *shelf)
 static void shelf_got_reply(struct flow *flow, struct call *call, const struct reply *reply)
 {
     static void (*const GOT[TAGS])(struct shelf * shelf, size_t index, const struct reply *reply) = {
-        [TAG_TIME] = got_time,   [TAG_INDEX] = got_index,       [TAG_RECORD] = got_record, [TAG_SIZE] = got_size,  [TAG_ASKS] = got_asks,
-        [TAG_STOCK] = got_stock, [TAG_COUNTERS] = got_counters, [TAG_LEDGER] = got_ledger, [TAG_ASKED] = got_asked};
+        [TAG_TIME] = got_time,   [TAG_INDEX] = got_index,   [TAG_RECORD] = got_record,     [TAG_SIZE] = got_size,     [TAG_ASKS] = got_asks,
+        [TAG_STOCK] = got_stock, [TAG_FIELDS] = got_fields, [TAG_COUNTERS] = got_counters, [TAG_LEDGER] = got_ledger, [TAG_ASKED] = got_asked};
     struct shelf *shelf = (struct shelf *)flow;
 
     arena_free(shelf->stale);

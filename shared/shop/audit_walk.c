@@ -1,29 +1,55 @@
+#include <math.h>
 #include <stdio.h>
 
+#include "dump.h"
 #include "hash.h"
 
 #include "audit_internal.h"
 #include "audit_order.h"
+#include "audit_places.h"
 #include "functions.h"
 #include "records.h"
 
 #include "audit_walk.h"
 
 #define BLOCK 256
-#define PAYMENTS_MAX 8 /* of an order; one with more is asked about */
+#define WHOLE_MAX 20000      /* orders and payments of a partition whose indexes are read whole: about 1 ms of the shard for each of these */
+#define FEED_WHOLE_MAX 10000 /* entries of a feed that is read whole: about as much */
+#define PAYMENTS_MAX 8       /* of an order; one with more is asked about */
 #define ASKED_AT_ONCE 25
-#define USERS 512 /* places, a power of two */
+#define BUYERS_FEWEST 512 /* places for those of a block, a power of two */
 #define KEY_PREFIX_MAX 32
 #define KEY_MAX 64
 
 /* What is under way; the next is begun when nothing is owed any more. */
-enum stage { AT_TIME, AT_INDEX, AT_RECORDS, AT_PLACES, AT_PAYMENT_PLACES, AT_ASKING, AT_FEED, AT_MOVED };
+enum stage { AT_TIME, AT_WHOLE, AT_INDEX, AT_RECORDS, AT_PLACES, AT_PAYMENT_PLACES, AT_ASKING, AT_FEED, AT_MOVED };
+
+/* The sorted sets of a partition that are read first, before any record. */
+enum index { I_ORDERS, I_DUTIES, I_PAYMENTS, I_OWED, I_PAYMENT_DUTIES, I_ALL };
+
+/* A buyer, and the indexes of his orders and payments. */
+struct buyer {
+    struct view name; /* .at NULL: a free place */
+    struct places orders, payments;
+};
 
 struct walk {
     struct flow flow;
     struct walk_result result;
     struct order_watch watch;
     unsigned partition;
+
+    /*
+     * The indexes. Of a partition that is not too large they are read whole and kept, in ${whole}, as they are then. Else they are asked for each
+     * block about those who are in it, and buyers are those of the block.
+     */
+    int64_t size; /* orders and payments */
+    bool keeps;
+    struct arena *whole;
+    struct places places[I_ALL], of_word[FACTS_WORDS]; /* the latter by state and payment_status, or by a payment's status */
+    struct buyer *buyers;
+    size_t buyer_room;
+
     char order_prefix[KEY_PREFIX_MAX], payment_prefix[KEY_PREFIX_MAX]; /* of the keys of records */
     enum stage stage;
     bool stopped;
@@ -33,14 +59,15 @@ struct walk {
      */
     struct arena *page, *stale;
     char after[40]; /* the score behind which it begins */
-    size_t skip;    /* so many orders of that score were looked at */
+    size_t skip;    /* so many orders of that score were looked at; of a whole index: so many orders */
     struct order_row *rows;
     struct payment_row *payments;
     size_t count, payment_count;
-    unsigned *users; /* as group_by_user made it */
+    struct claims claims; /* of the step that is under way */
     unsigned asked[ASKED_AT_ONCE], asked_count;
 
     /* The feed, and the orders that it says have moved. */
+    int64_t feed_size;
     struct view after_entry;
     int64_t *moved;
     size_t moved_count, moved_room, moved_asked;
@@ -49,19 +76,22 @@ struct walk {
 enum {
     TAG_TIME,
     TAG_COUNTS,
+    TAG_SIZE,
+    TAG_FEED_SIZE,
+    TAG_WHOLE,
+    TAG_WORD_WHOLE,
     TAG_INDEX,
     TAG_DUTIES,
     TAG_RECORD,
-    TAG_USER,
-    TAG_WORD,
+    TAG_FIELDS,
+    TAG_CLAIM_WHOLE,
+    TAG_CLAIM,
     TAG_PAYMENT,
-    TAG_PAYMENTS,
-    TAG_OWED,
-    TAG_PAYMENT_DUTIES,
-    TAG_STATUS,
-    TAG_PAYMENT_USER,
+    TAG_PAYMENT_FIELDS,
+    TAG_PAYMENT_PLACE,
     TAG_VERSION,
     TAG_ASKED,
+    TAG_FEED_WHOLE,
     TAG_FEED,
     TAG_MOVED,
     TAGS
@@ -71,8 +101,19 @@ enum {
 
 static void turn_page(struct walk *walk)
 {
-    walk->stale = walk->page;
+    if (walk->stale)
+        arena_free(walk->page); /* it was begun since the last reply, so no call is on it */
+    else
+        walk->stale = walk->page;
     walk->page = walk->watch.arena = arena_child(walk->flow.arena);
+}
+
+static struct call *key_call(struct walk *walk, const char *command, struct view key)
+{
+    struct call *call = call_command(walk->page, command, walk->partition);
+
+    call_key(call, key);
+    return call;
 }
 
 /* A command about the record whose key is ${prefix} and ${id}. There is one for each order, so it is made without printf. */
@@ -90,13 +131,40 @@ static struct call *record_call(struct walk *walk, const char *command, const ch
     return call;
 }
 
-/* ZMSCORE of the index {p} and ${suffix} behind ${prefix}; its members are to follow. */
-static struct call *scores_call(struct walk *walk, const char *prefix, const char *suffix)
+/* A command about an index. What more it takes is to follow. */
+static struct call *index_call(struct walk *walk, const char *command, enum index index)
 {
-    struct call *call = call_command(walk->page, "ZMSCORE", walk->partition);
+    static const char *const NAMES[I_ALL][2] = {[I_ORDERS] = {"orders", ""},
+                                                [I_DUTIES] = {"txn", ""},
+                                                [I_PAYMENTS] = {"payments", ""},
+                                                [I_OWED] = {"payments", ":refund_due"},
+                                                [I_PAYMENT_DUTIES] = {"txn", ":pay"}};
+    struct call *call = call_command(walk->page, command, walk->partition);
 
-    call_keyf(call, "%s:{%u}%s", prefix, walk->partition, suffix);
+    call_keyf(call, "%s:{%u}%s", NAMES[index][0], walk->partition, NAMES[index][1]);
     return call;
+}
+
+/*
+ * The key of the index that a word names: of the orders with this state and payment_status, or of the payments with this status. .at NULL: of none.
+ */
+static struct view word_key(const struct walk *walk, unsigned word)
+{
+    struct view part[3];
+    size_t parts = split_bars(facts_text(walk->watch.facts, word), part, 3);
+
+    if (parts == 3)
+        return arena_printf(walk->page, "orders:{%u}:in:%.*s:%.*s", walk->partition, VIEW_ARG(part[0]), VIEW_ARG(part[1]));
+    if (parts == 2)
+        return arena_printf(walk->page, "payments:{%u}:in:%.*s", walk->partition, VIEW_ARG(part[0]));
+    return (struct view){NULL, 0};
+}
+
+static int64_t number_of(struct view id)
+{
+    long long number;
+
+    return view_to_int(id, &number) ? number : -1;
 }
 
 static struct call *orders_call(struct walk *walk, struct view ids)
@@ -113,13 +181,84 @@ static struct call *orders_call(struct walk *walk, struct view ids)
     return call;
 }
 
+/* ---- its indexes ---- */
+
+/* Those of words that the audit has not met are read when one needs them. */
+static void ask_whole(struct walk *walk)
+{
+    if (walk->size > WHOLE_MAX)
+        return;
+    for (enum index index = 0; index < I_ALL; index++)
+        flow_call(&walk->flow, index_call(walk, "DUMP", index), TAG_WHOLE, (int)index);
+    for (unsigned word = 0; word < FACTS_WORDS; word++) {
+        struct view key = word_key(walk, word);
+        if (key.at)
+            flow_call(&walk->flow, key_call(walk, "DUMP", key), TAG_WORD_WHOLE, (int)word);
+    }
+}
+
+static void got_size(struct walk *walk, size_t index, const struct reply *reply)
+{
+    walk->size += reply_int(reply, 0);
+}
+
+static void got_feed_size(struct walk *walk, size_t index, const struct reply *reply)
+{
+    walk->feed_size = reply_int(reply, 0);
+}
+
+static void got_whole(struct walk *walk, size_t index, const struct reply *reply)
+{
+    places_take(&walk->places[index], walk->whole, reply->root);
+}
+
+static void got_word_whole(struct walk *walk, size_t index, const struct reply *reply)
+{
+    places_take(&walk->of_word[index], walk->whole, reply->root);
+}
+
+/* Are they all held? Then the others are read whole as well. */
+static void end_whole(struct walk *walk)
+{
+    walk->keeps = true;
+    for (enum index index = 0; index < I_ALL; index++)
+        walk->keeps &= walk->places[index].held;
+    if (!walk->keeps)
+        return;
+    for (walk->buyer_room = BUYERS_FEWEST; walk->buyer_room < 2 * walk->places[I_ORDERS].count; walk->buyer_room *= 2)
+        ;
+    walk->buyers = ARENA_ARRAY(walk->whole, struct buyer, walk->buyer_room);
+}
+
 /* ---- a block: orders ---- */
+
+/* The next orders of an index that is held. */
+static void take_index(struct walk *walk)
+{
+    const struct places *orders = &walk->places[I_ORDERS];
+
+    walk->count = orders->count - walk->skip < BLOCK ? orders->count - walk->skip : BLOCK;
+    walk->rows = ARENA_ARRAY(walk->page, struct order_row, walk->count + 1);
+    for (size_t i = 0; i < walk->count; i++) {
+        const struct place *place = &orders->list[walk->skip++];
+        struct buffer id = {.arena = walk->page};
+        buffer_add_int(&id, place->id);
+        walk->rows[i].id = buffer_view(&id);
+        walk->rows[i].number = place->id;
+        walk->rows[i].score = place->score;
+    }
+}
 
 static void ask_index(struct walk *walk)
 {
     turn_page(walk);
-    struct call *call = call_command(walk->page, "ZRANGEBYSCORE", walk->partition);
-    call_keyf(call, "orders:{%u}", walk->partition);
+    walk->payment_count = 0;
+    if (walk->keeps) {
+        take_index(walk);
+        walk->result.orders += (int64_t)walk->count;
+        return;
+    }
+    struct call *call = index_call(walk, "ZRANGEBYSCORE", I_ORDERS);
     call_arg(call, walk->after[0] ? view_of(walk->after) : VIEW("-inf"));
     call_arg(call, VIEW("+inf"));
     call_arg(call, VIEW("WITHSCORES"));
@@ -130,12 +269,12 @@ static void ask_index(struct walk *walk)
 }
 
 /* Where the next block begins: at the last score, behind those that have it. */
-static void note_place(struct walk *walk)
+static void note_place(struct walk *walk, struct view last)
 {
-    struct view last = walk->rows[walk->count - 1].score;
+    double score = walk->rows[walk->count - 1].score;
     size_t same = 0;
 
-    while (same < walk->count && view_equal(walk->rows[walk->count - 1 - same].score, last))
+    while (same < walk->count && walk->rows[walk->count - 1 - same].score == score)
         same++;
     walk->skip = view_equal(view_of(walk->after), last) ? walk->skip + same : same;
     snprintf(walk->after, sizeof(walk->after), "%.*s", VIEW_ARG(last));
@@ -149,39 +288,39 @@ static void got_index(struct walk *walk, size_t index, const struct reply *reply
     walk->rows = ARENA_ARRAY(walk->page, struct order_row, walk->count + 1);
     for (size_t i = 0; i < walk->count; i++) {
         walk->rows[i].id = arena_copy(walk->page, item_text(item_at(list, i * 2)));
-        walk->rows[i].score = arena_copy(walk->page, item_text(item_at(list, i * 2 + 1)));
+        walk->rows[i].number = number_of(walk->rows[i].id);
+        walk->rows[i].score = score_in(item_at(list, i * 2 + 1));
     }
-    walk->payment_count = 0;
     walk->result.orders += (int64_t)walk->count;
     if (walk->count > 0)
-        note_place(walk);
+        note_place(walk, item_text(item_at(list, walk->count * 2 - 1)));
 }
 
-/* Duties are asked for first, so that they are known when a record comes. */
+/* Duties are known before the records, which are judged by them. */
+static void ask_duties(struct walk *walk)
+{
+    struct call *call = walk->keeps || walk->count == 0 ? NULL : index_call(walk, "ZMSCORE", I_DUTIES);
+
+    for (size_t i = 0; i < walk->count; i++)
+        if (call)
+            call_arg(call, walk->rows[i].id);
+        else
+            walk->rows[i].due = places_score(&walk->places[I_DUTIES], walk->rows[i].number);
+    if (call)
+        flow_call(&walk->flow, call, TAG_DUTIES, 0);
+}
+
 static void ask_records(struct walk *walk)
 {
-    struct call *duties = scores_call(walk, "txn", "");
-
+    ask_duties(walk);
     for (size_t i = 0; i < walk->count; i++)
-        call_arg(duties, walk->rows[i].id);
-    if (walk->count > 0)
-        flow_call(&walk->flow, duties, TAG_DUTIES, 0);
-    for (size_t i = 0; i < walk->count; i++)
-        flow_call(&walk->flow, record_call(walk, "HGETALL", walk->order_prefix, walk->rows[i].id), TAG_RECORD, (int)i);
-}
-
-/* A score that is kept; .at NULL if there is none. */
-static struct view score_of(struct walk *walk, const struct reply *reply, size_t n)
-{
-    const struct item *item = reply_item(reply, n);
-
-    return item->type == ITEM_TEXT ? arena_copy(walk->page, item->text) : (struct view){NULL, 0};
+        flow_call(&walk->flow, record_call(walk, "DUMP", walk->order_prefix, walk->rows[i].id), TAG_RECORD, (int)i);
 }
 
 static void got_duties(struct walk *walk, size_t index, const struct reply *reply)
 {
     for (size_t i = 0; i < walk->count; i++)
-        walk->rows[i].due = score_of(walk, reply, i);
+        walk->rows[i].due = score_in(reply_item(reply, i));
 }
 
 /* How many ids ${list} has, with commas between them; 0 if it is no such list. */
@@ -204,89 +343,102 @@ static void got_record(struct walk *walk, size_t index, const struct reply *repl
 {
     struct order_row *row = &walk->rows[index];
     struct order_lines lines;
-    long long id;
 
-    order_judge(&walk->watch, row, reply->root, &lines);
+    if (!order_judge(&walk->watch, row, reply->root, &lines)) {
+        flow_call(&walk->flow, record_call(walk, "HGETALL", walk->order_prefix, row->id), TAG_FIELDS, (int)index);
+        return;
+    }
     if (row->payments.len > 0) {
         row->payment_count = ids_in(row->payments);
         row->suspect |= row->payment_count == 0 || row->payment_count > PAYMENTS_MAX;
     }
-    if ((lines.live || row->due.at) && view_to_int(row->id, &id))
-        audit_take_lines(walk->flow.parent, id, lines.txn, lines.document, lines.live, lines.paid && row->due.at == NULL);
+    if ((lines.live || !isnan(row->due)) && row->number >= 0)
+        audit_take_lines(walk->flow.parent, row->number, lines.txn, lines.document, lines.live, lines.paid && isnan(row->due));
+}
+
+/* ---- a block: who must be in which index ---- */
+
+/* Where the indexes of this buyer are kept. */
+static struct buyer *buyer_of(struct walk *walk, struct view name)
+{
+    size_t at = hash32(name, 0) & (walk->buyer_room - 1);
+
+    while (walk->buyers[at].name.at && !view_equal(walk->buyers[at].name, name))
+        at = (at + 1) & (walk->buyer_room - 1);
+    if (walk->buyers[at].name.at == NULL)
+        walk->buyers[at].name = arena_copy(walk->keeps ? walk->whole : walk->page, name);
+    return &walk->buyers[at];
+}
+
+/* Claims about ${most} orders or payments: two for each, of its buyer and of its state. Buyers that are not kept begin anew. */
+static void begin_claims(struct walk *walk, size_t most)
+{
+    claims_begin(&walk->claims, walk->page, most * 2);
+    if (walk->keeps)
+        return;
+    walk->buyer_room = BUYERS_FEWEST;
+    walk->buyers = ARENA_ARRAY(walk->page, struct buyer, walk->buyer_room);
+}
+
+static void claim_order(struct walk *walk, struct order_row *row)
+{
+    const struct claimant claimant = {row->id, row->number, &row->score, &row->suspect, NULL};
+    struct claim *claim = claims_add(&walk->claims, &buyer_of(walk, row->user)->orders, &claimant);
+
+    if (claim && claim->key.at == NULL)
+        claim->key = arena_printf(walk->page, "orders:{%u}:user:%.*s", walk->partition, VIEW_ARG(row->user));
+    claim = claims_add(&walk->claims, &walk->of_word[row->word], &claimant);
+    if (claim && claim->key.at == NULL)
+        claim->key = word_key(walk, row->word);
+}
+
+static void claim_payment(struct walk *walk, struct payment_row *payment)
+{
+    struct order_row *row = payment->order;
+    const struct claimant claimant = {payment->id, payment->number, &payment->score, &row->suspect, NULL};
+    struct claim *claim = claims_add(&walk->claims, &buyer_of(walk, row->user)->payments, &claimant);
+
+    if (claim && claim->key.at == NULL)
+        claim->key = arena_printf(walk->page, "payments:{%u}:user:%.*s", walk->partition, VIEW_ARG(row->user));
+    if (payment->word >= FACTS_WORDS)
+        return;
+    claim = claims_add(&walk->claims, &walk->of_word[payment->word], &claimant);
+    if (claim && claim->key.at == NULL)
+        claim->key = word_key(walk, payment->word);
+    payment->late |= claim != NULL;
+}
+
+static void ask_claim_scores(struct walk *walk, size_t n)
+{
+    struct call *call = key_call(walk, "ZMSCORE", walk->claims.list[n].key);
+
+    for (const struct claimant *claimant = walk->claims.list[n].claimants; claimant; claimant = claimant->next)
+        call_arg(call, claimant->id);
+    flow_call(&walk->flow, call, TAG_CLAIM, (int)n);
+}
+
+static void ask_claims(struct walk *walk)
+{
+    claims_end(&walk->claims);
+    for (size_t n = 0; n < walk->claims.count; n++)
+        if (walk->keeps)
+            flow_call(&walk->flow, key_call(walk, "DUMP", walk->claims.list[n].key), TAG_CLAIM_WHOLE, (int)n);
+        else
+            ask_claim_scores(walk, n);
+}
+
+static void got_claim_whole(struct walk *walk, size_t index, const struct reply *reply)
+{
+    if (!claim_whole(&walk->claims.list[index], walk->whole, reply->root))
+        ask_claim_scores(walk, index);
+}
+
+static void got_claim(struct walk *walk, size_t index, const struct reply *reply)
+{
+    claim_scores(&walk->claims.list[index], reply);
 }
 
 /* ---- a block: where else its orders stand, and its payments ---- */
-
-/* Rows of one buyer are looked for with one command. ${users}: the first row of each, in places of a hash table: 0 is none, else its number and 1. */
-static void group_by_user(struct walk *walk)
-{
-    unsigned *first = walk->users = ARENA_ARRAY(walk->page, unsigned, USERS);
-
-    for (size_t i = walk->count; i-- > 0;) {
-        struct order_row *row = &walk->rows[i];
-        if (row->suspect)
-            continue;
-        unsigned at = hash32(row->user, 0) & (USERS - 1);
-        while (first[at] && !view_equal(walk->rows[first[at] - 1].user, row->user))
-            at = (at + 1) & (USERS - 1);
-        row->next_of_user = first[at];
-        first[at] = (unsigned)i + 1;
-    }
-}
-
-static void ask_users(struct walk *walk)
-{
-    const unsigned *first = walk->users;
-
-    for (size_t at = 0; at < USERS; at++) {
-        if (first[at] == 0)
-            continue;
-        struct call *call = call_command(walk->page, "ZMSCORE", walk->partition);
-        call_keyf(call, "orders:{%u}:user:%.*s", walk->partition, VIEW_ARG(walk->rows[first[at] - 1].user));
-        for (unsigned n = first[at]; n; n = walk->rows[n - 1].next_of_user)
-            call_arg(call, walk->rows[n - 1].id);
-        flow_call(&walk->flow, call, TAG_USER, (int)first[at]);
-    }
-}
-
-static void got_user(struct walk *walk, size_t index, const struct reply *reply)
-{
-    size_t at = 0;
-
-    for (unsigned n = (unsigned)index; n; n = walk->rows[n - 1].next_of_user)
-        walk->rows[n - 1].suspect |= !view_equal(reply_text(reply, at++), walk->rows[n - 1].score);
-}
-
-static void ask_words(struct walk *walk)
-{
-    unsigned first[FACTS_WORDS] = {0};
-
-    for (size_t i = walk->count; i-- > 0;) {
-        struct order_row *row = &walk->rows[i];
-        if (row->suspect)
-            continue;
-        row->next_of_word = first[row->word];
-        first[row->word] = (unsigned)i + 1;
-    }
-    for (unsigned word = 0; word < FACTS_WORDS; word++) {
-        struct view part[3];
-        if (first[word] == 0 || split_bars(facts_text(walk->watch.facts, word), part, 3) < 3)
-            continue;
-        struct call *call = call_command(walk->page, "ZMSCORE", walk->partition);
-        call_keyf(call, "orders:{%u}:in:%.*s:%.*s", walk->partition, VIEW_ARG(part[0]), VIEW_ARG(part[1]));
-        for (unsigned n = first[word]; n; n = walk->rows[n - 1].next_of_word)
-            call_arg(call, walk->rows[n - 1].id);
-        flow_call(&walk->flow, call, TAG_WORD, (int)first[word]);
-    }
-}
-
-static void got_word(struct walk *walk, size_t index, const struct reply *reply)
-{
-    size_t at = 0;
-
-    for (unsigned n = (unsigned)index; n; n = walk->rows[n - 1].next_of_word)
-        walk->rows[n - 1].suspect |= !view_equal(reply_text(reply, at++), walk->rows[n - 1].score);
-}
 
 static void add_payments(struct walk *walk, struct order_row *row)
 {
@@ -297,8 +449,8 @@ static void add_payments(struct walk *walk, struct order_row *row)
         const char *comma = memchr(rest.at, ',', rest.len);
         size_t len = comma ? (size_t)(comma - rest.at) : rest.len;
         struct payment_row *payment = &walk->payments[walk->payment_count];
-        *payment = (struct payment_row){.id = {rest.at, len}, .order = row};
-        flow_call(&walk->flow, record_call(walk, "HGETALL", walk->payment_prefix, payment->id), TAG_PAYMENT, (int)walk->payment_count++);
+        *payment = (struct payment_row){.id = {rest.at, len}, .number = number_of((struct view){rest.at, len}), .order = row};
+        flow_call(&walk->flow, record_call(walk, "DUMP", walk->payment_prefix, payment->id), TAG_PAYMENT, (int)walk->payment_count++);
         rest = (struct view){rest.at + len + 1, rest.len - len - (comma != NULL)};
     }
 }
@@ -307,9 +459,11 @@ static void ask_places(struct walk *walk)
 {
     size_t payments = 0;
 
-    group_by_user(walk);
-    ask_users(walk);
-    ask_words(walk);
+    begin_claims(walk, walk->count);
+    for (size_t i = 0; i < walk->count; i++)
+        if (!walk->rows[i].suspect)
+            claim_order(walk, &walk->rows[i]);
+    ask_claims(walk);
     for (size_t i = 0; i < walk->count; i++)
         payments += walk->rows[i].suspect ? 0 : walk->rows[i].payment_count;
     walk->payments = ARENA_ARRAY(walk->page, struct payment_row, payments + 1);
@@ -320,70 +474,48 @@ static void ask_places(struct walk *walk)
 
 static void got_payment(struct walk *walk, size_t index, const struct reply *reply)
 {
-    payment_judge(&walk->watch, &walk->payments[index], reply->root);
+    struct payment_row *payment = &walk->payments[index];
+
+    if (!payment_judge(&walk->watch, payment, reply->root))
+        flow_call(&walk->flow, record_call(walk, "HGETALL", walk->payment_prefix, payment->id), TAG_PAYMENT_FIELDS, (int)index);
 }
 
 /* ---- a block: where its payments stand ---- */
 
-static void ask_all_payments(struct walk *walk, const char *prefix, const char *suffix, int tag)
+/* Where ${payment} keeps the score that it has in one of the three indexes of all payments. */
+static double *place_of(struct payment_row *payment, enum index index)
 {
-    struct call *call = scores_call(walk, prefix, suffix);
+    return index == I_PAYMENTS ? &payment->score : index == I_OWED ? &payment->owed : &payment->duty;
+}
+
+static void ask_all_payments(struct walk *walk, enum index index)
+{
+    struct call *call = walk->keeps ? NULL : index_call(walk, "ZMSCORE", index);
 
     for (size_t i = 0; i < walk->payment_count; i++)
-        call_arg(call, walk->payments[i].id);
-    flow_call(&walk->flow, call, tag, 0);
-}
-
-static void ask_statuses(struct walk *walk)
-{
-    unsigned first[FACTS_WORDS] = {0};
-
-    for (size_t i = walk->payment_count; i-- > 0;) {
-        struct payment_row *payment = &walk->payments[i];
-        if (payment->word >= FACTS_WORDS)
-            continue;
-        payment->next_of_word = first[payment->word];
-        first[payment->word] = (unsigned)i + 1;
-    }
-    for (unsigned word = 0; word < FACTS_WORDS; word++) {
-        struct view text = facts_text(walk->watch.facts, word);
-        if (first[word] == 0 || text.len == 0)
-            continue;
-        struct call *call = call_command(walk->page, "ZMSCORE", walk->partition);
-        call_keyf(call, "payments:{%u}:in:%.*s", walk->partition, (int)text.len - 1, text.at);
-        for (unsigned n = first[word]; n; n = walk->payments[n - 1].next_of_word)
-            call_arg(call, walk->payments[n - 1].id);
-        flow_call(&walk->flow, call, TAG_STATUS, (int)first[word]);
-    }
-}
-
-/* The payments of each buyer, in the order of got_payment_user. */
-static void ask_payment_users(struct walk *walk)
-{
-    for (size_t at = 0; at < USERS; at++) {
-        struct call *call = NULL;
-        for (unsigned n = walk->users[at]; n; n = walk->rows[n - 1].next_of_user) {
-            const struct order_row *row = &walk->rows[n - 1];
-            if (row->payment_count > 0 && !call) {
-                call = call_command(walk->page, "ZMSCORE", walk->partition);
-                call_keyf(call, "payments:{%u}:user:%.*s", walk->partition, VIEW_ARG(row->user));
-            }
-            for (unsigned i = 0; i < row->payment_count; i++)
-                call_arg(call, walk->payments[row->first_payment + i].id);
-        }
         if (call)
-            flow_call(&walk->flow, call, TAG_PAYMENT_USER, (int)walk->users[at]);
-    }
+            call_arg(call, walk->payments[i].id);
+        else
+            *place_of(&walk->payments[i], index) = places_score(&walk->places[index], walk->payments[i].number);
+    if (call)
+        flow_call(&walk->flow, call, TAG_PAYMENT_PLACE, (int)index);
 }
 
-static void got_payment_user(struct walk *walk, size_t index, const struct reply *reply)
+static void got_payment_place(struct walk *walk, size_t index, const struct reply *reply)
 {
-    size_t at = 0;
+    for (size_t i = 0; i < walk->payment_count; i++)
+        *place_of(&walk->payments[i], (enum index)index) = score_in(reply_item(reply, i));
+}
 
-    for (unsigned n = (unsigned)index; n; n = walk->rows[n - 1].next_of_user) {
-        struct order_row *row = &walk->rows[n - 1];
-        for (unsigned i = 0; i < row->payment_count; i++)
-            row->suspect |= !view_equal(reply_text(reply, at++), walk->payments[row->first_payment + i].score);
+/* Did it move while it was read? Behind all of its places. */
+static void ask_versions(struct walk *walk)
+{
+    for (size_t i = 0; i < walk->payment_count; i++) {
+        if (!walk->payments[i].late && walk->keeps)
+            continue;
+        struct call *call = record_call(walk, "HGET", walk->payment_prefix, walk->payments[i].id);
+        call_arg(call, VIEW("v"));
+        flow_call(&walk->flow, call, TAG_VERSION, (int)i);
     }
 }
 
@@ -391,42 +523,14 @@ static void ask_payment_places(struct walk *walk)
 {
     if (walk->payment_count == 0)
         return;
-    ask_all_payments(walk, "payments", "", TAG_PAYMENTS);
-    ask_all_payments(walk, "payments", ":refund_due", TAG_OWED);
-    ask_all_payments(walk, "txn", ":pay", TAG_PAYMENT_DUTIES);
-    ask_statuses(walk);
-    ask_payment_users(walk);
-    for (size_t i = 0; i < walk->payment_count; i++) {
-        struct call *call = record_call(walk, "HGET", walk->payment_prefix, walk->payments[i].id);
-        call_arg(call, VIEW("v"));
-        flow_call(&walk->flow, call, TAG_VERSION, (int)i);
-    }
-}
-
-static void got_payments(struct walk *walk, size_t index, const struct reply *reply)
-{
+    ask_all_payments(walk, I_PAYMENTS);
+    ask_all_payments(walk, I_OWED);
+    ask_all_payments(walk, I_PAYMENT_DUTIES);
+    begin_claims(walk, walk->payment_count);
     for (size_t i = 0; i < walk->payment_count; i++)
-        walk->payments[i].score = score_of(walk, reply, i);
-}
-
-static void got_owed(struct walk *walk, size_t index, const struct reply *reply)
-{
-    for (size_t i = 0; i < walk->payment_count; i++)
-        walk->payments[i].owed = score_of(walk, reply, i);
-}
-
-static void got_payment_duties(struct walk *walk, size_t index, const struct reply *reply)
-{
-    for (size_t i = 0; i < walk->payment_count; i++)
-        walk->payments[i].duty = score_of(walk, reply, i);
-}
-
-static void got_status(struct walk *walk, size_t index, const struct reply *reply)
-{
-    size_t at = 0;
-
-    for (unsigned n = (unsigned)index; n; n = walk->payments[n - 1].next_of_word)
-        walk->payments[n - 1].order->suspect |= !view_equal(reply_text(reply, at++), walk->payments[n - 1].score);
+        claim_payment(walk, &walk->payments[i]);
+    ask_claims(walk);
+    ask_versions(walk);
 }
 
 static void got_version(struct walk *walk, size_t index, const struct reply *reply)
@@ -516,6 +620,12 @@ static void count_block(struct walk *walk)
 static void ask_feed(struct walk *walk)
 {
     turn_page(walk);
+    if (walk->feed_size <= FEED_WHOLE_MAX) {
+        struct call *call = call_command(walk->page, "DUMP", walk->partition);
+        call_keyf(call, "events:{%u}", walk->partition);
+        flow_call(&walk->flow, call, TAG_FEED_WHOLE, 0);
+        return;
+    }
     flow_call(&walk->flow, feed_entries_call(walk->page, walk->partition, walk->after_entry, VIEW("+")), TAG_FEED, 0);
 }
 
@@ -534,16 +644,41 @@ static void note_moved(struct walk *walk, int64_t order_id)
     walk->moved[walk->moved_count++] = order_id;
 }
 
+static void take_entry(struct walk *walk, int64_t ms, struct view text)
+{
+    int64_t order_id;
+
+    if (ms < walk->watch.upto_ms)
+        feed_take_text(&walk->result.feed, text);
+    else if (feed_text_order(text, &order_id))
+        note_moved(walk, order_id);
+}
+
+static void got_feed_whole(struct walk *walk, size_t index, const struct reply *reply)
+{
+    const struct feed_account before = walk->result.feed;
+    struct dump_stream stream;
+    int64_t ms;
+    struct view text;
+
+    if (reply->root->type == ITEM_NIL)
+        return;
+    bool read = reply->root->type == ITEM_TEXT && dump_stream_open(&stream, reply->root->text, walk->page);
+    while (read && dump_entry(&stream, &ms, &text))
+        take_entry(walk, ms, text);
+    if (read && dump_stream_ended(&stream))
+        return;
+    walk->result.feed = before;
+    walk->feed_size = INT64_MAX; /* so it is read by XRANGE */
+    ask_feed(walk);
+}
+
 static void got_feed(struct walk *walk, size_t index, const struct reply *reply)
 {
     const struct item *list = reply->root;
-    int64_t order_id;
 
     for (size_t i = 0; i < list->count; i++)
-        if (feed_entry_ms(item_at(list, i)) < walk->watch.upto_ms)
-            feed_take_entry(&walk->result.feed, item_at(list, i));
-        else if (feed_entry_order(item_at(list, i), &order_id))
-            note_moved(walk, order_id);
+        take_entry(walk, feed_entry_ms(item_at(list, i)), feed_entry_text(item_at(list, i)));
     walk->after_entry = arena_copy(walk->page, feed_last(list));
 }
 
@@ -569,8 +704,13 @@ static void got_moved(struct walk *walk, size_t index, const struct reply *reply
 static void ask_time(struct walk *walk)
 {
     turn_page(walk);
+    struct call *feed = call_command(walk->page, "XLEN", walk->partition);
     flow_call(&walk->flow, call_command(walk->page, "TIME", walk->partition), TAG_TIME, 0);
     flow_call(&walk->flow, orders_call(walk, VIEW("")), TAG_COUNTS, 0);
+    flow_call(&walk->flow, index_call(walk, "ZCARD", I_ORDERS), TAG_SIZE, 0);
+    flow_call(&walk->flow, index_call(walk, "ZCARD", I_PAYMENTS), TAG_SIZE, 0);
+    call_keyf(feed, "events:{%u}", walk->partition);
+    flow_call(&walk->flow, feed, TAG_FEED_SIZE, 0);
 }
 
 static void got_time(struct walk *walk, size_t index, const struct reply *reply)
@@ -581,14 +721,10 @@ static void got_time(struct walk *walk, size_t index, const struct reply *reply)
 
 static void begin(struct walk *walk, enum stage stage)
 {
-    static void (*const BEGIN[])(struct walk * walk) = {[AT_TIME] = ask_time,
-                                                        [AT_INDEX] = ask_index,
-                                                        [AT_RECORDS] = ask_records,
-                                                        [AT_PLACES] = ask_places,
-                                                        [AT_PAYMENT_PLACES] = ask_payment_places,
-                                                        [AT_ASKING] = ask_unsure,
-                                                        [AT_FEED] = ask_feed,
-                                                        [AT_MOVED] = ask_moved};
+    static void (*const BEGIN[])(struct walk *
+                                 walk) = {[AT_TIME] = ask_time,       [AT_WHOLE] = ask_whole,   [AT_INDEX] = ask_index,
+                                          [AT_RECORDS] = ask_records, [AT_PLACES] = ask_places, [AT_PAYMENT_PLACES] = ask_payment_places,
+                                          [AT_ASKING] = ask_unsure,   [AT_FEED] = ask_feed,     [AT_MOVED] = ask_moved};
 
     walk->stage = stage;
     BEGIN[stage](walk);
@@ -597,6 +733,9 @@ static void begin(struct walk *walk, enum stage stage)
 static enum stage stage_after(struct walk *walk)
 {
     switch (walk->stage) {
+    case AT_WHOLE:
+        end_whole(walk);
+        return AT_INDEX;
     case AT_PAYMENT_PLACES:
         conclude(walk);
         return AT_ASKING;
@@ -618,7 +757,8 @@ static void end(struct walk *walk)
 {
     arena_free(walk->stale);
     arena_free(walk->page);
-    walk->page = walk->stale = NULL;
+    arena_free(walk->whole);
+    walk->page = walk->stale = walk->whole = NULL;
     walk->result.events = (int64_t)walk->result.feed.entries;
     flow_end(&walk->flow);
 }
@@ -627,19 +767,22 @@ static void got_reply(struct flow *flow, struct call *call, const struct reply *
 {
     static void (*const GOT[TAGS])(struct walk * walk, size_t index, const struct reply *reply) = {[TAG_TIME] = got_time,
                                                                                                    [TAG_COUNTS] = got_moved,
+                                                                                                   [TAG_SIZE] = got_size,
+                                                                                                   [TAG_FEED_SIZE] = got_feed_size,
+                                                                                                   [TAG_WHOLE] = got_whole,
+                                                                                                   [TAG_WORD_WHOLE] = got_word_whole,
                                                                                                    [TAG_INDEX] = got_index,
                                                                                                    [TAG_DUTIES] = got_duties,
                                                                                                    [TAG_RECORD] = got_record,
-                                                                                                   [TAG_USER] = got_user,
-                                                                                                   [TAG_WORD] = got_word,
+                                                                                                   [TAG_FIELDS] = got_record,
+                                                                                                   [TAG_CLAIM_WHOLE] = got_claim_whole,
+                                                                                                   [TAG_CLAIM] = got_claim,
                                                                                                    [TAG_PAYMENT] = got_payment,
-                                                                                                   [TAG_PAYMENTS] = got_payments,
-                                                                                                   [TAG_OWED] = got_owed,
-                                                                                                   [TAG_PAYMENT_DUTIES] = got_payment_duties,
-                                                                                                   [TAG_STATUS] = got_status,
-                                                                                                   [TAG_PAYMENT_USER] = got_payment_user,
+                                                                                                   [TAG_PAYMENT_FIELDS] = got_payment,
+                                                                                                   [TAG_PAYMENT_PLACE] = got_payment_place,
                                                                                                    [TAG_VERSION] = got_version,
                                                                                                    [TAG_ASKED] = got_asked,
+                                                                                                   [TAG_FEED_WHOLE] = got_feed_whole,
                                                                                                    [TAG_FEED] = got_feed,
                                                                                                    [TAG_MOVED] = got_moved};
     struct walk *walk = (struct walk *)flow;
@@ -675,6 +818,7 @@ struct flow *audit_walk_new(struct flow *audit, unsigned partition)
     snprintf(walk->order_prefix, sizeof(walk->order_prefix), "order:{%u}:", partition);
     snprintf(walk->payment_prefix, sizeof(walk->payment_prefix), "payment:{%u}:", partition);
     walk->watch.facts = audit_facts(audit);
+    walk->whole = arena_child(audit->arena);
     return flow;
 }
 

@@ -206,7 +206,7 @@ size_t split_bars(struct view text, struct view *out, size_t most)
 {
     size_t count = 0;
     while (count < most) {
-        const char *bar = count + 1 < most ? memchr(text.at, '|', text.len) : NULL;
+        const char *bar = count + 1 < most && text.len > 0 ? memchr(text.at, '|', text.len) : NULL;
         size_t len = bar ? (size_t)(bar - text.at) : text.len;
         out[count++] = (struct view){text.at, len};
         if (bar == NULL)

@@ -808,6 +808,22 @@ static void act_zmscore(struct model *model, const struct call *call, struct sai
     }
 }
 
+/* In a form that nobody knows: whoever reads asks again, by HGETALL, ZMSCORE or XRANGE. */
+static void act_dump(struct model *model, const struct call *call, struct said *said)
+{
+    say(said, "='in a form of its own'");
+}
+
+static void act_xlen(struct model *model, const struct call *call, struct said *said)
+{
+    say(said, "=0");
+}
+
+static void act_zcard(struct model *model, const struct call *call, struct said *said)
+{
+    say(said, "=1");
+}
+
 static void act_time(struct model *model, const struct call *call, struct said *said)
 {
     say(said, "'%lld' '0'", (long long)model->now / 1000);
@@ -837,6 +853,9 @@ static void act_command(struct model *model, const struct call *call, struct sai
         {"HMGET", act_hmget},
         {"HGETALL", act_hgetall},
         {"HLEN", act_hlen},
+        {"DUMP", act_dump},
+        {"ZCARD", act_zcard},
+        {"XLEN", act_xlen},
         {"EXISTS", act_exists},
         {"TIME", act_time},
         {"ZRANGEBYSCORE", act_zrangebyscore},
