@@ -48,6 +48,7 @@ function(souk_unit_test name)
     endif()
     set(target ${TEST_FOLDER}_${name}_test)
     add_executable(${target} ${CMAKE_SOURCE_DIR}/tests/${TEST_FOLDER}/${name}_test.c $<TARGET_OBJECTS:souk_test_only> ${TEST_SOURCES})
+    target_include_directories(${target} PRIVATE ${CMAKE_SOURCE_DIR}/tests/lib)
     target_link_libraries(${target} PRIVATE souk_flags ${TEST_LINKS} PkgConfig::CMOCKA)
     add_test(NAME ${TEST_FOLDER}/${name} COMMAND ${target})
     set(seconds 300) # far more than it takes on a machine that has much else to do

@@ -17,6 +17,7 @@
 #include <cmocka.h>
 
 #include "fault_test_lib.h"
+#include "scratch_dir.h"
 
 /*
  * A shard that is known by its name comes back at another address: the worker follows. While the resolver does not answer, what lives elsewhere goes
@@ -62,7 +63,8 @@ static bool raise_loopback(void)
 
 static bool cover(const char *path, const char *text)
 {
-    char own[] = "/tmp/souk-move-XXXXXX";
+    char own[300];
+    snprintf(own, sizeof(own), "%s/souk-move-XXXXXX", scratch_home());
     int fd = mkstemp(own);
     bool covered = fd >= 0 && write_file(own, text) && chmod(own, 0644) == 0 && mount(own, path, NULL, MS_BIND, NULL) == 0;
 

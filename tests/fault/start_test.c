@@ -21,6 +21,7 @@
 
 #include "fault_test_lib.h"
 #include "launch.h"
+#include "scratch_dir.h"
 
 /*
  * How a worker begins: with settings that cannot be right it says one clear sentence and ends; with shards that cannot be right it says which and
@@ -133,9 +134,7 @@ static char before[PATH_MAX], here[64];
 
 static int enter_directory(void **state)
 {
-    const char *tmp = getenv("TMPDIR");
-    snprintf(here, sizeof(here), "%s/start-test-XXXXXX", tmp ? tmp : "/tmp");
-    if (!getcwd(before, sizeof(before)) || !mkdtemp(here) || chdir(here) != 0)
+    if (!getcwd(before, sizeof(before)) || !scratch_dir(here, sizeof(here), "souk-start") || chdir(here) != 0)
         return -1;
     write_here("open-to-all", "secret\n", 0644);
     write_here("wrong", "my caller may all\n", 0640);

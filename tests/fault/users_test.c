@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "fault_test_lib.h"
+#include "scratch_dir.h"
 #include "shard_users.h"
 
 /*
@@ -408,8 +409,8 @@ static void test_bad_passwords_are_told(void **state)
         {"souk-order", "short", "has 5 characters; it must have 16 to 255"},
         {"souk-admin", "short", "has 5 characters; it must have"},
     };
-    char dir[] = "/tmp/souk-users-XXXXXX", command[1024], path[256], said[1024];
-    assert_non_null(mkdtemp(dir));
+    char dir[200], command[1024], path[256], said[1024];
+    assert_true(scratch_dir(dir, sizeof(dir), "souk-users"));
     for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
         snprintf(command, sizeof(command), "rm -rf %s/p && '%s/deploy/redis/make-passwords' %s/p >/dev/null", dir, SOUK_SOURCE, dir);
         assert_int_equal(system(command), 0);

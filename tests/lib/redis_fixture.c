@@ -16,6 +16,7 @@
 #include "launch.h"
 #include "port.h"
 #include "redis_fixture.h"
+#include "scratch_dir.h"
 
 #define ARGS_MAX 64
 #define START_MS 10000
@@ -132,13 +133,6 @@ static bool begin(struct redis_fixture *redis)
     return true;
 }
 
-static const char *temporary(void)
-{
-    const char *tmp = getenv("TMPDIR");
-
-    return tmp ? tmp : "/tmp";
-}
-
 static struct redis_fixture *start(const char *home, const char *const *extra_args, const struct redis_login *login,
                                    const struct redis_fixture *primary)
 {
@@ -148,7 +142,7 @@ static struct redis_fixture *start(const char *home, const char *const *extra_ar
         fail("no memory");
     redis->extra_args = extra_args;
     redis->login = login;
-    snprintf(redis->dir, sizeof(redis->dir), "%s/souk-redis-XXXXXX", home ? home : temporary());
+    snprintf(redis->dir, sizeof(redis->dir), "%s/souk-redis-XXXXXX", home ? home : scratch_home());
     if (!mkdtemp(redis->dir))
         fail("cannot make %s: %s", redis->dir, strerror(errno));
     if (primary)

@@ -14,6 +14,7 @@
 
 #include "client.h"
 #include "redis_fixture.h"
+#include "scratch_dir.h"
 #include "shard_users.h"
 
 #include "souk_fixture_internal.h"
@@ -194,7 +195,6 @@ static void start_workers(struct souk *souk)
 struct souk *souk_start(const struct souk_settings *settings)
 {
     struct souk *souk = calloc(1, sizeof(*souk));
-    const char *tmp = getenv("TMPDIR");
 
     if (souk == NULL)
         fixture_fail("no memory");
@@ -204,7 +204,7 @@ struct souk *souk_start(const struct souk_settings *settings)
     if (souk->settings.shards > SOUK_SHARDS_MAX)
         fixture_fail("%u shards are more than %d", souk->settings.shards, SOUK_SHARDS_MAX);
     souk->settings.roles[SOUK_SANDBOX] |= souk->settings.roles[SOUK_PAYMENT];
-    souk->dir = fixture_text("%s/souk-test-XXXXXX", tmp ? tmp : "/tmp");
+    souk->dir = fixture_text("%s/souk-test-XXXXXX", scratch_home());
     if (!mkdtemp(souk->dir))
         fixture_fail("cannot make %s: %s", souk->dir, strerror(errno));
     souk->client = client_new();

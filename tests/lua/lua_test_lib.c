@@ -14,6 +14,7 @@
 #include "library.h"
 
 #include "redis_fixture.h"
+#include "scratch_dir.h"
 #include "shard_users.h"
 
 #include "lua_test_lib.h"
@@ -542,10 +543,7 @@ void lua_reload(struct lua_shard *shard)
 
 static void start_shard(struct lua_shard *shard)
 {
-    const char *tmp = getenv("TMPDIR");
-
-    snprintf(shard->dir, sizeof(shard->dir), "%s/souk-lua-XXXXXX", tmp ? tmp : "/tmp");
-    assert_non_null(mkdtemp(shard->dir));
+    assert_true(scratch_dir(shard->dir, sizeof(shard->dir), "souk-lua"));
     shard->users = shard_users_new(shard->dir);
     shard->redis_args[0] = "--aclfile";
     shard->redis_args[1] = shard_users_file(shard->users);

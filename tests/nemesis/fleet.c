@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "redis_fixture.h"
+#include "scratch_dir.h"
 #include "shard_disk.h"
 
 #include "fleet.h"
@@ -65,8 +66,7 @@ static bool leave_mounts(void)
 
 void fleet_before_threads(struct fleet *fleet)
 {
-    const char *tmp = getenv("TMPDIR");
-    *fleet = (struct fleet){.dir = text_of(tmp ? tmp : "/tmp", "/souk-fleet-XXXXXX")};
+    *fleet = (struct fleet){.dir = text_of(scratch_home(), "/souk-fleet-XXXXXX")};
     if (mkdtemp(fleet->dir) == NULL) {
         fprintf(stderr, "cannot make %s: %s\n", fleet->dir, strerror(errno));
         abort();

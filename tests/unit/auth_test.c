@@ -13,6 +13,7 @@
 
 #include "bucket.h"
 #include "log.h"
+#include "scratch_dir.h"
 
 #include "auth.h"
 
@@ -75,9 +76,8 @@ static int setup(void **state)
 {
     static struct fixture fixture;
     char wrong[TOKENS_WRONG_MAX];
-    const char *tmp = getenv("TMPDIR");
-    snprintf(fixture.dir, sizeof(fixture.dir), "%s/auth-test-XXXXXX", tmp ? tmp : "/tmp");
-    if (!mkdtemp(fixture.dir) || !token_make("shop", "orders:read", NULL, &fixture.token, &fixture.line, wrong) ||
+    if (!scratch_dir(fixture.dir, sizeof(fixture.dir), "souk-auth") ||
+        !token_make("shop", "orders:read", NULL, &fixture.token, &fixture.line, wrong) ||
         !token_make("ann", "orders:read,orders:write", "ann", &fixture.other, &fixture.other_line, wrong))
         return -1;
     snprintf(fixture.path, sizeof(fixture.path), "%s/tokens", fixture.dir);

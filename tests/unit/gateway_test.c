@@ -19,6 +19,7 @@
 #include "clock.h"
 #include "launch.h"
 #include "loop.h"
+#include "scratch_dir.h"
 
 #include "gateway_port.h"
 
@@ -132,12 +133,10 @@ static void peer_end(struct peer *peer, int signum)
 
 static void peer_make(struct peer *peer)
 {
-    const char *tmp = getenv("TMPDIR");
     int fd = listener(0);
     *peer = (struct peer){.port = port_of(fd)};
     close(fd);
-    snprintf(peer->dir, sizeof(peer->dir), "%s/souk-gateway-XXXXXX", tmp ? tmp : "/tmp");
-    assert_non_null(mkdtemp(peer->dir));
+    assert_true(scratch_dir(peer->dir, sizeof(peer->dir), "souk-gateway"));
     snprintf(peer->journal, sizeof(peer->journal), "%s/journal", peer->dir);
     snprintf(peer->url, sizeof(peer->url), "http://127.0.0.1:%d", peer->port);
 }

@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "notify.h"
+#include "scratch_dir.h"
 
 /* The service manager's end: a datagram socket of this name, where @ is an abstract one. */
 static int listen_at(const char *path)
@@ -38,8 +39,8 @@ static void hears(int fd, const char *want)
 
 static void test_a_named_and_an_abstract_socket(void **state)
 {
-    char folder[] = "/tmp/souk-notify.XXXXXX", path[64], name[64], many[2000], want[512];
-    assert_non_null(mkdtemp(folder));
+    char folder[80], path[100], name[64], many[2000], want[512]; /* a socket's path has at most 107 characters */
+    assert_true(scratch_dir(folder, sizeof(folder), "souk-notify"));
     snprintf(path, sizeof(path), "%s/socket", folder);
     snprintf(name, sizeof(name), "@souk-notify-%d", (int)getpid());
     const char *const places[] = {path, name};

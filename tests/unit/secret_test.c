@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "secret.h"
+#include "scratch_dir.h"
 
 static char dir[64];
 
@@ -31,9 +32,7 @@ static void write_file(const char *name, const char *bytes, size_t len, mode_t m
 
 static int setup(void **state)
 {
-    const char *tmp = getenv("TMPDIR");
-    snprintf(dir, sizeof(dir), "%s/secret-test-XXXXXX", tmp ? tmp : "/tmp");
-    return mkdtemp(dir) ? 0 : -1;
+    return scratch_dir(dir, sizeof(dir), "souk-secret") ? 0 : -1;
 }
 
 static int teardown(void **state)

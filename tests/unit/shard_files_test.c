@@ -10,15 +10,14 @@
 
 #include <cmocka.h>
 
+#include "scratch_dir.h"
 #include "shard_files.h"
 
 /* A folder in which there is one.conf, two.conf, and a manifest; all paths are from it. */
 static int enter_folder(void **state)
 {
-    const char *tmp = getenv("TMPDIR");
     char folder[300];
-    snprintf(folder, sizeof(folder), "%s/shard_files.XXXXXX", tmp ? tmp : "/tmp");
-    return mkdtemp(folder) == NULL || chdir(folder) != 0 || (*state = strdup(folder)) == NULL;
+    return !scratch_dir(folder, sizeof(folder), "souk-shard-files") || chdir(folder) != 0 || (*state = strdup(folder)) == NULL;
 }
 
 static int leave_folder(void **state)
