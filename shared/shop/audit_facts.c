@@ -8,7 +8,7 @@
 #define UNPAID (FACTS_WORDS * FACTS_WORDS)
 #define TEXT (UNPAID + FACTS_WORDS)
 
-enum standing { UNTOLD, RIGHT, DOUBTED };
+enum standing { UNTOLD, ONCE, RIGHT, DOUBTED };
 
 struct facts {
     struct arena *arena;
@@ -83,8 +83,9 @@ bool fact_right(const struct facts *facts, uint16_t fact)
 
 void fact_learn(struct facts *facts, uint16_t fact)
 {
-    if (fact != FACT_NONE)
-        facts->standing[fact] = RIGHT;
+    if (fact == FACT_NONE || facts->standing[fact] == RIGHT)
+        return;
+    facts->standing[fact] = facts->standing[fact] == ONCE ? RIGHT : ONCE;
 }
 
 bool fact_doubted(const struct facts *facts, uint16_t fact)

@@ -40,13 +40,14 @@ void places_take(struct places *places, struct arena *arena, const struct item *
 {
     struct dump dump;
 
-    *places = (struct places){.held = answer->type == ITEM_NIL};
+    *places = (struct places){.held = answer->type == ITEM_NIL, .unreadable = answer->type != ITEM_NIL};
     if (answer->type != ITEM_TEXT || !dump_open(&dump, answer->text, DUMP_ZSET, arena))
         return;
     places->list = (struct place *)arena_take(arena, (dump.left + 1) * sizeof(*places->list));
     while (dump_member(&dump, &places->list[places->count].id, &places->list[places->count].score))
         places->count++;
     places->held = dump_ended(&dump);
+    places->unreadable = !places->held;
     sort(places->list, places->count);
 }
 

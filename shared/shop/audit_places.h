@@ -17,7 +17,7 @@ struct place {
 struct places {
     struct place *list; /* by id */
     size_t count, next;
-    bool held;
+    bool held, unreadable; /* the latter: it was read and could not be */
     struct claim *claim; /* that is being gathered about it */
 };
 

@@ -13,7 +13,8 @@
 #include "audit_walk.h"
 
 #define BLOCK 256
-#define WHOLE_MAX 20000      /* orders and payments of a partition whose indexes are read whole: about 1 ms of the shard for each of these */
+#define WHOLE_MAX 10000      /* orders and payments of a partition whose indexes are read whole: 1 to 3 ms of the shard for one index */
+#define WHOLE_AT_ONCE 5000   /* members, about, of indexes that are read in one step */
 #define FEED_WHOLE_MAX 10000 /* entries of a feed that is read whole: about as much */
 #define PAYMENTS_MAX 8       /* of an order; one with more is asked about */
 #define ASKED_AT_ONCE 25
@@ -22,14 +23,14 @@
 #define KEY_MAX 64
 
 /* What is under way; the next is begun when nothing is owed any more. */
-enum stage { AT_TIME, AT_WHOLE, AT_INDEX, AT_RECORDS, AT_PLACES, AT_PAYMENT_PLACES, AT_ASKING, AT_FEED, AT_MOVED };
+enum stage { AT_TIME, AT_WHOLE, AT_INDEX, AT_RECORDS, AT_PLACES, AT_PAYMENT_PLACES, AT_VERSIONS, AT_ASKING, AT_FEED, AT_MOVED };
 
-/* The sorted sets of a partition that are read first, before any record. */
-enum index { I_ORDERS, I_DUTIES, I_PAYMENTS, I_OWED, I_PAYMENT_DUTIES, I_ALL };
+/* The sorted sets of a partition. Behind I_WORD those of a state and payment_status, or of a payment's status, by the number of their word. */
+enum { I_ORDERS, I_DUTIES, I_PAYMENTS, I_OWED, I_PAYMENT_DUTIES, I_WORD, I_ALL = I_WORD + FACTS_WORDS };
 
 /* A buyer, and the indexes of his orders and payments. */
 struct buyer {
-    struct view name; /* .at NULL: a free place */
+    struct view name;
     struct places orders, payments;
 };
 
@@ -46,8 +47,9 @@ struct walk {
     int64_t size; /* orders and payments */
     bool keeps;
     struct arena *whole;
-    struct places places[I_ALL], of_word[FACTS_WORDS]; /* the latter by state and payment_status, or by a payment's status */
-    struct buyer *buyers;
+    struct places places[I_ALL];
+    unsigned next_index;   /* to be read */
+    struct buyer **buyers; /* a hash table with linear probing */
     size_t buyer_room;
 
     char order_prefix[KEY_PREFIX_MAX], payment_prefix[KEY_PREFIX_MAX]; /* of the keys of records */
@@ -79,7 +81,6 @@ enum {
     TAG_SIZE,
     TAG_FEED_SIZE,
     TAG_WHOLE,
-    TAG_WORD_WHOLE,
     TAG_INDEX,
     TAG_DUTIES,
     TAG_RECORD,
@@ -131,33 +132,30 @@ static struct call *record_call(struct walk *walk, const char *command, const ch
     return call;
 }
 
-/* A command about an index. What more it takes is to follow. */
-static struct call *index_call(struct walk *walk, const char *command, enum index index)
+/* .at NULL for the number of a word that names no index. */
+static struct view index_key(const struct walk *walk, unsigned index)
 {
-    static const char *const NAMES[I_ALL][2] = {[I_ORDERS] = {"orders", ""},
-                                                [I_DUTIES] = {"txn", ""},
-                                                [I_PAYMENTS] = {"payments", ""},
-                                                [I_OWED] = {"payments", ":refund_due"},
-                                                [I_PAYMENT_DUTIES] = {"txn", ":pay"}};
-    struct call *call = call_command(walk->page, command, walk->partition);
-
-    call_keyf(call, "%s:{%u}%s", NAMES[index][0], walk->partition, NAMES[index][1]);
-    return call;
-}
-
-/*
- * The key of the index that a word names: of the orders with this state and payment_status, or of the payments with this status. .at NULL: of none.
- */
-static struct view word_key(const struct walk *walk, unsigned word)
-{
+    static const char *const NAMES[I_WORD][2] = {[I_ORDERS] = {"orders", ""},
+                                                 [I_DUTIES] = {"txn", ""},
+                                                 [I_PAYMENTS] = {"payments", ""},
+                                                 [I_OWED] = {"payments", ":refund_due"},
+                                                 [I_PAYMENT_DUTIES] = {"txn", ":pay"}};
     struct view part[3];
-    size_t parts = split_bars(facts_text(walk->watch.facts, word), part, 3);
 
+    if (index < I_WORD)
+        return arena_printf(walk->page, "%s:{%u}%s", NAMES[index][0], walk->partition, NAMES[index][1]);
+    size_t parts = split_bars(facts_text(walk->watch.facts, index - I_WORD), part, 3);
     if (parts == 3)
         return arena_printf(walk->page, "orders:{%u}:in:%.*s:%.*s", walk->partition, VIEW_ARG(part[0]), VIEW_ARG(part[1]));
     if (parts == 2)
         return arena_printf(walk->page, "payments:{%u}:in:%.*s", walk->partition, VIEW_ARG(part[0]));
     return (struct view){NULL, 0};
+}
+
+/* A command about an index. What more it takes is to follow. */
+static struct call *index_call(struct walk *walk, const char *command, unsigned index)
+{
+    return key_call(walk, command, index_key(walk, index));
 }
 
 static int64_t number_of(struct view id)
@@ -183,17 +181,20 @@ static struct call *orders_call(struct walk *walk, struct view ids)
 
 /* ---- its indexes ---- */
 
-/* Those of words that the audit has not met are read when one needs them. */
+/*
+ * Those of words that the audit has not met are read when one needs them. A shard carries out all that comes in one write before it turns to others, so
+ * not too much is asked for at once.
+ */
 static void ask_whole(struct walk *walk)
 {
     if (walk->size > WHOLE_MAX)
-        return;
-    for (enum index index = 0; index < I_ALL; index++)
-        flow_call(&walk->flow, index_call(walk, "DUMP", index), TAG_WHOLE, (int)index);
-    for (unsigned word = 0; word < FACTS_WORDS; word++) {
-        struct view key = word_key(walk, word);
-        if (key.at)
-            flow_call(&walk->flow, key_call(walk, "DUMP", key), TAG_WORD_WHOLE, (int)word);
+        walk->next_index = I_ALL;
+    for (int64_t members = 0; walk->next_index < I_ALL && members <= WHOLE_AT_ONCE; walk->next_index++) {
+        struct view key = index_key(walk, walk->next_index);
+        if (key.at == NULL)
+            continue;
+        flow_call(&walk->flow, key_call(walk, "DUMP", key), TAG_WHOLE, (int)walk->next_index);
+        members += walk->size;
     }
 }
 
@@ -212,22 +213,19 @@ static void got_whole(struct walk *walk, size_t index, const struct reply *reply
     places_take(&walk->places[index], walk->whole, reply->root);
 }
 
-static void got_word_whole(struct walk *walk, size_t index, const struct reply *reply)
-{
-    places_take(&walk->of_word[index], walk->whole, reply->root);
-}
-
-/* Are they all held? Then the others are read whole as well. */
+/* Are those that all orders and payments stand in held? Then the others are read whole as well; else none is kept. */
 static void end_whole(struct walk *walk)
 {
     walk->keeps = true;
-    for (enum index index = 0; index < I_ALL; index++)
+    for (unsigned index = 0; index < I_WORD; index++)
         walk->keeps &= walk->places[index].held;
-    if (!walk->keeps)
+    if (!walk->keeps) {
+        memset(walk->places, 0, sizeof(walk->places));
         return;
+    }
     for (walk->buyer_room = BUYERS_FEWEST; walk->buyer_room < 2 * walk->places[I_ORDERS].count; walk->buyer_room *= 2)
         ;
-    walk->buyers = ARENA_ARRAY(walk->whole, struct buyer, walk->buyer_room);
+    walk->buyers = ARENA_ARRAY(walk->whole, struct buyer *, walk->buyer_room);
 }
 
 /* ---- a block: orders ---- */
@@ -363,11 +361,14 @@ static struct buyer *buyer_of(struct walk *walk, struct view name)
 {
     size_t at = hash32(name, 0) & (walk->buyer_room - 1);
 
-    while (walk->buyers[at].name.at && !view_equal(walk->buyers[at].name, name))
+    while (walk->buyers[at] && !view_equal(walk->buyers[at]->name, name))
         at = (at + 1) & (walk->buyer_room - 1);
-    if (walk->buyers[at].name.at == NULL)
-        walk->buyers[at].name = arena_copy(walk->keeps ? walk->whole : walk->page, name);
-    return &walk->buyers[at];
+    if (walk->buyers[at] == NULL) {
+        struct arena *arena = walk->keeps ? walk->whole : walk->page;
+        walk->buyers[at] = ARENA_NEW(arena, struct buyer);
+        walk->buyers[at]->name = arena_copy(arena, name);
+    }
+    return walk->buyers[at];
 }
 
 /* Claims about ${most} orders or payments: two for each, of its buyer and of its state. Buyers that are not kept begin anew. */
@@ -377,7 +378,7 @@ static void begin_claims(struct walk *walk, size_t most)
     if (walk->keeps)
         return;
     walk->buyer_room = BUYERS_FEWEST;
-    walk->buyers = ARENA_ARRAY(walk->page, struct buyer, walk->buyer_room);
+    walk->buyers = ARENA_ARRAY(walk->page, struct buyer *, walk->buyer_room);
 }
 
 static void claim_order(struct walk *walk, struct order_row *row)
@@ -387,9 +388,9 @@ static void claim_order(struct walk *walk, struct order_row *row)
 
     if (claim && claim->key.at == NULL)
         claim->key = arena_printf(walk->page, "orders:{%u}:user:%.*s", walk->partition, VIEW_ARG(row->user));
-    claim = claims_add(&walk->claims, &walk->of_word[row->word], &claimant);
+    claim = claims_add(&walk->claims, &walk->places[I_WORD + row->word], &claimant);
     if (claim && claim->key.at == NULL)
-        claim->key = word_key(walk, row->word);
+        claim->key = index_key(walk, I_WORD + row->word);
 }
 
 static void claim_payment(struct walk *walk, struct payment_row *payment)
@@ -402,9 +403,9 @@ static void claim_payment(struct walk *walk, struct payment_row *payment)
         claim->key = arena_printf(walk->page, "payments:{%u}:user:%.*s", walk->partition, VIEW_ARG(row->user));
     if (payment->word >= FACTS_WORDS)
         return;
-    claim = claims_add(&walk->claims, &walk->of_word[payment->word], &claimant);
+    claim = claims_add(&walk->claims, &walk->places[I_WORD + payment->word], &claimant);
     if (claim && claim->key.at == NULL)
-        claim->key = word_key(walk, payment->word);
+        claim->key = index_key(walk, I_WORD + payment->word);
     payment->late |= claim != NULL;
 }
 
@@ -421,7 +422,7 @@ static void ask_claims(struct walk *walk)
 {
     claims_end(&walk->claims);
     for (size_t n = 0; n < walk->claims.count; n++)
-        if (walk->keeps)
+        if (walk->keeps && !walk->claims.list[n].places->unreadable)
             flow_call(&walk->flow, key_call(walk, "DUMP", walk->claims.list[n].key), TAG_CLAIM_WHOLE, (int)n);
         else
             ask_claim_scores(walk, n);
@@ -483,12 +484,12 @@ static void got_payment(struct walk *walk, size_t index, const struct reply *rep
 /* ---- a block: where its payments stand ---- */
 
 /* Where ${payment} keeps the score that it has in one of the three indexes of all payments. */
-static double *place_of(struct payment_row *payment, enum index index)
+static double *place_of(struct payment_row *payment, unsigned index)
 {
     return index == I_PAYMENTS ? &payment->score : index == I_OWED ? &payment->owed : &payment->duty;
 }
 
-static void ask_all_payments(struct walk *walk, enum index index)
+static void ask_all_payments(struct walk *walk, unsigned index)
 {
     struct call *call = walk->keeps ? NULL : index_call(walk, "ZMSCORE", index);
 
@@ -504,7 +505,7 @@ static void ask_all_payments(struct walk *walk, enum index index)
 static void got_payment_place(struct walk *walk, size_t index, const struct reply *reply)
 {
     for (size_t i = 0; i < walk->payment_count; i++)
-        *place_of(&walk->payments[i], (enum index)index) = score_in(reply_item(reply, i));
+        *place_of(&walk->payments[i], (unsigned)index) = score_in(reply_item(reply, i));
 }
 
 /* Did it move while it was read? Behind all of its places. */
@@ -530,7 +531,6 @@ static void ask_payment_places(struct walk *walk)
     for (size_t i = 0; i < walk->payment_count; i++)
         claim_payment(walk, &walk->payments[i]);
     ask_claims(walk);
-    ask_versions(walk);
 }
 
 static void got_version(struct walk *walk, size_t index, const struct reply *reply)
@@ -722,9 +722,10 @@ static void got_time(struct walk *walk, size_t index, const struct reply *reply)
 static void begin(struct walk *walk, enum stage stage)
 {
     static void (*const BEGIN[])(struct walk *
-                                 walk) = {[AT_TIME] = ask_time,       [AT_WHOLE] = ask_whole,   [AT_INDEX] = ask_index,
-                                          [AT_RECORDS] = ask_records, [AT_PLACES] = ask_places, [AT_PAYMENT_PLACES] = ask_payment_places,
-                                          [AT_ASKING] = ask_unsure,   [AT_FEED] = ask_feed,     [AT_MOVED] = ask_moved};
+                                 walk) = {[AT_TIME] = ask_time,         [AT_WHOLE] = ask_whole,   [AT_INDEX] = ask_index,
+                                          [AT_RECORDS] = ask_records,   [AT_PLACES] = ask_places, [AT_PAYMENT_PLACES] = ask_payment_places,
+                                          [AT_VERSIONS] = ask_versions, [AT_ASKING] = ask_unsure, [AT_FEED] = ask_feed,
+                                          [AT_MOVED] = ask_moved};
 
     walk->stage = stage;
     BEGIN[stage](walk);
@@ -734,9 +735,11 @@ static enum stage stage_after(struct walk *walk)
 {
     switch (walk->stage) {
     case AT_WHOLE:
+        if (walk->next_index < I_ALL)
+            return AT_WHOLE;
         end_whole(walk);
         return AT_INDEX;
-    case AT_PAYMENT_PLACES:
+    case AT_VERSIONS:
         conclude(walk);
         return AT_ASKING;
     case AT_ASKING:
@@ -770,7 +773,6 @@ static void got_reply(struct flow *flow, struct call *call, const struct reply *
                                                                                                    [TAG_SIZE] = got_size,
                                                                                                    [TAG_FEED_SIZE] = got_feed_size,
                                                                                                    [TAG_WHOLE] = got_whole,
-                                                                                                   [TAG_WORD_WHOLE] = got_word_whole,
                                                                                                    [TAG_INDEX] = got_index,
                                                                                                    [TAG_DUTIES] = got_duties,
                                                                                                    [TAG_RECORD] = got_record,

@@ -6,6 +6,8 @@
 /* Behind the value: the version of the encoding and a check sum. */
 #define FOOTER 10
 
+#define PIECES_MAX UINT16_MAX /* of a listpack that says how many it has */
+
 enum { TYPE_HASH = 4, TYPE_ZSET = 5, TYPE_STREAM = 15, TYPE_HASH_PACKED = 16, TYPE_ZSET_PACKED = 17, TYPE_STREAM_2 = 19, TYPE_STREAM_3 = 21 };
 
 /* Of an entry of a stream. */
@@ -318,7 +320,7 @@ static bool open_node(struct dump_stream *stream)
         return false;
     stream->base_ms = big((const unsigned char *)name.text.at, 8);
     if (!next_number(node, &live) || !next_number(node, &deleted) || !next_number(node, &stream->fields) || live < 0 || deleted < 0 ||
-        stream->fields < 1 || !skip(node, stream->fields) || !next_number(node, &end))
+        stream->fields < 1 || stream->fields > PIECES_MAX || !skip(node, stream->fields) || !next_number(node, &end))
         return false;
     node->left = (size_t)live + (size_t)deleted;
     stream->nodes.left--;
@@ -335,7 +337,7 @@ static bool read_entry(struct dump_stream *stream, int64_t *flags, int64_t *ms, 
     if (!next_number(node, flags) || !next_number(node, &more) || !next_number(node, &sequence))
         return false;
     bool same = *flags & ENTRY_SAME_FIELDS;
-    if ((!same && (!next_number(node, &fields) || fields < 1 || !skip(node, 1))) || !read_packed(node, &first) ||
+    if ((!same && (!next_number(node, &fields) || fields < 1 || fields > PIECES_MAX || !skip(node, 1))) || !read_packed(node, &first) ||
         !skip(node, (fields - 1) * (same ? 1 : 2)) || !next_number(node, &pieces))
         return false;
     *ms = (int64_t)(stream->base_ms + (uint64_t)more);

@@ -121,7 +121,7 @@ static const char *const NUMBERS[] = {"0",
                                       "1.5",
                                       "",
                                       " 1"};
-static const size_t LENGTHS[] = {1, 62, 63, 64, 65, 127, 128, 300, 4095, 4096, 16383, 16384, 70000};
+static const size_t LENGTHS[] = {1, 62, 63, 64, 65, 125, 126, 127, 128, 300, 4095, 4096, 16377, 16378, 16383, 16384, 70000};
 
 /* Is it the same as HGETALL, field by field? A field is looked for, since the two need not have one order. */
 static void must_say_the_same(struct shard *shard, const char *key)
@@ -397,6 +397,27 @@ static void test_damaged(void **state)
     damage(shard, "stream", STREAM);
 }
 
+/* An entry that says it has 2^62 + 1 fields. */
+static void test_a_hostile_entry(void **state)
+{
+    static const char bytes[] = "\x15\x01\x10\0\0\0\0\0\0\0\1\0\0\0\0\0\0\0\1" /* a stream of one node, and its name */
+                                "\x28\x28\0\0\0\x0b\0"                         /* its listpack: 40 bytes, 11 pieces */
+                                "\1\1\0\1\1\1\x81"
+                                "e\2\0\1" /* one entry, none deleted, one field, e */
+                                "\0\1\0\1\0\1\xf4\1\0\0\0\0\0\0\x40\x09\x81"
+                                "e\2\x81"
+                                "f\2\xff" /* the entry */
+                                "\x0a\0\0\0\0\0\0\0\0";
+    struct shard *shard = *state;
+    struct dump_stream stream;
+    struct view value, answer = {bytes, sizeof(bytes)};
+    int64_t ms;
+    assert_true(dump_stream_open(&stream, answer, shard->arena));
+    assert_false(dump_entry(&stream, &ms, &value));
+    assert_int_equal(stream.node.left, 1); /* it came as far as that entry */
+    assert_false(dump_stream_ended(&stream));
+}
+
 /* Compressed texts are not read, and not taken for others: in a listpack at once, among others when they come. */
 static void test_compressed(void **state)
 {
@@ -417,10 +438,10 @@ static void test_compressed(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_hashes),      cmocka_unit_test(test_sorted_sets),
-        cmocka_unit_test(test_streams),     cmocka_unit_test(test_members_that_are_no_ids),
-        cmocka_unit_test(test_other_kinds), cmocka_unit_test(test_damaged),
-        cmocka_unit_test(test_compressed),
+        cmocka_unit_test(test_hashes),          cmocka_unit_test(test_sorted_sets),
+        cmocka_unit_test(test_streams),         cmocka_unit_test(test_members_that_are_no_ids),
+        cmocka_unit_test(test_other_kinds),     cmocka_unit_test(test_damaged),
+        cmocka_unit_test(test_a_hostile_entry), cmocka_unit_test(test_compressed),
     };
     return cmocka_run_group_tests(tests, start, stop);
 }
