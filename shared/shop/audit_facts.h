@@ -9,8 +9,8 @@
 /*
  * What audit_orders has found right, as far as it can be said without ids, times and amounts: "from reserved|pending to paid|paid", "paid, by one
  * payment that succeeded as a charge, nothing refunded, no duty". There are few such facts among many orders. So the worker has no copy of the rules
- * of states and payments: an order with a fact that was not met before is asked about, and when the function has found nothing wrong with two such, the
- * fact is right, for this audit. One would not do: it can have moved between being read and being asked about.
+ * of states and payments: an order with a fact that was not met before is asked about, and when the function has found nothing wrong with two such,
+ * the fact is right, for this audit. One would not do: it can have moved between being read and being asked about.
  */
 struct facts;
 
@@ -32,7 +32,8 @@ uint16_t fact_unpaid(unsigned word);
 uint16_t fact_text(struct facts *facts, struct view text);
 
 /*
- * Is it known to be right; an order with it was found right; it was among those that something was wrong with, so that it says nothing to ask about one and wait for the answer.
+ * Is it known to be right; an order with it was found right; it was among those that something was wrong with, so that it says nothing to ask about
+ * one and wait for the answer.
  */
 bool fact_right(const struct facts *facts, uint16_t fact);
 void fact_learn(struct facts *facts, uint16_t fact);

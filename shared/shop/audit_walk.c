@@ -182,8 +182,8 @@ static struct call *orders_call(struct walk *walk, struct view ids)
 /* ---- its indexes ---- */
 
 /*
- * Those of words that the audit has not met are read when one needs them. A shard carries out all that comes in one write before it turns to others, so
- * not too much is asked for at once.
+ * Those of words that the audit has not met are read when one needs them. A shard carries out all that comes in one write before it turns to others,
+ * so not too much is asked for at once.
  */
 static void ask_whole(struct walk *walk)
 {
