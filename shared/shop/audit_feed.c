@@ -48,11 +48,18 @@ void feed_take_orders(struct feed_account *account, const struct reply *reply)
     account->version_sum += (uint64_t)reply_int(reply, 7);
 }
 
-struct call *feed_entries_call(struct arena *arena, unsigned partition, struct view after, struct view upto)
+struct call *feed_call(struct arena *arena, const char *command, unsigned partition)
 {
-    struct call *call = call_command(arena, "XRANGE", partition);
+    struct call *call = call_command(arena, command, partition);
 
     call_keyf(call, "events:{%u}", partition);
+    return call;
+}
+
+struct call *feed_entries_call(struct arena *arena, unsigned partition, struct view after, struct view upto)
+{
+    struct call *call = feed_call(arena, "XRANGE", partition);
+
     call_arg(call, after.len ? arena_printf(arena, "(%.*s", VIEW_ARG(after)) : VIEW("-"));
     call_arg(call, upto);
     call_arg(call, VIEW("COUNT"));

@@ -29,6 +29,8 @@ uint64_t feed_number(int64_t order_id, int64_t version, uint64_t word);
 /* Adds what audit_orders says of the versions of some orders. */
 void feed_take_orders(struct feed_account *account, const struct reply *reply);
 
+/* A command about the feed of a partition. What more it takes is to follow. */
+struct call *feed_call(struct arena *arena, const char *command, unsigned partition);
 /*
  * A page of the feed, behind the entry ${after} (empty: from its start) up to the id ${upto}; the last entry of such a page, empty when it was the
  * last page.

@@ -13,9 +13,9 @@
 #include "audit_walk.h"
 
 #define BLOCK 256
-#define WHOLE_MAX 10000      /* orders and payments of a partition whose indexes are read whole: 1 to 3 ms of the shard for one index */
-#define WHOLE_AT_ONCE 5000   /* members, about, of indexes that are read in one step */
-#define FEED_WHOLE_MAX 10000 /* entries of a feed that is read whole: about as much */
+#define WHOLE_MAX 5000       /* orders and payments of a partition whose indexes are read whole: 2 ms of the shard at most for one */
+#define WHOLE_AT_ONCE 2500   /* members behind which no further index is read in the same step */
+#define FEED_WHOLE_MAX 10000 /* entries of a feed that is read whole: 1 ms */
 #define PAYMENTS_MAX 8       /* of an order; one with more is asked about */
 #define ASKED_AT_ONCE 25
 #define BUYERS_FEWEST 512 /* places for those of a block, a power of two */
@@ -189,7 +189,7 @@ static void ask_whole(struct walk *walk)
 {
     if (walk->size > WHOLE_MAX)
         walk->next_index = I_ALL;
-    for (int64_t members = 0; walk->next_index < I_ALL && members <= WHOLE_AT_ONCE; walk->next_index++) {
+    for (int64_t members = 0; walk->next_index < I_ALL && members < WHOLE_AT_ONCE; walk->next_index++) {
         struct view key = index_key(walk, walk->next_index);
         if (key.at == NULL)
             continue;
@@ -512,7 +512,7 @@ static void got_payment_place(struct walk *walk, size_t index, const struct repl
 static void ask_versions(struct walk *walk)
 {
     for (size_t i = 0; i < walk->payment_count; i++) {
-        if (!walk->payments[i].late && walk->keeps)
+        if (!walk->payments[i].late)
             continue;
         struct call *call = record_call(walk, "HGET", walk->payment_prefix, walk->payments[i].id);
         call_arg(call, VIEW("v"));
@@ -620,13 +620,10 @@ static void count_block(struct walk *walk)
 static void ask_feed(struct walk *walk)
 {
     turn_page(walk);
-    if (walk->feed_size <= FEED_WHOLE_MAX) {
-        struct call *call = call_command(walk->page, "DUMP", walk->partition);
-        call_keyf(call, "events:{%u}", walk->partition);
-        flow_call(&walk->flow, call, TAG_FEED_WHOLE, 0);
-        return;
-    }
-    flow_call(&walk->flow, feed_entries_call(walk->page, walk->partition, walk->after_entry, VIEW("+")), TAG_FEED, 0);
+    if (walk->feed_size <= FEED_WHOLE_MAX)
+        flow_call(&walk->flow, feed_call(walk->page, "DUMP", walk->partition), TAG_FEED_WHOLE, 0);
+    else
+        flow_call(&walk->flow, feed_entries_call(walk->page, walk->partition, walk->after_entry, VIEW("+")), TAG_FEED, 0);
 }
 
 static void note_moved(struct walk *walk, int64_t order_id)
@@ -704,13 +701,11 @@ static void got_moved(struct walk *walk, size_t index, const struct reply *reply
 static void ask_time(struct walk *walk)
 {
     turn_page(walk);
-    struct call *feed = call_command(walk->page, "XLEN", walk->partition);
     flow_call(&walk->flow, call_command(walk->page, "TIME", walk->partition), TAG_TIME, 0);
     flow_call(&walk->flow, orders_call(walk, VIEW("")), TAG_COUNTS, 0);
     flow_call(&walk->flow, index_call(walk, "ZCARD", I_ORDERS), TAG_SIZE, 0);
     flow_call(&walk->flow, index_call(walk, "ZCARD", I_PAYMENTS), TAG_SIZE, 0);
-    call_keyf(feed, "events:{%u}", walk->partition);
-    flow_call(&walk->flow, feed, TAG_FEED_SIZE, 0);
+    flow_call(&walk->flow, feed_call(walk->page, "XLEN", walk->partition), TAG_FEED_SIZE, 0);
 }
 
 static void got_time(struct walk *walk, size_t index, const struct reply *reply)

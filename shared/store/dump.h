@@ -10,7 +10,7 @@
 
 /*
  * The answer of DUMP: a key's value as Redis writes it to its files. It is for whoever reads all there is. A record comes as one text, which costs a
- * shard about half of what HGETALL does; a sorted set comes with its scores as numbers, about an eighth of ZRANGE or ZMSCORE, which print each.
+ * shard about six tenths of what HGETALL does; a sorted set comes with its scores as numbers, about an eighth of ZRANGE or ZMSCORE, which print each.
  *
  * Read are hashes, sorted sets and streams in the encodings of Redis 7 and Valkey (rdb.c, listpack.c and t_stream.c there; RDB_TYPE_HASH, _ZSET_2,
  * _HASH_LISTPACK, _ZSET_LISTPACK and the three _STREAM_LISTPACKS). Another encoding, as a later version may have it or as `rdbcompression yes` makes

@@ -14,6 +14,7 @@
 #include "oracle.h"
 #include "lua_host.h"
 #include "redis_fixture.h"
+#include "redis_words.h"
 
 /*
  * The simulated shard beside a real redis-server: the same calls must get the same answers and leave the same keys.
@@ -58,17 +59,7 @@ static redisReply *ask(struct pair *pair, size_t argc, const struct view *argv)
     return reply;
 }
 
-static redisReply *ask_words(struct pair *pair, const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    redisReply *reply = redisvCommand(pair->link, format, args);
-    va_end(args);
-    assert_non_null(reply);
-    if (reply->type == REDIS_REPLY_ERROR)
-        fail_msg("%s: %s", format, reply->str);
-    return reply;
-}
+#define ask_words(pair, ...) redis_words((pair)->link, __VA_ARGS__)
 
 static void do_words(struct pair *pair, const char *format, const char *arg)
 {

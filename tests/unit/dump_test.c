@@ -11,6 +11,7 @@
 
 #include "dump.h"
 #include "redis_fixture.h"
+#include "redis_words.h"
 
 /*
  * What a real redis-server dumps, in each of its encodings, is read as HGETALL and ZRANGE tell it; and whatever a damaged or cut dump says, nothing
@@ -44,28 +45,8 @@ static int stop(void **state)
     return 0;
 }
 
-static redisReply *ask(struct shard *shard, const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    redisReply *reply = redisvCommand(shard->link, format, args);
-    va_end(args);
-    assert_non_null(reply);
-    if (reply->type == REDIS_REPLY_ERROR)
-        fail_msg("%s: %s", format, reply->str);
-    return reply;
-}
-
-static void order(struct shard *shard, const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    redisReply *reply = redisvCommand(shard->link, format, args);
-    va_end(args);
-    if (reply == NULL || reply->type == REDIS_REPLY_ERROR)
-        fail_msg("%s: %s", format, reply ? reply->str : shard->link->errstr);
-    freeReplyObject(reply);
-}
+#define ask(shard, ...) redis_words((shard)->link, __VA_ARGS__)
+#define order(shard, ...) freeReplyObject(ask((shard), __VA_ARGS__))
 
 /* In memory of its own size, so that the sanitizers see whoever reads beyond it. */
 static struct view dumped(struct shard *shard, const char *key)
